@@ -1,0 +1,14 @@
+module github.com/nearside/nearside
+
+go 1.26.0
+
+require (
+	github.com/redis/rueidis v1.0.79
+	github.com/zeebo/xxh3 v1.1.0
+	go.uber.org/goleak v1.3.0
+)
+
+require (
+	github.com/klauspost/cpuid/v2 v2.2.10 // indirect
+	golang.org/x/sys v0.47.0 // indirect
+)

@@ -1,0 +1,280 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nearside/nearside/internal/flight"
+	"github.com/nearside/nearside/internal/store"
+)
+
+// Config says how a cache finds, reads and writes its values. Every field has been checked and defaulted by the skin;
+// durations of zero are off.
+type Config[K comparable, V any] struct {
+	Key      func(K) (string, error)
+	Load     func(context.Context, K) (V, error)         // nil: LoadMany with one key
+	LoadMany func(context.Context, []K) (map[K]V, error) // nil: Load for each key
+	Encode   func(V) ([]byte, error)
+	Decode   func([]byte) (V, error)
+	Life     func(k K, key string, v V) time.Duration // how long v is fresh
+
+	Stale       time.Duration // how much longer it may be served
+	NotFoundTTL time.Duration
+	Hold        time.Duration
+	LoadTimeout time.Duration
+	MaxValue    int // bytes
+}
+
+// Cache reads and writes the values of one kind. It is safe for concurrent use.
+type Cache[K comparable, V any] struct {
+	Config[K, V]
+	*Shared
+	flights flight.Group[result[V]]
+	misses  atomic.Int32 // reads of the store in a row that found nothing
+	count   counters
+}
+
+// New returns a cache.
+func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
+	c.Encode, c.Decode = guarded(c.Encode), guarded(c.Decode)
+	return &Cache[K, V]{Config: c, Shared: s}
+}
+
+// guarded turns a panic of a codec into an error: it may run in a goroutine of ours, where it would end the process.
+func guarded[A, B any](f func(A) (B, error)) func(A) (B, error) {
+	return func(a A) (b B, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("the codec panicked: %v", p)
+			}
+		}()
+		return f(a)
+	}
+}
+
+// Source says where an answer came from.
+type Source string
+
+const (
+	Near     Source = "near"     // this process
+	Store    Source = "store"    // Redis, or the memory store
+	Load     Source = "load"     // the database
+	Stale    Source = "stale"    // the store, past its TTL
+	Negative Source = "negative" // the store knows that there is no such row
+)
+
+// Entry is a value and what is known about it.
+type Entry[V any] struct {
+	Value  V
+	Source Source
+	Age    time.Duration // since it was loaded; -1 if another program wrote it with a life that tells nothing
+	TTL    time.Duration // how long it stays fresh, zero if it is stale or has no TTL
+	Stale  bool          // past its TTL
+}
+
+// result is what a load, or a claim that found something, tells all who wait for it.
+type result[V any] struct {
+	entry Entry[V]
+	err   error
+}
+
+// coldAfter is how many reads in a row must find nothing until the next ones begin with the claim, which returns a
+// value too, at a higher price: two trips for a miss and its fill in place of three.
+const coldAfter = 8
+
+func (c *Cache[K, V]) cold() bool { return c.misses.Load() >= coldAfter }
+
+func (c *Cache[K, V]) seen(found bool) {
+	if !found {
+		if c.misses.Load() < coldAfter {
+			c.misses.Add(1)
+		}
+	} else if c.misses.Load() != 0 {
+		c.misses.Store(0)
+	}
+}
+
+// Get returns the value of k, loaded if need be.
+func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) {
+	e, err := c.get(ctx, k, c.Config.Stale > 0)
+	return e.Value, err
+}
+
+// Entry is Get with what is known about the value. With ErrNotFound, Source says who knew.
+func (c *Cache[K, V]) Entry(ctx context.Context, k K) (Entry[V], error) { return c.get(ctx, k, true) }
+
+func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) {
+	key, err := c.key(k)
+	if err != nil {
+		return c.failed(err)
+	}
+	j := &job[K, V]{k: k, key: key, ctx: ctx, until: time.Now().Add(c.Budget)}
+	if !c.cold() {
+		item := c.read(ctx, key, ttl, j.until)
+		if item.Err != nil && ctx.Err() != nil {
+			return c.failed(ctx.Err())
+		}
+		if e, ok := c.served(j, item); ok {
+			return e, nil
+		}
+	}
+	ticket, call := c.flights.Join(key)
+	if call == nil {
+		c.count.coalesced.Add(1)
+	} else {
+		j.call = call
+		c.lead([]*job[K, V]{j})
+	}
+	r, err := ticket.Wait(ctx)
+	if err != nil {
+		return c.failed(err)
+	}
+	return c.answer(r)
+}
+
+func (c *Cache[K, V]) key(k K) (string, error) {
+	key, err := c.Key(k)
+	if err == nil {
+		err = store.CheckKey(key)
+	}
+	if err == nil && c.Shared.ctx.Err() != nil {
+		err = ErrClosed
+	}
+	return key, err
+}
+
+func (c *Cache[K, V]) read(ctx context.Context, key string, ttl bool, until time.Time) store.Item {
+	ctx, cancel := context.WithDeadline(ctx, until)
+	item := c.Store.Get(ctx, key, ttl)
+	cancel()
+	return item
+}
+
+// served looks at what a read of the store found. If it is of no use, the job is told why.
+func (c *Cache[K, V]) served(j *job[K, V], item store.Item) (e Entry[V], ok bool) {
+	switch {
+	case item.Err != nil:
+		c.count.storeErrors.Add(1)
+		j.bypass = true
+		return e, false
+	case !item.Found:
+		c.seen(false)
+		return e, false
+	}
+	c.seen(true)
+	v, err := c.Decode(item.Value)
+	if err != nil {
+		c.count.codec.Add(1)
+		j.dead = &store.Dead{Value: item.Value}
+		return e, false
+	}
+	e = c.stored(j.k, j.key, v, item.TTL)
+	if e.Stale {
+		c.refresh(j)
+	}
+	c.count.answered(e.Source)
+	return e, true
+}
+
+// stored describes a value from the store. Its TTL says everything: a value is stored for its life and the stale time,
+// so the rest tells how old it is, to every process alike.
+func (c *Cache[K, V]) stored(k K, key string, v V, ttl time.Duration) Entry[V] {
+	e := Entry[V]{Value: v, Source: Store, Age: -1}
+	if ttl <= 0 {
+		return e
+	}
+	if whole := c.Life(k, key, v) + c.Config.Stale; ttl <= whole {
+		e.Age = whole - ttl
+	}
+	if e.TTL = ttl - c.Config.Stale; e.TTL < 0 {
+		e.TTL, e.Stale, e.Source = 0, true, Stale
+	}
+	return e
+}
+
+// refresh loads behind a stale value that is being served, unless this process does so already.
+func (c *Cache[K, V]) refresh(j *job[K, V]) {
+	if call := c.flights.Lead(j.key); call != nil {
+		c.lead([]*job[K, V]{{k: j.k, key: j.key, ctx: j.ctx, call: call, until: time.Now().Add(c.Budget)}})
+	}
+}
+
+func (c *Cache[K, V]) failed(err error) (Entry[V], error) {
+	c.count.errors.Add(1)
+	return Entry[V]{}, err
+}
+
+// answer counts a result for one of its callers.
+func (c *Cache[K, V]) answer(r result[V]) (Entry[V], error) {
+	c.count.answered(r.entry.Source)
+	return r.entry, r.err
+}
+
+// Peek returns what the store holds, and never loads. ErrNotFound if there is nothing.
+func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
+	var none Entry[V]
+	key, err := c.key(k)
+	if err != nil {
+		return none, err
+	}
+	item := c.read(ctx, key, true, time.Now().Add(c.Budget))
+	if item.Err != nil {
+		return none, item.Err
+	}
+	if !item.Found {
+		return none, ErrNotFound
+	}
+	v, err := c.Decode(item.Value)
+	if err != nil {
+		c.count.codec.Add(1)
+		return none, fmt.Errorf("%w: the value of %.100q does not decode: %v", ErrNotFound, key, err)
+	}
+	return c.stored(k, key, v, item.TTL), nil
+}
+
+// Inspect looks at keys without loading or reading them.
+func (c *Cache[K, V]) Inspect(ctx context.Context, ks []K) ([]store.Info, error) {
+	keys, err := c.keys(ks)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Budget)
+	defer cancel()
+	return c.Store.Inspect(ctx, keys), nil
+}
+
+func (c *Cache[K, V]) keys(ks []K) ([]string, error) {
+	keys := make([]string, len(ks))
+	for i, k := range ks {
+		key, err := c.key(k)
+		if err != nil {
+			return nil, err
+		}
+		keys[i] = key
+	}
+	return keys, nil
+}
+
+// Prefetch loads the keys that the store lacks, in the background.
+func (c *Cache[K, V]) Prefetch(ctx context.Context, ks []K) {
+	until := time.Now().Add(c.Budget)
+	var jobs []*job[K, V]
+	for _, k := range ks {
+		key, err := c.key(k)
+		if err != nil {
+			continue
+		}
+		if call := c.flights.Lead(key); call != nil {
+			jobs = append(jobs, &job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until})
+		}
+	}
+	c.lead(jobs)
+}
+
+// same reports whether a claim named these bytes as dead already.
+func same(d *store.Dead, value []byte) bool {
+	return d != nil && d.Type == "" && bytes.Equal(d.Value, value)
+}

@@ -1,0 +1,40 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+var (
+	// ErrNotFound says that the database has no such row.
+	ErrNotFound = errors.New("not found")
+	// ErrUnavailable says that the database is written and the cache is behind.
+	ErrUnavailable = errors.New("the cache could not be told")
+	// ErrClosed is the error of calls after Close.
+	ErrClosed = errors.New("the client is closed")
+	// ErrKey is wrapped by the error of a key that cannot be one.
+	ErrKey = store.ErrKey
+	// ErrTooLarge is wrapped by the error of a Set above MaxValue.
+	ErrTooLarge = errors.New("value too large")
+)
+
+// PanicError is what the callers of a loader that panicked get.
+type PanicError struct {
+	Value any    // what it panicked with; nil if it called runtime.Goexit
+	Stack []byte // where
+}
+
+func (e *PanicError) Error() string {
+	if e.Value == nil {
+		return "the loader called runtime.Goexit"
+	}
+	return fmt.Sprintf("the loader panicked: %v\n%s", e.Value, e.Stack)
+}
+
+// Unwrap returns the value of the panic if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}

@@ -1,0 +1,18 @@
+package engine
+
+import (
+	"math"
+	"time"
+
+	"github.com/zeebo/xxh3"
+)
+
+// Jittered shortens ttl by up to its share jitter. How much is a function of the key alone, so that every process knows
+// the life of every value.
+func Jittered(ttl time.Duration, jitter float64, key string) time.Duration {
+	if jitter <= 0 {
+		return ttl
+	}
+	h := float64(xxh3.HashString(key)) / math.MaxUint64
+	return max(time.Duration(float64(ttl)*(1-jitter*h)), time.Millisecond)
+}

@@ -1,0 +1,433 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/nearside/nearside/internal/flight"
+	"github.com/nearside/nearside/internal/store"
+)
+
+const (
+	leaseMargin = time.Second // a lease outlives its load by this
+	loadsAtOnce = 16          // loads of one batch, where there is no LoadMany
+	firstPoll   = 2 * time.Millisecond
+	lastPoll    = 50 * time.Millisecond
+	maxHolders  = 2 // leases of other processes that a call waits out before it loads without one
+)
+
+// job is a key that is being claimed, loaded and filled by this process.
+type job[K comparable, V any] struct {
+	k     K
+	key   string
+	ctx   context.Context // of the caller who started it; only its values are used
+	call  *flight.Call[result[V]]
+	until time.Time // the end of the budget for the store
+
+	left time.Duration // of the budget, when the load began
+
+	bypass  bool        // the store does not answer: do not even claim
+	dead    *store.Dead // what stands there and is no value
+	token   string      // of the claim
+	fills   bool        // the token is a lease; else the load fills nothing
+	claimed bool        // a claim was sent and not answered: its token must be released
+	sent    int         // the mark of the latest claim
+	began   int         // the mark of the load
+	holder  string      // who else holds the lease, and how many of them were seen
+	holders int
+}
+
+type jobs[K comparable, V any] []*job[K, V]
+
+// lead runs new jobs in the background.
+func (c *Cache[K, V]) lead(js jobs[K, V]) {
+	if len(js) > 0 && !c.spawn(func() { c.run(js) }) {
+		for _, j := range js {
+			j.call.Finish(result[V]{err: ErrClosed}, flight.Everyone)
+		}
+	}
+}
+
+// run claims, loads and fills. What is granted is loaded before anything is waited for: else two batches that hold
+// what the other one wants would wait for each other.
+func (c *Cache[K, V]) run(js jobs[K, V]) {
+	for pause := firstPoll; ; pause = min(2*pause, lastPoll) {
+		mine, waiting := c.claim(js)
+		if len(waiting) == 0 {
+			c.loadAll(mine)
+			return
+		}
+		if len(mine) > 0 {
+			c.spawnOrFail(mine)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-c.Shared.ctx.Done():
+			timer.Stop()
+			for _, j := range waiting {
+				c.finish(j, result[V]{err: ErrClosed}, flight.Everyone)
+			}
+			return
+		}
+		for _, j := range waiting {
+			j.until = time.Now().Add(c.Budget) // waiting for another's load is not waiting for the store
+		}
+		js = waiting
+	}
+}
+
+func (c *Cache[K, V]) spawnOrFail(mine jobs[K, V]) {
+	if !c.spawn(func() { c.loadAll(mine) }) {
+		for _, j := range mine {
+			j.call.Finish(result[V]{err: ErrClosed}, flight.Everyone)
+		}
+	}
+}
+
+// finish ends a job; who may not have its result shares the next one.
+func (c *Cache[K, V]) finish(j *job[K, V], r result[V], until int) {
+	if next := j.call.Finish(r, until); next != nil {
+		// If the store did not answer, those who have waited for it once do not wait again.
+		c.lead(jobs[K, V]{{k: j.k, key: j.key, ctx: j.ctx, call: next, until: time.Now().Add(c.Budget), bypass: j.bypass || j.claimed}})
+	}
+}
+
+// claim asks for the leases. It finishes what the store can answer, and sorts the rest: to be loaded by us, or being
+// loaded elsewhere.
+func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
+	for len(js) > 0 {
+		var again jobs[K, V]
+		claims := make([]store.Claim, 0, len(js))
+		asked := make(jobs[K, V], 0, len(js))
+		for _, j := range js {
+			if j.bypass {
+				mine = append(mine, j)
+				continue
+			}
+			if j.token == "" {
+				j.token = store.NewToken()
+			}
+			j.sent = j.call.Mark()
+			asked = append(asked, j)
+			claims = append(claims, store.Claim{
+				Key: j.key, Token: j.token, Lease: c.LoadTimeout + leaseMargin, Stale: c.Config.Stale, Dead: j.dead,
+			})
+		}
+		if len(claims) == 0 {
+			break
+		}
+		ctx, cancel := c.detached(js[0].ctx, max(time.Until(js[0].until), time.Millisecond))
+		grants := c.Store.Acquire(ctx, claims)
+		cancel()
+		left := time.Until(js[0].until)
+		for i, j := range asked {
+			j.left = left
+			switch c.granted(j, grants[i]) {
+			case loadIt:
+				mine = append(mine, j)
+			case waitForIt:
+				waiting = append(waiting, j)
+			case claimAgain:
+				again = append(again, j)
+			}
+		}
+		js = again
+	}
+	return mine, waiting
+}
+
+type todo int
+
+const (
+	nothing todo = iota
+	loadIt
+	waitForIt
+	claimAgain
+)
+
+func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
+	if g.Err != nil {
+		c.count.storeErrors.Add(1)
+		j.claimed = true
+		return loadIt
+	}
+	switch g.State {
+	case store.Granted:
+		j.fills = true
+		return loadIt
+	case store.Barrier:
+		return loadIt
+	case store.Waiting:
+		if g.Holder != j.holder {
+			j.holder = g.Holder
+			j.holders++
+		}
+		if j.holders > maxHolders {
+			return loadIt
+		}
+		return waitForIt
+	case store.Absent:
+		c.finish(j, result[V]{entry: Entry[V]{Source: Negative, Age: -1, TTL: g.TTL}, err: c.absent(j.key)}, j.sent)
+		return nothing
+	case store.Foreign:
+		c.count.codec.Add(1)
+		if j.dead != nil && j.dead.Type == g.Holder {
+			return loadIt // it came back: somebody else keeps writing it
+		}
+		j.dead = &store.Dead{Type: g.Holder}
+		return claimAgain
+	}
+	v, err := c.Decode(g.Value)
+	if err != nil {
+		c.count.codec.Add(1)
+		if same(j.dead, g.Value) {
+			j.claimed = g.State == store.Refresh
+			return loadIt
+		}
+		j.dead = &store.Dead{Value: g.Value}
+		return claimAgain
+	}
+	c.seen(true)
+	r := result[V]{entry: c.stored(j.k, j.key, v, g.TTL)}
+	if g.State != store.Refresh {
+		c.finish(j, r, j.sent)
+		return nothing
+	}
+	// Whoever waits is given the stale value, and the load goes on behind it.
+	j.call = j.call.Replace(r, j.sent)
+	j.fills = true
+	return loadIt
+}
+
+// loadAll loads what this process is to load.
+func (c *Cache[K, V]) loadAll(js jobs[K, V]) {
+	switch {
+	case len(js) == 0:
+	case len(js) == 1:
+		c.loadOne(js[0])
+	case c.LoadMany != nil:
+		c.loadBatch(js)
+	default:
+		var wg sync.WaitGroup
+		slots := make(chan struct{}, loadsAtOnce)
+		for _, j := range js {
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				c.loadOne(j)
+			})
+		}
+		wg.Wait()
+	}
+}
+
+func (c *Cache[K, V]) loadOne(j *job[K, V]) {
+	if c.Config.Load == nil {
+		c.loadBatch(jobs[K, V]{j})
+		return
+	}
+	j.began = j.call.Mark()
+	v, err := protect(c, j.ctx, func(ctx context.Context) (V, error) { return c.Config.Load(ctx, j.k) })
+	c.settle(jobs[K, V]{j}, []loaded[V]{{v, err}})
+}
+
+func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
+	ks := make([]K, len(js))
+	for i, j := range js {
+		ks[i] = j.k
+		j.began = j.call.Mark()
+	}
+	found, err := protect(c, js[0].ctx, func(ctx context.Context) (map[K]V, error) { return c.LoadMany(ctx, ks) })
+	out := make([]loaded[V], len(js))
+	for i, k := range ks {
+		v, ok := found[k]
+		switch {
+		case ok:
+			out[i].v = v
+		case err != nil:
+			out[i].err = err
+		default:
+			out[i].err = ErrNotFound
+		}
+	}
+	c.settle(js, out)
+}
+
+// protect calls a loader under the time limit of loads. The loader has a goroutine of its own, so that its panic, its
+// Goexit or its deafness to the context harm nobody but its callers.
+func protect[K comparable, V, R any](c *Cache[K, V], ctx context.Context, load func(context.Context) (R, error)) (R, error) {
+	ctx, cancel := c.detached(ctx, c.LoadTimeout)
+	defer cancel()
+	defer context.AfterFunc(c.Shared.ctx, cancel)()
+	type answer struct {
+		r   R
+		err error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		a := answer{err: &PanicError{}}
+		defer func() {
+			if p := recover(); p != nil {
+				a.err = &PanicError{Value: p, Stack: debug.Stack()}
+			}
+			done <- a
+		}()
+		a.r, a.err = load(ctx)
+	}()
+	var a answer
+	select {
+	case a = <-done:
+	case <-ctx.Done():
+		select {
+		case a = <-done: // both at once: its own words say more
+		default:
+			a.err = ctx.Err()
+		}
+	}
+	switch {
+	case a.err == nil || ctx.Err() == nil:
+		return a.r, a.err
+	case c.Shared.ctx.Err() != nil:
+		return a.r, ErrClosed
+	case !errors.Is(a.err, context.DeadlineExceeded):
+		return a.r, a.err
+	}
+	return a.r, fmt.Errorf("took longer than its limit of %v: %w", c.LoadTimeout, context.DeadlineExceeded)
+}
+
+func (c *Cache[K, V]) absent(key string) error { return fmt.Errorf("%.100q: %w", key, ErrNotFound) }
+
+// loaded is what the loader said about one key.
+type loaded[V any] struct {
+	v   V
+	err error
+}
+
+// settle fills what was loaded, and gives it to those who may have it.
+func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
+	var fills []store.Fill
+	var leases []store.Lease
+	results := make([]result[V], len(js))
+	sent := make([]int, len(js)) // the mark before the lease is ended, for those that hold one
+	for i, j := range js {
+		value := c.judge(j, out[i], &results[i])
+		if !j.fills {
+			continue
+		}
+		sent[i] = j.call.Mark()
+		if value != nil {
+			fills = append(fills, *value)
+		} else {
+			leases = append(leases, store.Lease{Key: j.key, Token: j.token})
+		}
+	}
+	filled, released := c.end(js[0], fills, leases)
+	var lost []store.Lease
+	for i, j := range js {
+		until := j.began
+		if j.fills {
+			var ended *[]store.Outcome
+			if len(fills) > 0 && fills[0].Key == j.key && fills[0].Token == j.token {
+				ended, fills = &filled, fills[1:]
+			} else {
+				ended = &released
+			}
+			switch o := (*ended)[0]; {
+			case o.OK:
+				until = sent[i] // nobody had invalidated until then
+			case o.Err != nil:
+				c.count.storeErrors.Add(1)
+				lost = append(lost, store.Lease{Key: j.key, Token: j.token})
+				fallthrough
+			default:
+				c.unfilled(out[i])
+			}
+			*ended = (*ended)[1:]
+		} else {
+			c.unfilled(out[i])
+			if j.claimed {
+				lost = append(lost, store.Lease{Key: j.key, Token: j.token})
+			}
+		}
+		if results[i].err != nil && !errors.Is(results[i].err, ErrNotFound) {
+			until = flight.Everyone // a failure cannot be stale
+		}
+		c.finish(j, results[i], until)
+	}
+	if len(lost) > 0 {
+		c.release(js[0].ctx, lost)
+	}
+}
+
+func (c *Cache[K, V]) unfilled(l loaded[V]) {
+	if l.err == nil {
+		c.count.unfilled.Add(1)
+	}
+}
+
+// judge turns the loader's words into a result, and into what is to be filled; nil if nothing is.
+func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill {
+	r.entry.Source = Load
+	switch {
+	case errors.Is(l.err, ErrNotFound):
+		c.count.absent.Add(1)
+		r.err = l.err
+		if l.err == ErrNotFound {
+			r.err = c.absent(j.key)
+		}
+		if c.NotFoundTTL > 0 {
+			return &store.Fill{Key: j.key, Token: j.token, Absent: true, TTL: c.NotFoundTTL}
+		}
+		return nil
+	case l.err != nil:
+		c.count.failed.Add(1)
+		r.entry.Source = ""
+		r.err = fmt.Errorf("load %.100q: %w", j.key, l.err)
+		return nil
+	}
+	c.count.loads.Add(1)
+	r.entry.Value = l.v
+	r.entry.TTL = c.Life(j.k, j.key, l.v)
+	if !j.fills {
+		return nil
+	}
+	value, err := c.Encode(l.v)
+	if err != nil {
+		c.count.codec.Add(1)
+		c.Logger.Warn("a value cannot be encoded: it is served and not stored", "key", j.key, "error", err)
+		return nil
+	}
+	if len(value) > c.MaxValue {
+		c.count.tooLarge.Add(1)
+		return nil
+	}
+	return &store.Fill{Key: j.key, Token: j.token, Value: value, TTL: r.entry.TTL + c.Config.Stale}
+}
+
+// end ends leases. A caller waits here, so it takes no longer than what is left of the budget: a command that is not
+// answered by then is carried out all the same, and counts as unfilled.
+func (c *Cache[K, V]) end(first *job[K, V], fills []store.Fill, leases []store.Lease) (filled, released []store.Outcome) {
+	ctx, cancel := c.detached(first.ctx, max(first.left, time.Millisecond))
+	defer cancel()
+	if len(fills) > 0 {
+		filled = c.Store.Fill(ctx, fills)
+	}
+	if len(leases) > 0 {
+		released = c.Store.Release(ctx, leases)
+	}
+	return filled, released
+}
+
+// release gives back leases whose claim or fill was not answered, behind the load and without a caller.
+func (c *Cache[K, V]) release(ctx context.Context, leases []store.Lease) {
+	c.spawn(func() {
+		ctx, cancel := c.detached(ctx, c.WriteBudget)
+		defer cancel()
+		c.Store.Release(ctx, leases)
+	})
+}

@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/nearside/nearside/internal/flight"
+)
+
+// Answer is what GetMany found for one key.
+type Answer[V any] struct {
+	Entry Entry[V]
+	Err   error
+}
+
+// GetMany is Get of many keys: one trip for what the store has, one claim and one load for the rest. The answers are in
+// the order of ks.
+func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) []Answer[V] {
+	return c.many(ctx, ks, c.Config.Stale > 0)
+}
+
+// Entries is GetMany with what is known about each value.
+func (c *Cache[K, V]) Entries(ctx context.Context, ks []K) []Answer[V] { return c.many(ctx, ks, true) }
+
+func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
+	out := make([]Answer[V], len(ks))
+	keys := make([]string, 0, len(ks))
+	at := make([]int, 0, len(ks)) // the place in ks of each key
+	for i, k := range ks {
+		key, err := c.key(k)
+		if err != nil {
+			out[i].Entry, out[i].Err = c.failed(err)
+			continue
+		}
+		keys, at = append(keys, key), append(at, i)
+	}
+	if len(keys) == 0 {
+		return out
+	}
+	until := time.Now().Add(c.Budget)
+	var missing jobs[K, V]
+	var places []int
+	if c.cold() {
+		for n, i := range at {
+			missing = append(missing, &job[K, V]{k: ks[i], key: keys[n], ctx: ctx, until: until})
+		}
+		places = at
+	} else {
+		rctx, cancel := context.WithDeadline(ctx, until)
+		items := c.Store.GetMany(rctx, keys, ttl)
+		cancel()
+		var probe job[K, V] // for those that are hits, so that they cost no job
+		for n, i := range at {
+			probe = job[K, V]{k: ks[i], key: keys[n], ctx: ctx, until: until}
+			if e, ok := c.served(&probe, items[n]); ok {
+				out[i].Entry = e
+				continue
+			}
+			j := probe
+			missing, places = append(missing, &j), append(places, i)
+		}
+	}
+	if len(missing) > 0 {
+		c.await(ctx, missing, places, out)
+	}
+	return out
+}
+
+// await joins the calls of the missing keys, runs the new ones as one batch, and waits for all.
+func (c *Cache[K, V]) await(ctx context.Context, missing jobs[K, V], places []int, out []Answer[V]) {
+	var mine jobs[K, V]
+	tickets := make([]flight.Ticket[result[V]], len(missing))
+	for n, j := range missing {
+		ticket, call := c.flights.Join(j.key)
+		tickets[n] = ticket
+		if call == nil {
+			c.count.coalesced.Add(1)
+			continue
+		}
+		j.call = call
+		mine = append(mine, j)
+	}
+	c.lead(mine)
+	for n, ticket := range tickets {
+		a := &out[places[n]]
+		if r, err := ticket.Wait(ctx); err != nil {
+			a.Entry, a.Err = c.failed(err)
+		} else {
+			a.Entry, a.Err = c.answer(r)
+		}
+	}
+}

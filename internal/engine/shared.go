@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+// Shared is what all caches of a client have in common.
+type Shared struct {
+	Store       store.Store
+	Budget      time.Duration // what one read waits for the store, all its trips together
+	WriteBudget time.Duration // what each step of a write waits for the store
+	Logger      *slog.Logger
+
+	ctx    context.Context // ends at Close
+	cancel context.CancelFunc
+	mu     sync.Mutex // guards closed, and wg's Add against its Wait
+	closed bool
+	wg     sync.WaitGroup // the goroutines that load
+}
+
+// NewShared returns what the caches of one client share.
+func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.Logger) *Shared {
+	s := &Shared{Store: st, Budget: budget, WriteBudget: writeBudget, Logger: logger}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Close stops the loads under way, waits until they have ended, but not longer than ctx, and closes the store.
+func (s *Shared) Close(ctx context.Context) error {
+	s.mu.Lock()
+	again := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if again {
+		return nil
+	}
+	s.cancel()
+	ended := make(chan struct{})
+	go func() { s.wg.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		s.Store.Close()
+		return nil
+	case <-ctx.Done():
+		s.Store.Close()
+		return context.Cause(ctx)
+	}
+}
+
+// spawn runs f in a goroutine that Close waits for. False: the client is closed.
+func (s *Shared) spawn(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.wg.Go(f)
+	return true
+}
+
+// detached returns a context for a command that must not end with its caller, with the values of ctx.
+func (s *Shared) detached(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), d)
+}

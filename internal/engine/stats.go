@@ -1,0 +1,54 @@
+package engine
+
+import "sync/atomic"
+
+// Stats counts what a cache did since it was made.
+type Stats struct {
+	Store, Load, Stale, Negative, Errors uint64 // reads by where their answer came from
+
+	Loads        uint64 // calls of the loader that returned a value
+	LoadsAbsent  uint64 // that said ErrNotFound
+	LoadErrors   uint64 // that failed
+	Coalesced    uint64 // reads that shared another one's load in this process
+	Unfilled     uint64 // values that were loaded and served, but not stored: invalidated meanwhile, or the store was away
+	TooLarge     uint64 // values above MaxValue: served, not stored
+	CodecErrors  uint64 // values that could not be encoded, or did not decode and were loaded again
+	StoreErrors  uint64 // reads of the store without an answer
+	Invalidated  uint64 // keys invalidated by Invalidate
+	Written      uint64 // keys written by Update
+	WritesBehind uint64 // writes that the store could not be told of
+}
+
+type counters struct {
+	store, load, stale, negative, errors               atomic.Uint64
+	loads, absent, failed, coalesced, unfilled         atomic.Uint64
+	tooLarge, codec, storeErrors, invalidated, written atomic.Uint64
+	behind                                             atomic.Uint64
+}
+
+func (c *counters) answered(s Source) {
+	switch s {
+	case Store:
+		c.store.Add(1)
+	case Load:
+		c.load.Add(1)
+	case Stale:
+		c.stale.Add(1)
+	case Negative:
+		c.negative.Add(1)
+	default:
+		c.errors.Add(1)
+	}
+}
+
+// Stats returns the counters of now.
+func (c *Cache[K, V]) Stats() Stats {
+	n := &c.count
+	return Stats{
+		Store: n.store.Load(), Load: n.load.Load(), Stale: n.stale.Load(), Negative: n.negative.Load(), Errors: n.errors.Load(),
+		Loads: n.loads.Load(), LoadsAbsent: n.absent.Load(), LoadErrors: n.failed.Load(),
+		Coalesced: n.coalesced.Load(), Unfilled: n.unfilled.Load(), TooLarge: n.tooLarge.Load(),
+		CodecErrors: n.codec.Load(), StoreErrors: n.storeErrors.Load(), Invalidated: n.invalidated.Load(),
+		Written: n.written.Load(), WritesBehind: n.behind.Load(),
+	}
+}

@@ -1,0 +1,105 @@
+package flight_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/nearside/nearside/internal/flight"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func wait(t *testing.T, k flight.Ticket[string], want string) {
+	t.Helper()
+	if got, err := k.Wait(t.Context()); got != want || err != nil {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
+
+func TestWhoCameLaterSharesTheNextCall(t *testing.T) {
+	var g flight.Group[string]
+	before, call := g.Join("k")
+	if call == nil {
+		t.Fatal("the first to join does not lead")
+	}
+	mark := call.Mark()
+	after1, lead := g.Join("k")
+	after2, _ := g.Join("k")
+	if lead != nil {
+		t.Fatal("two lead one call")
+	}
+	next := call.Finish("old", mark)
+	if next == nil {
+		t.Fatal("two wait for a call that nobody runs")
+	}
+	next.Mark()
+	if again := next.Finish("new", 1); again != nil {
+		t.Error("a third call for nobody")
+	}
+	wait(t, before, "old")
+	wait(t, after1, "new")
+	wait(t, after2, "new")
+}
+
+func TestResultForEveryone(t *testing.T) {
+	var g flight.Group[string]
+	a, call := g.Join("k")
+	call.Mark()
+	b, _ := g.Join("k")
+	if call.Finish("r", flight.Everyone) != nil {
+		t.Error("a next call for nobody")
+	}
+	wait(t, a, "r")
+	wait(t, b, "r")
+}
+
+func TestForgottenCallServesItsOwn(t *testing.T) {
+	var g flight.Group[string]
+	old, call := g.Join("k")
+	mark := call.Mark()
+	late, _ := g.Join("k")
+	g.Forget("k")
+	fresh, second := g.Join("k")
+	if second == nil {
+		t.Fatal("a forgotten call was joined")
+	}
+	next := call.Finish("old", mark)
+	next.Mark()
+	next.Finish("next", 1)
+	second.Mark()
+	second.Finish("new", 1)
+	wait(t, old, "old")
+	wait(t, late, "next")
+	wait(t, fresh, "new")
+	if _, lead := g.Join("k"); lead == nil {
+		t.Error("a finished call is still there")
+	}
+}
+
+func TestReplaceGoesOn(t *testing.T) {
+	var g flight.Group[string]
+	a, call := g.Join("k")
+	next := call.Replace("stale", call.Mark())
+	if g.Lead("k") != nil {
+		t.Error("the call that goes on has lost its place")
+	}
+	b, _ := g.Join("k")
+	next.Mark()
+	next.Finish("fresh", 1)
+	wait(t, a, "stale")
+	wait(t, b, "fresh")
+}
+
+func TestWaitEndsWithItsContext(t *testing.T) {
+	var g flight.Group[string]
+	k, call := g.Join("k")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := k.Wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	call.Finish("r", flight.Everyone)
+}

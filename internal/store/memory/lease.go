@@ -1,0 +1,93 @@
+package memory
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+// Acquire asks for leases.
+func (s *Store) Acquire(ctx context.Context, claims []store.Claim) []store.Grant {
+	out, err := make([]store.Grant, len(claims)), s.ready(ctx)
+	for i, c := range claims {
+		if err != nil {
+			out[i].Err = err
+		} else {
+			out[i] = s.acquire(c)
+		}
+	}
+	return out
+}
+
+func (s *Store) acquire(c store.Claim) store.Grant {
+	k := s.lock(c.Key)
+	defer k.unlock()
+	if c.Dead != nil && c.Dead.Type == "" && k.found && bytes.Equal(k.value, c.Dead.Value) {
+		k.drop()
+	}
+	k.read = true
+	if !k.found {
+		switch {
+		case k.side == nil:
+			k.lease(c)
+			return store.Grant{State: store.Granted}
+		case k.side.leased(c.Token):
+			return store.Grant{State: store.Granted}
+		case k.side.is(lease):
+			return store.Grant{State: store.Waiting, Holder: k.side.tokens[0], TTL: k.side.left(k.now)}
+		case k.side.is(absent):
+			return store.Grant{State: store.Absent, TTL: k.side.left(k.now)}
+		}
+		return store.Grant{State: store.Barrier}
+	}
+	g := store.Grant{State: store.Hit, Value: k.value, TTL: time.Duration(k.until - k.now)}
+	switch {
+	case c.Stale <= 0 || g.TTL >= millis(c.Stale):
+	case k.side == nil || k.side.is(absent):
+		k.lease(c)
+		g.State = store.Refresh
+	case k.side.leased(c.Token):
+		g.State = store.Refresh
+	default:
+		g.State = store.Stale
+	}
+	return g
+}
+
+func (k *locked) lease(c store.Claim) {
+	k.side = &sidecar{kind: lease, tokens: []string{c.Token}, until: after(k.now, c.Lease)}
+}
+
+// Fill ends leases with what was loaded.
+func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
+	return write(s, ctx, fills, func(f store.Fill) bool {
+		k := s.lock(f.Key)
+		defer k.unlock()
+		switch until := after(k.now, f.TTL); {
+		case !k.side.leased(f.Token):
+			return false
+		case f.Absent:
+			k.drop()
+			k.side = &sidecar{kind: absent, until: until}
+		default:
+			k.put(f.Value, until)
+			k.side = nil
+		}
+		return true
+	})
+}
+
+// Release ends leases without a result.
+func (s *Store) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
+	return write(s, ctx, leases, func(l store.Lease) bool {
+		k := s.lock(l.Key)
+		defer k.unlock()
+		stood := k.side.leased(l.Token)
+		if stood {
+			k.side = nil
+		}
+		return stood
+	})
+}

@@ -1,0 +1,15 @@
+-- Tells that a write is over. Its value is put only if its intent stands and is clean: then nobody wrote beside it.
+-- KEYS  value, sidecar
+-- ARGV  hold ms, 'P' put or 'D' drop, value, ms to live, token, earlier token ...
+-- Returns 1 if the value was put
+local hold, put, others = tonumber(ARGV[1]), false, ''
+if intents() then
+  put = ARGV[2] == 'P' and string.sub(l, 2, 2) == 'c' and string.find(l, ',' .. ARGV[5] .. ',', 1, true)
+  others = without(5)
+end
+if put then redis.call('SET', K, ARGV[3], 'PX', ARGV[4]) else redis.call('DEL', K) end
+if #others > 1 then set('!d' .. others, math.max(hold, redis.call('PTTL', L)))
+elseif l == '!' then set('!', math.max(hold, redis.call('PTTL', L)))
+elseif hold > 0 then set('!', hold)
+elseif l then redis.call('DEL', L) end
+return put and 1 or 0

@@ -1,0 +1,66 @@
+package redis
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Every key that this store writes:
+//
+//	user:42          string   the value: what the application's codec wrote, and nothing else
+//	{user:42}:~l     string   its sidecar: what goes on with the key (package store); only while something does
+//
+// A sidecar must be in the slot of its key, since scripts and one MULTI may only touch one slot. A key whose braces
+// choose its slot keeps them; any other is put into braces as a whole; where that cannot be, because the key is empty or
+// has a brace of its own, a short string that hashes to the slot stands in the braces.
+func sidecar(key string) string {
+	open := strings.IndexByte(key, '{')
+	if open >= 0 {
+		if n := strings.IndexByte(key[open+1:], '}'); n > 0 {
+			return key + ":~l"
+		}
+	}
+	if key != "" && !strings.Contains(key, "}") {
+		return "{" + key + "}:~l"
+	}
+	return "~l:{" + tagOf(slot(key)) + "}:" + key
+}
+
+const slots = 16384
+
+// slot is the key's slot in a cluster: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model
+func slot(key string) uint16 {
+	if open := strings.IndexByte(key, '{'); open >= 0 {
+		if n := strings.IndexByte(key[open+1:], '}'); n > 0 {
+			key = key[open+1 : open+1+n]
+		}
+	}
+	crc := uint16(0) // CRC-16/XMODEM
+	for i := range len(key) {
+		crc ^= uint16(key[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return crc % slots
+}
+
+// tagOf returns the shortest number, in base 36, that hashes to a slot.
+func tagOf(s uint16) string { return tags()[s] }
+
+var tags = sync.OnceValue(func() []string {
+	out := make([]string, slots)
+	for n, left := uint64(0), slots; left > 0; n++ {
+		tag := strconv.FormatUint(n, 36)
+		if s := slot(tag); out[s] == "" {
+			out[s] = tag
+			left--
+		}
+	}
+	return out
+})

@@ -1,0 +1,54 @@
+package redis
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/nearside/nearside/internal/redistest"
+)
+
+func TestSidecar(t *testing.T) {
+	for key, want := range map[string]string{
+		"user:42": "{user:42}:~l", "{u}:42": "{u}:42:~l", "a{b}c": "a{b}c:~l", "a{b": "{a{b}:~l", "": "~l:{1bz}:",
+	} {
+		if got := sidecar(key); got != want {
+			t.Errorf("sidecar(%q) = %q, want %q", key, got, want)
+		}
+	}
+}
+
+// The server's own word for the slot, from a server in cluster mode.
+func TestSidecarIsInTheSlotOfItsKey(t *testing.T) {
+	server := redistest.Start(t, "--cluster-enabled", "yes")
+	slotOf := func(key string) int64 {
+		n, err := server.Do(t, "CLUSTER", "KEYSLOT", key).AsInt64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if slot("123456789") != 12739 {
+		t.Errorf("slot(123456789) = %d, want 12739", slot("123456789"))
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 3000 {
+		key := make([]byte, 1+rng.IntN(8))
+		for i := range key {
+			key[i] = "{}ab:"[rng.IntN(5)]
+		}
+		if a, b := slotOf(string(key)), slotOf(sidecar(string(key))); a != b || a != int64(slot(string(key))) {
+			t.Errorf("%q is in slot %d, its sidecar %q in %d; slot() says %d", key, a, sidecar(string(key)), b, slot(string(key)))
+		}
+	}
+}
+
+func FuzzSidecar(f *testing.F) {
+	for _, s := range []string{"", "a", "{", "}", "{}", "{a}", "a}b{c}"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, key string) {
+		if slot(key) != slot(sidecar(key)) {
+			t.Errorf("%q: slot %d, sidecar %q: slot %d", key, slot(key), sidecar(key), slot(sidecar(key)))
+		}
+	})
+}

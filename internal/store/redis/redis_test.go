@@ -1,0 +1,197 @@
+package redis_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	status := redistest.Main(m)
+	if err := goleak.Find(); err != nil && status == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+func open(t testing.TB, url string) *redis.Store {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s, err := redis.Open(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	server := redistest.Shared(t)
+	storetest.Run(t, func(t testing.TB) store.Store {
+		server.Do(t, "FLUSHALL")
+		return open(t, server.URL())
+	})
+}
+
+func TestConformanceOnASocket(t *testing.T) {
+	server := redistest.Shared(t)
+	server.Do(t, "FLUSHALL")
+	s := open(t, "unix://"+server.Socket+"?db=3")
+	s.Put(t.Context(), []store.Put{{Key: "a", Value: []byte("1"), TTL: time.Minute}}, 0)
+	if got := s.Get(t.Context(), "a", false); string(got.Value) != "1" {
+		t.Errorf("got %+v", got)
+	}
+	if n, _ := server.Do(t, "DBSIZE").AsInt64(); n != 0 {
+		t.Error("the value stands in database 0, want 3")
+	}
+}
+
+// A server that has forgotten the scripts is sent them again, in a batch too.
+func TestScriptFlush(t *testing.T) {
+	server := redistest.Shared(t)
+	s := open(t, server.URL())
+	for range 3 {
+		server.Do(t, "FLUSHALL")
+		server.Do(t, "SCRIPT", "FLUSH")
+		gs := s.Acquire(t.Context(), []store.Claim{{Key: "a", Token: "t1", Lease: time.Minute}, {Key: "b", Token: "t2", Lease: time.Minute}})
+		for _, g := range gs {
+			if g.State != store.Granted {
+				t.Errorf("got %+v", g)
+			}
+		}
+		if o := s.Invalidate(t.Context(), []string{"a"}, 0)[0]; o.Err != nil {
+			t.Error(o.Err)
+		}
+	}
+}
+
+// Somebody's list under our key is a miss, and is deleted by whoever names it.
+func TestKeyOfAnotherType(t *testing.T) {
+	server := redistest.Shared(t)
+	s := open(t, server.URL())
+	server.Do(t, "FLUSHALL")
+	server.Do(t, "RPUSH", "a", "1")
+	for _, ttl := range []bool{false, true} {
+		if it := s.Get(t.Context(), "a", ttl); it.Found || it.Err != nil {
+			t.Errorf("get: %+v", it)
+		}
+		if it := s.GetMany(t.Context(), []string{"a"}, ttl)[0]; it.Found || it.Err != nil {
+			t.Errorf("get many: %+v", it)
+		}
+	}
+	if i := s.Inspect(t.Context(), []string{"a"})[0]; i.Type != "list" || i.TTL != store.NoTTL {
+		t.Errorf("inspect: %+v", i)
+	}
+	claim := store.Claim{Key: "a", Token: "t1", Lease: time.Minute}
+	if g := s.Acquire(t.Context(), []store.Claim{claim})[0]; g.State != store.Foreign || g.Holder != "list" {
+		t.Errorf("acquire: %+v", g)
+	}
+	claim.Dead = &store.Dead{Type: "set"}
+	if g := s.Acquire(t.Context(), []store.Claim{claim})[0]; g.State != store.Foreign {
+		t.Errorf("another type named: %+v", g)
+	}
+	claim.Dead = &store.Dead{Type: "list"}
+	if g := s.Acquire(t.Context(), []store.Claim{claim})[0]; g.State != store.Granted {
+		t.Errorf("the type named: %+v", g)
+	}
+}
+
+func TestValuesArePlainAndEverythingExpires(t *testing.T) {
+	server := redistest.Shared(t)
+	s := open(t, server.URL())
+	server.Do(t, "FLUSHALL")
+	s.Acquire(t.Context(), []store.Claim{{Key: "user:42", Token: "t1", Lease: time.Minute}})
+	if ttl, _ := server.Do(t, "PTTL", "{user:42}:~l").AsInt64(); ttl <= 0 {
+		t.Errorf("the lease lives %d ms", ttl)
+	}
+	s.Fill(t.Context(), []store.Fill{{Key: "user:42", Token: "t1", Value: []byte(`{"id":42}`), TTL: time.Minute}})
+	if v, _ := server.Do(t, "GET", "user:42").ToString(); v != `{"id":42}` {
+		t.Errorf("redis-cli would show %q", v)
+	}
+	s.Begin(t.Context(), []store.Intent{{Key: "user:7", Token: "w1", Life: time.Second}})
+	s.Invalidate(t.Context(), []string{"user:8"}, time.Second)
+	server.Invariants(t, "user:")
+	if n, _ := server.Do(t, "DBSIZE").AsInt64(); n != 3 {
+		t.Errorf("%d keys, want the value, an intent and a hold", n)
+	}
+}
+
+func TestFullServer(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory", "100kb", "--maxmemory-policy", "noeviction")
+	s := open(t, server.URL())
+	if g := s.Acquire(t.Context(), []store.Claim{{Key: "a", Token: "t1", Lease: time.Minute}})[0]; g.Err == nil || !strings.Contains(g.Err.Error(), "OOM") {
+		t.Errorf("acquire: %+v", g)
+	}
+	for _, hold := range []time.Duration{0, time.Second} {
+		if o := s.Invalidate(t.Context(), []string{"a"}, hold)[0]; o.Err != nil {
+			t.Errorf("an invalidation must pass: %v", o.Err)
+		}
+	}
+	if o := s.Begin(t.Context(), []store.Intent{{Key: "b", Token: "w1", Life: time.Second}})[0]; o.Err != nil {
+		t.Errorf("a begin must pass: %v", o.Err)
+	}
+	if o := s.End(t.Context(), []store.End{{Key: "b", Token: "w1"}})[0]; o.Err != nil {
+		t.Errorf("an end must pass: %v", o.Err)
+	}
+}
+
+func TestKilledServer(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL())
+	server.Kill()
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if it := s.Get(ctx, "a", false); it.Err == nil || !strings.Contains(it.Err.Error(), `"a"`) {
+		t.Errorf("got %+v", it)
+	}
+	if d := time.Since(begin); d > 3*time.Second {
+		t.Errorf("took %v", d)
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	server := redistest.Start(t, "--requirepass", "s3cret!")
+	for url, want := range map[string]string{
+		"redis://127.0.0.1:1":                       "is the server running there?",
+		server.URL():                                "check the user and the password",
+		"redis://:wr0ng@" + server.Addr:             "check the user and the password",
+		"redis://:s3cret%21@" + server.Addr + "/99": "check the number of the database",
+		"unix:///nowhere/redis.sock":                "is the server running there?",
+		"unix://nowhere/redis.sock":                 "three slashes",
+		"rediss://:s3cret%21@localhost":             "not supported yet",
+		"http://:s3cret%21@localhost":               "unknown scheme",
+		"redis://:s3cret!%zz@localhost":             "cannot be parsed",
+		"redis://:s3cret%21@localhost/x":            "expected a number",
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		s, err := redis.Open(ctx, url)
+		cancel()
+		if err == nil {
+			s.Close()
+			t.Errorf("%s: no error", url)
+			continue
+		}
+		text := err.Error()
+		if !strings.Contains(text, want) {
+			t.Errorf("%s:\n got %s\nwant %s", url, text, want)
+		}
+		for _, secret := range []string{"s3cret", "wr0ng"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("the password is in %q", text)
+			}
+		}
+	}
+}

@@ -1,0 +1,25 @@
+-- Before every script that changes a sidecar.
+--   none  | t<24 hex> lease | - absent | ! hold | !c,token, one clean intent | !d,token,token, several or disturbed ones
+local K, L = KEYS[1], KEYS[2]
+local l = redis.call('GET', L)
+local function intents() return l and #l > 1 and string.sub(l, 1, 1) == '!' end
+local function set(value, px) redis.call('SET', L, value, 'PX', string.format('%.0f', math.max(px, 1))) end
+-- What goes on with the key ends, for somebody who knows better: intents stay and are not clean any more; a hold is never
+-- shortened.
+local function disturb(hold)
+  local px = tonumber(hold)
+  if l and string.sub(l, 1, 1) == '!' then
+    if #l > 1 then l = '!d' .. string.sub(l, 3) end
+    set(l, math.max(px, redis.call('PTTL', L)))
+  elseif px > 0 then set('!', px)
+  elseif l then redis.call('DEL', L) end
+end
+-- The list of tokens of standing intents (",a,b,") without those named in ARGV[from..].
+local function without(from)
+  local list = string.sub(l, 3)
+  for i = from, #ARGV do
+    local a, b = string.find(list, ',' .. ARGV[i] .. ',', 1, true)
+    if a then list = string.sub(list, 1, a) .. string.sub(list, b + 1) end
+  end
+  return list
+end

@@ -1,0 +1,248 @@
+package redis
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+// Get is GET, and PTTL in the same trip if ttl is set.
+func (s *Store) Get(ctx context.Context, key string, ttl bool) store.Item {
+	if s.closed.Load() {
+		return store.Item{Err: store.ErrClosed}
+	}
+	get := s.c.B().Get().Key(key).Build()
+	if !ttl {
+		return item(s.c.Do(ctx, get), key)
+	}
+	rs := s.c.DoMulti(ctx, get, s.c.B().Pttl().Key(key).Build())
+	it := item(rs[0], key)
+	left(&it, rs[1], key)
+	return it
+}
+
+// item reads the answer of GET. A key of another type holds no value of ours.
+func item(r rueidis.RedisResult, key string) store.Item {
+	m, err := r.ToMessage()
+	if err == nil {
+		var v []byte
+		if v, err = m.AsBytes(); err == nil {
+			return store.Item{Value: v, Found: true}
+		}
+	}
+	if rueidis.IsRedisNil(err) || wrongType(err) {
+		return store.Item{}
+	}
+	return store.Item{Err: failed("get", key, err)}
+}
+
+// left adds the answer of PTTL. The value may have expired between the two commands.
+func left(it *store.Item, r rueidis.RedisResult, key string) {
+	if !it.Found {
+		return
+	}
+	switch n, err := r.AsInt64(); {
+	case err != nil:
+		*it = store.Item{Err: failed("pttl", key, err)}
+	case n == -2:
+		*it = store.Item{}
+	default:
+		it.TTL = life(n)
+	}
+}
+
+// life turns what PTTL says into a duration.
+func life(ms int64) time.Duration {
+	if ms < 0 {
+		return store.NoTTL
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// GetMany is one MGET, with the PTTLs behind it if ttl is set.
+func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.Item {
+	out := make([]store.Item, len(keys))
+	if s.closed.Load() || len(keys) == 0 {
+		for i := range out {
+			out[i].Err = store.ErrClosed
+		}
+		return out
+	}
+	cmds := rueidis.Commands{s.c.B().Mget().Key(keys...).Build()}
+	if ttl {
+		for _, key := range keys {
+			cmds = append(cmds, s.c.B().Pttl().Key(key).Build())
+		}
+	}
+	rs := s.c.DoMulti(ctx, cmds...)
+	values, err := rs[0].ToArray()
+	for i, key := range keys {
+		if err != nil {
+			out[i].Err = failed("mget", key, err)
+			continue
+		}
+		if v, err := values[i].AsBytes(); err == nil {
+			out[i] = store.Item{Value: v, Found: true}
+			if ttl {
+				left(&out[i], rs[1+i], key)
+			}
+		}
+	}
+	return out
+}
+
+// Inspect is TYPE and PTTL of each key.
+func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
+	out := make([]store.Info, len(keys))
+	if s.closed.Load() {
+		for i := range out {
+			out[i].Err = store.ErrClosed
+		}
+		return out
+	}
+	cmds := make(rueidis.Commands, 0, 2*len(keys))
+	for _, key := range keys {
+		cmds = append(cmds, s.c.B().Type().Key(key).Build(), s.c.B().Pttl().Key(key).Build())
+	}
+	rs := s.c.DoMulti(ctx, cmds...)
+	for i, key := range keys {
+		ty, err := rs[2*i].ToString()
+		var ms int64
+		if err == nil {
+			ms, err = rs[2*i+1].AsInt64()
+		}
+		switch {
+		case err != nil:
+			out[i].Err = failed("inspect", key, err)
+		case ty == "none" || ms == -2:
+			out[i].Type = "none"
+		default:
+			out[i] = store.Info{Type: ty, TTL: life(ms)}
+		}
+	}
+	return out
+}
+
+// Acquire runs acquire.lua.
+func (s *Store) Acquire(ctx context.Context, claims []store.Claim) []store.Grant {
+	out := make([]store.Grant, len(claims))
+	if s.closed.Load() {
+		for i := range out {
+			out[i].Err = store.ErrClosed
+		}
+		return out
+	}
+	rs := s.run(ctx, acquireScript, keysOf(claims, func(c store.Claim) string { return c.Key }), func(i int) []string {
+		c, kind, dead := claims[i], "", ""
+		switch {
+		case c.Dead == nil:
+		case c.Dead.Type != "":
+			kind, dead = "t", c.Dead.Type
+		default:
+			kind, dead = "v", rueidis.BinaryString(c.Dead.Value)
+		}
+		return []string{c.Token, px(c.Lease), px0(c.Stale), kind, dead}
+	})
+	for i, r := range rs {
+		out[i] = grant(r, claims[i].Key)
+	}
+	return out
+}
+
+func grant(r rueidis.RedisResult, key string) (g store.Grant) {
+	parts, err := r.ToArray()
+	var state string
+	if err == nil {
+		state, err = parts[0].ToString()
+	}
+	if err != nil {
+		return store.Grant{Err: failed("acquire", key, err)}
+	}
+	g.State = store.State(state[0])
+	if len(parts) > 2 {
+		g.Value, _ = parts[1].AsBytes()
+		ms, _ := parts[2].AsInt64()
+		g.TTL = life(ms)
+	}
+	if len(parts) > 3 {
+		g.Holder, _ = parts[3].ToString()
+	}
+	return g
+}
+
+// Fill runs fill.lua.
+func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
+	return s.outcomes(ctx, "fill", fillScript, keysOf(fills, func(f store.Fill) string { return f.Key }), func(i int) []string {
+		f := fills[i]
+		if f.Absent {
+			return []string{f.Token, "n", px(f.TTL)}
+		}
+		return []string{f.Token, "v", px(f.TTL), rueidis.BinaryString(f.Value)}
+	})
+}
+
+// Release runs release.lua.
+func (s *Store) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
+	return s.outcomes(ctx, "release", releaseScript, keysOf(leases, func(l store.Lease) string { return l.Key }), func(i int) []string {
+		return []string{leases[i].Token}
+	})
+}
+
+// Invalidate runs invalidate.lua.
+func (s *Store) Invalidate(ctx context.Context, keys []string, hold time.Duration) []store.Outcome {
+	return s.outcomes(ctx, "invalidate", invalidateScript, keys, func(int) []string { return []string{px0(hold)} })
+}
+
+// Put runs put.lua.
+func (s *Store) Put(ctx context.Context, puts []store.Put, hold time.Duration) []store.Outcome {
+	return s.outcomes(ctx, "put", putScript, keysOf(puts, func(p store.Put) string { return p.Key }), func(i int) []string {
+		return []string{rueidis.BinaryString(puts[i].Value), px(puts[i].TTL), px0(hold)}
+	})
+}
+
+// Begin runs begin.lua.
+func (s *Store) Begin(ctx context.Context, intents []store.Intent) []store.Outcome {
+	return s.outcomes(ctx, "begin", beginScript, keysOf(intents, func(n store.Intent) string { return n.Key }), func(i int) []string {
+		return append([]string{intents[i].Token, px(intents[i].Life)}, intents[i].Earlier...)
+	})
+}
+
+// End runs end.lua.
+func (s *Store) End(ctx context.Context, ends []store.End) []store.Outcome {
+	return s.outcomes(ctx, "end", endScript, keysOf(ends, func(e store.End) string { return e.Key }), func(i int) []string {
+		e, how := ends[i], "D"
+		if e.Put {
+			how = "P"
+		}
+		return append([]string{px0(e.Hold), how, rueidis.BinaryString(e.Value), px(e.TTL), e.Token}, e.Earlier...)
+	})
+}
+
+// outcomes runs a script that answers 0 or 1.
+func (s *Store) outcomes(ctx context.Context, verb string, sc *script, keys []string, args func(int) []string) []store.Outcome {
+	out := make([]store.Outcome, len(keys))
+	if s.closed.Load() {
+		for i := range out {
+			out[i].Err = store.ErrClosed
+		}
+		return out
+	}
+	for i, r := range s.run(ctx, sc, keys, args) {
+		n, err := r.AsInt64()
+		if out[i].OK = n == 1; err != nil {
+			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
+		}
+	}
+	return out
+}
+
+func keysOf[T any](xs []T, key func(T) string) []string {
+	out := make([]string, len(xs))
+	for i, x := range xs {
+		out[i] = key(x)
+	}
+	return out
+}

@@ -1,0 +1,150 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Store keeps values and sidecars. All methods are safe for concurrent use. A batch method sends one command per node
+// and answers in the order of its arguments; an element's Err speaks of that element alone. Values given and returned are
+// shared: neither side may modify them. Durations are rounded down to milliseconds, with 1 ms as the least.
+type Store interface {
+	// Get returns the value of a key, never its sidecar. With ttl, Item.TTL is set.
+	Get(ctx context.Context, key string, ttl bool) Item
+	// GetMany is Get of many keys in one trip.
+	GetMany(ctx context.Context, keys []string, ttl bool) []Item
+	// Inspect looks at keys without reading their values.
+	Inspect(ctx context.Context, keys []string) []Info
+
+	// Acquire asks for the right to load. It may be sent again with the same token.
+	Acquire(ctx context.Context, claims []Claim) []Grant
+	// Fill ends a lease with what was loaded. False: the token no longer stands, nothing was stored.
+	Fill(ctx context.Context, fills []Fill) []Outcome
+	// Release ends a lease without a result. True: the token stood until now, so nobody has invalidated since.
+	Release(ctx context.Context, leases []Lease) []Outcome
+
+	// Invalidate removes values, leases and remembered absences, after the database was changed. Nothing is filled for
+	// hold afterwards (zero: no such time). True: the key held a value.
+	Invalidate(ctx context.Context, keys []string, hold time.Duration) []Outcome
+	// Put stores values whatever stands there. Of two callers the later wins, not the one with the newer row.
+	Put(ctx context.Context, puts []Put, hold time.Duration) []Outcome
+
+	// Begin announces a database write: the value goes, and nothing is filled until End or until the intent expires.
+	Begin(ctx context.Context, intents []Intent) []Outcome
+	// End tells that the write is over. True: its value was put.
+	End(ctx context.Context, ends []End) []Outcome
+
+	// Usage counts keys and bytes.
+	Usage(ctx context.Context) (Usage, error)
+	// Ping returns nil if the store answers.
+	Ping(ctx context.Context) error
+	// Close frees what the store holds. Calls after it fail with ErrClosed.
+	Close()
+}
+
+// Item is what a key holds.
+type Item struct {
+	Value []byte        // nil if not found
+	Found bool          // there is a value
+	TTL   time.Duration // the rest of its life; NoTTL if it has none. Set only where asked for
+	Err   error         // the store did not answer. A value of another type is not found
+}
+
+// NoTTL is the TTL of a key that another program wrote without one.
+const NoTTL time.Duration = -1
+
+// Info is what Inspect tells of a key.
+type Info struct {
+	Type string        // as Redis names it: "string", "list", ...; "none" if there is no value
+	TTL  time.Duration // the rest of its life; NoTTL if it has none
+	Err  error
+}
+
+// Claim asks for the lease of a key.
+type Claim struct {
+	Key   string
+	Token string        // drawn by NewToken, once per load
+	Lease time.Duration // the lease's life: the load's time limit and a little more
+	Stale time.Duration // a value with less than this to live is stale; zero: values are never stale
+	Dead  *Dead         // what the caller judged to be no value; deleted if it is still there
+}
+
+// Dead names a value that its reader cannot use: bytes that do not decode, or a type that is none of ours.
+type Dead struct {
+	Value []byte // these bytes, if Type is empty
+	Type  string // this type, as Redis names it
+}
+
+// State is the answer to a Claim.
+type State byte
+
+const (
+	Hit     State = 'H' // there is a fresh value
+	Stale   State = 'S' // there is a stale value, and somebody else refreshes it
+	Refresh State = 'R' // there is a stale value, and the lease is yours
+	Granted State = 'G' // there is nothing, and the lease is yours
+	Waiting State = 'W' // somebody else holds the lease
+	Absent  State = 'N' // the row is known not to exist
+	Barrier State = 'B' // writers or a hold: load, but do not fill
+	Foreign State = 'X' // the key holds another type; ask again with it as Dead
+)
+
+// Grant is the answer to a Claim.
+type Grant struct {
+	State  State
+	Value  []byte        // of Hit, Stale and Refresh
+	TTL    time.Duration // what is left of the value (NoTTL possible), the lease (Waiting) or the absence
+	Holder string        // who holds the lease (Waiting), or the type (Foreign)
+	Err    error
+}
+
+// Fill is the result of a load.
+type Fill struct {
+	Key, Token string
+	Value      []byte
+	Absent     bool          // the database has no such row: Value is not used
+	TTL        time.Duration // the life of the value or of the absence
+}
+
+// Lease is a key with the token that holds it.
+type Lease struct{ Key, Token string }
+
+// Outcome is the answer to one element of a write.
+type Outcome struct {
+	OK  bool // what true means is said at each method
+	Err error
+}
+
+// Put is a value to be stored.
+type Put struct {
+	Key   string
+	Value []byte
+	TTL   time.Duration
+}
+
+// Intent announces a database write.
+type Intent struct {
+	Key     string
+	Token   string   // a fresh one for each sending
+	Earlier []string // tokens of sendings without an answer; they are taken out
+	Life    time.Duration
+}
+
+// End tells that a write is over.
+type End struct {
+	Key     string
+	Token   string
+	Earlier []string
+	Value   []byte        // to be put, if Put
+	Put     bool          // false: the key is invalidated
+	TTL     time.Duration // the life of Value
+	Hold    time.Duration
+}
+
+// Usage is how full a store is.
+type Usage struct {
+	Keys     int64 // keys with a value
+	Bytes    int64 // memory used
+	MaxBytes int64 // its bound; zero: none is set
+	Evicted  int64 // values removed to keep the bound, since the start
+}

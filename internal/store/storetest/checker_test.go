@@ -1,0 +1,121 @@
+package storetest_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/storetest"
+)
+
+var (
+	length = flag.Duration("checker", 700*time.Millisecond, "how long each profile of the checker runs")
+	seed   = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the checker")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	status := redistest.Main(m)
+	if err := goleak.Find(); err != nil && status == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+// three are the stores of three processes.
+func three(t *testing.T, engine string) []store.Store {
+	if engine == "memory" {
+		s := memory.New(memory.Options{})
+		t.Cleanup(s.Close)
+		return []store.Store{s, s, s}
+	}
+	server := redistest.Shared(t)
+	server.Do(t, "FLUSHALL")
+	var out []store.Store
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		s, err := redis.Open(ctx, server.URL())
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+		out = append(out, s)
+	}
+	return out
+}
+
+// Law 1: no stale survivor.
+func TestChecker(t *testing.T) {
+	for _, engine := range []string{"memory", "redis"} {
+		profiles := storetest.Profiles()
+		if engine == "redis" {
+			profiles = append(profiles, storetest.Profile{
+				Name: "lost values and leases, FLUSHALL, SCRIPT FLUSH", Invalidate: 0.5, Absent: 0.1, Faults: faults(t),
+			})
+		}
+		for _, p := range profiles {
+			t.Run(engine+"/"+p.Name, func(t *testing.T) {
+				r := storetest.Check(t, three(t, engine), p, *length, *seed)
+				t.Log(r)
+				if r.Stale > 0 || r.Survived > 0 {
+					t.Errorf("seed %d: %s; first: %s", *seed, r, r.First)
+				}
+				if r.Gets == 0 || r.Loads == 0 || r.Writes == 0 {
+					t.Errorf("nothing happened: %s", r)
+				}
+				if engine == "redis" {
+					redistest.Shared(t).Invariants(t, "row:")
+				}
+			})
+		}
+	}
+}
+
+// faults takes away what Redis may lose by eviction or a failover: values and leases, not the barriers of writers that
+// die (no writer dies in that profile).
+func faults(t *testing.T) func(*rand.Rand, string) {
+	const loseLease = `local l = redis.call('GET', KEYS[1]) if l and string.sub(l, 1, 1) == 't' then redis.call('DEL', KEYS[1]) end return 0`
+	return func(rng *rand.Rand, key string) {
+		server := redistest.Shared(t)
+		switch n := rng.IntN(20); {
+		case n < 10:
+			server.Do(t, "DEL", key)
+		case n < 17:
+			server.Do(t, "EVAL", loseLease, "1", "{"+key+"}:~l")
+		case n < 19:
+			server.Do(t, "FLUSHALL")
+		default:
+			server.Do(t, "SCRIPT", "FLUSH")
+		}
+	}
+}
+
+// The checker is itself checked: with a rule left out it must find violations.
+func TestCheckerFindsBrokenRules(t *testing.T) {
+	for _, engine := range []string{"memory", "redis"} {
+		for _, p := range storetest.Broken() {
+			t.Run(engine+"/"+p.Name, func(t *testing.T) {
+				for try := range 10 { // an overlap may take a while to happen
+					r := storetest.Check(t, three(t, engine), p, *length, *seed+uint64(try))
+					t.Log(r)
+					if r.Stale > 0 || r.Survived > 0 {
+						return
+					}
+				}
+				t.Error("no violation found in 10 runs")
+			})
+		}
+	}
+}
