@@ -1,0 +1,195 @@
+package nearside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nearside/nearside/codec"
+	"github.com/nearside/nearside/internal/engine"
+)
+
+// Config says how a cache loads and keeps its values. Zero means the default, negative switches off.
+type Config[K comparable, V any] struct {
+	// Load asks the database for one row. It returns or wraps ErrNotFound if there is none. Its context has the limit
+	// LoadTimeout and the values of a caller's context, but not his cancel: others may wait for the same row.
+	Load func(context.Context, K) (V, error)
+
+	// LoadMany asks for many rows at once; rows that it leaves out are not found. Without it GetMany calls Load, at most
+	// 16 times at once. Load or LoadMany must be set.
+	LoadMany func(context.Context, []K) (map[K]V, error)
+
+	TTL         time.Duration // how long a value is fresh. 1 h if zero; it cannot be switched off
+	Stale       time.Duration // how much longer it is served while one process loads it anew, or when Load fails. Off if zero
+	NotFoundTTL time.Duration // how long it is remembered that a row does not exist. Off if zero
+	LoadTimeout time.Duration // of one load. 10 s if zero; it cannot be switched off
+
+	// Jitter shortens each key's TTL by a share of its own between 0 and this, so that keys that were loaded together
+	// do not expire together. 0.1 if zero, at most 1.
+	Jitter float64
+
+	// Hold is how long after an invalidation nothing is cached: at least the lag of the replica that Load reads. It must
+	// be the same in all processes. Off if zero.
+	Hold time.Duration
+
+	// Expire returns the TTL of one value, in place of TTL. Zero or less means TTL.
+	Expire func(K, V) time.Duration
+
+	// Key writes a key as text. Strings, integers, bools and encoding.TextMarshaler need none.
+	Key func(K) string
+
+	// Codec writes values as bytes. JSON if nil, for []byte the bytes as they are.
+	Codec codec.Codec[V]
+
+	// MaxValue is the size in bytes of the largest value that is stored; larger ones are served, not stored, and
+	// counted. 1 MiB if zero; it cannot be switched off.
+	MaxValue int
+}
+
+// Cache is a cache with its loader inside. It is safe for concurrent use. Its values are shared between callers: do not
+// modify what a pointer, a slice or a map in them refers to.
+type Cache[K comparable, V any] struct {
+	name string
+	e    *engine.Cache[K, V]
+}
+
+// New makes a cache whose keys are name, a colon, and the key: "user:42". It panics on what a programmer got wrong: a
+// name that does not match [a-z0-9][a-z0-9_.-]* or is taken, no loader, keys that need Config.Key, a Jitter above 1.
+func New[K comparable, V any](c *Client, name string, cfg Config[K, V]) *Cache[K, V] {
+	cache, err := newCache(c, name, cfg)
+	if err != nil {
+		panic(fmt.Sprintf("nearside: New(%q): %v", name, err))
+	}
+	c.register(name, cache.Stats)
+	return cache
+}
+
+func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*Cache[K, V], error) {
+	if !nameForm.MatchString(name) {
+		return nil, errors.New("expected a name of a-z, 0-9, '_', '.' and '-' that begins with a letter or digit")
+	}
+	if cfg.Load == nil && cfg.LoadMany == nil {
+		return nil, errors.New("expected Config.Load or Config.LoadMany")
+	}
+	if cfg.Jitter > 1 {
+		return nil, fmt.Errorf("Config.Jitter is %v: expected a share of the TTL between 0 and 1", cfg.Jitter)
+	}
+	key, err := keyFunc(name, cfg.Key)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Codec == nil {
+		if b, ok := any(codec.Bytes()).(codec.Codec[V]); ok {
+			cfg.Codec = b
+		} else {
+			cfg.Codec = codec.JSON[V]()
+		}
+	}
+	if cfg.TTL <= 0 {
+		cfg.TTL = time.Hour
+	}
+	if cfg.LoadTimeout <= 0 {
+		cfg.LoadTimeout = 10 * time.Second
+	}
+	if cfg.MaxValue <= 0 {
+		cfg.MaxValue = 1 << 20
+	}
+	if cfg.Jitter == 0 {
+		cfg.Jitter = 0.1
+	}
+	return &Cache[K, V]{name: name, e: engine.New(c.shared, engine.Config[K, V]{
+		Key: key, Load: cfg.Load, LoadMany: cfg.LoadMany, Encode: cfg.Codec.Encode, Decode: cfg.Codec.Decode,
+		Life:  lifeFunc(cfg),
+		Stale: max(cfg.Stale, 0), NotFoundTTL: max(cfg.NotFoundTTL, 0), Hold: max(cfg.Hold, 0),
+		LoadTimeout: cfg.LoadTimeout, MaxValue: cfg.MaxValue,
+	})}, nil
+}
+
+// lifeFunc returns how long a value is fresh.
+func lifeFunc[K comparable, V any](cfg Config[K, V]) func(K, string, V) time.Duration {
+	jitter := max(cfg.Jitter, 0)
+	return func(k K, key string, v V) time.Duration {
+		ttl := cfg.TTL
+		if cfg.Expire != nil {
+			if d := cfg.Expire(k, v); d > 0 {
+				ttl = d
+			}
+		}
+		return engine.Jittered(ttl, jitter, key)
+	}
+}
+
+// Source says where an answer came from.
+type Source = engine.Source
+
+// The sources, and the words for them in statistics, headers and metrics.
+const (
+	SourceNear     = engine.Near     // this process
+	SourceStore    = engine.Store    // Redis, or the memory store
+	SourceLoad     = engine.Load     // the database
+	SourceStale    = engine.Stale    // the store, past its TTL
+	SourceNegative = engine.Negative // the store knows that there is no such row
+)
+
+// Entry is a value and what is known about it.
+type Entry[V any] = engine.Entry[V]
+
+// Get returns the value of k: from the store, else loaded, by one process for all. ErrNotFound if there is no such row.
+// An error of the loader is returned wrapped, and never remembered.
+func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) { return c.e.Get(ctx, k) }
+
+// GetEntry is Get with where the value came from, its age and its TTL. With ErrNotFound, Source says who knew.
+func (c *Cache[K, V]) GetEntry(ctx context.Context, k K) (Entry[V], error) { return c.e.Entry(ctx, k) }
+
+// GetMany is Get of many keys: one trip for those that the store has, one load for the rest. What does not exist is not
+// in the map, and is no error. On an error the map holds what succeeded.
+func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
+	found := make(map[K]V, len(ks))
+	var failed error
+	for i, a := range c.e.GetMany(ctx, ks) {
+		switch {
+		case a.Err == nil:
+			found[ks[i]] = a.Entry.Value
+		case failed == nil && !errors.Is(a.Err, ErrNotFound):
+			failed = a.Err
+		}
+	}
+	return found, failed
+}
+
+// Peek returns what the store holds, and never loads. ErrNotFound if it holds nothing that can be read.
+func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) { return c.e.Peek(ctx, k) }
+
+// TTL returns how long the value in the store stays fresh: zero if it is stale, -1 if another program wrote it without a
+// TTL. ErrNotFound if there is none. It does not read the value.
+func (c *Cache[K, V]) TTL(ctx context.Context, k K) (time.Duration, error) {
+	infos, err := c.e.Inspect(ctx, []K{k})
+	switch {
+	case err != nil:
+		return 0, err
+	case infos[0].Err != nil:
+		return 0, infos[0].Err
+	case infos[0].Type == "none":
+		return 0, ErrNotFound
+	case infos[0].TTL < 0:
+		return -1, nil
+	}
+	return max(infos[0].TTL-c.e.Config.Stale, 0), nil
+}
+
+// Prefetch loads the keys that the store lacks, in the background. It never blocks and reports nothing; keys that cannot
+// be keys are left out.
+func (c *Cache[K, V]) Prefetch(ctx context.Context, ks ...K) { c.e.Prefetch(ctx, ks) }
+
+// Key returns the key of k as it stands in Redis.
+func (c *Cache[K, V]) Key(k K) (Key, error) {
+	text, err := c.e.Key(k)
+	return Key{text}, err
+}
+
+// Name returns the name given to New.
+func (c *Cache[K, V]) Name() string { return c.name }
+
+// Stats returns the counters of this cache in this process.
+func (c *Cache[K, V]) Stats() CacheStats { return c.e.Stats() }

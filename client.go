@@ -1,0 +1,116 @@
+package nearside
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/store/redis"
+)
+
+// Options are the settings of a client. The zero value, and a nil *Options, mean the defaults.
+type Options struct {
+	// Budget is how long one read waits for Redis, all its trips together; past it the loader answers. The load itself
+	// and waiting for another process' load do not count. 25 ms if zero.
+	Budget time.Duration
+
+	// WriteBudget is how long each step of Update, Invalidate and Set waits for Redis. 1 s if zero.
+	WriteBudget time.Duration
+
+	// MemoryBytes bounds the store of "memory:". 256 MiB if zero.
+	MemoryBytes int64
+
+	// Logger gets one line per change of state, never one per request. slog.Default() if nil.
+	Logger *slog.Logger
+}
+
+// Client is a connection to Redis, or a store in memory, that caches share. It is safe for concurrent use.
+type Client struct {
+	shared *engine.Shared
+
+	mu     sync.Mutex // guards caches
+	caches map[string]func() CacheStats
+}
+
+// Open connects to the store at rawURL:
+//
+//	redis://[user:password@]host:port[/db]
+//	unix:///path/to/redis.sock[?db=n]
+//	memory:                                  in this process, for tests and for one process without Redis
+//
+// It fails if no server answers before ctx ends, or within 5 s. Passwords never appear in its errors.
+func Open(ctx context.Context, rawURL string, o *Options) (*Client, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	s, err := openStore(ctx, rawURL, o)
+	if err != nil {
+		return nil, err
+	}
+	logger := o.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	shared := engine.NewShared(s, orDefault(o.Budget, 25*time.Millisecond), orDefault(o.WriteBudget, time.Second), logger)
+	return &Client{shared: shared, caches: make(map[string]func() CacheStats)}, nil
+}
+
+func openStore(ctx context.Context, rawURL string, o *Options) (store.Store, error) {
+	scheme, rest, ok := strings.Cut(rawURL, ":")
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("open the cache: no scheme in its URL: expected redis://host:port, unix:///path or memory:")
+	case scheme == "memory":
+		if rest != "" {
+			return nil, fmt.Errorf("open the cache: %q: nothing is expected behind memory:", rawURL)
+		}
+		if o.MemoryBytes < 0 {
+			return nil, fmt.Errorf("open the cache: Options.MemoryBytes is %d: expected a number of bytes, or zero for 256 MiB", o.MemoryBytes)
+		}
+		return memory.New(memory.Options{MaxBytes: o.MemoryBytes}), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return redis.Open(ctx, rawURL)
+}
+
+// orDefault is the convention of all settings: zero means the default, negative switches off.
+func orDefault(d, otherwise time.Duration) time.Duration {
+	switch {
+	case d == 0:
+		return otherwise
+	case d < 0:
+		return 0
+	}
+	return d
+}
+
+// Ping returns nil if the store answers.
+func (c *Client) Ping(ctx context.Context) error { return c.shared.Store.Ping(ctx) }
+
+// Close ends the loads under way, waits for them up to 5 s, and closes the connections. Calls after it fail with
+// ErrClosed.
+func (c *Client) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := c.shared.Close(ctx); err != nil {
+		return fmt.Errorf("close: loads are still running after 5 s: %w", err)
+	}
+	return nil
+}
+
+// register takes a name for a cache, once.
+func (c *Client) register(name string, stats func() CacheStats) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.caches[name] != nil {
+		panic(fmt.Sprintf("nearside: New: the client has a cache %q already: two of one name would share their keys", name))
+	}
+	c.caches[name] = stats
+}

@@ -1,0 +1,25 @@
+package nearside
+
+import "github.com/nearside/nearside/internal/engine"
+
+var (
+	// ErrNotFound is the only word for absence. A loader returns or wraps it when the database has no such row; Get
+	// reports it, and remembers it for Config.NotFoundTTL.
+	ErrNotFound = engine.ErrNotFound
+
+	// ErrUnavailable says that the database is written and the cache is behind: Redis could not be told of an Update, an
+	// Invalidate or a Set. A stale value may be served until its TTL; call Invalidate again when Redis is back.
+	ErrUnavailable = engine.ErrUnavailable
+
+	// ErrClosed is returned by every call after Client.Close.
+	ErrClosed = engine.ErrClosed
+
+	// ErrKey is wrapped by the error of a key that is longer than 64 KiB, or that looks like a key of the layer's own.
+	ErrKey = engine.ErrKey
+
+	// ErrTooLarge is wrapped by the error of Set for a value above Config.MaxValue.
+	ErrTooLarge = engine.ErrTooLarge
+)
+
+// PanicError is the error that callers get whose loader panicked, with the panic's value and stack.
+type PanicError = engine.PanicError

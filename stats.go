@@ -1,0 +1,39 @@
+package nearside
+
+import (
+	"context"
+	"time"
+
+	"github.com/nearside/nearside/internal/engine"
+)
+
+// CacheStats counts what a cache did in this process since it was made. The reads are counted by where their answer
+// came from, with the words of Source.
+type CacheStats = engine.Stats
+
+// Stats is a snapshot of a client.
+type Stats struct {
+	Caches map[string]CacheStats // by name
+
+	// Of the store; zero, with StoreErr set, if it did not answer.
+	Keys     int64 // with a value, of whatever program
+	Bytes    int64 // of memory used
+	MaxBytes int64 // its bound; zero: none
+	Evicted  int64 // values removed to keep the bound
+	StoreErr error
+}
+
+// Stats returns the counters of all caches, and how full the store is. It waits for the store for up to 1 s.
+func (c *Client) Stats(ctx context.Context) Stats {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c.mu.Lock()
+	s := Stats{Caches: make(map[string]CacheStats, len(c.caches))}
+	for name, stats := range c.caches {
+		s.Caches[name] = stats()
+	}
+	c.mu.Unlock()
+	u, err := c.shared.Store.Usage(ctx)
+	s.Keys, s.Bytes, s.MaxBytes, s.Evicted, s.StoreErr = u.Keys, u.Bytes, u.MaxBytes, u.Evicted, err
+	return s
+}

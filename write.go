@@ -1,0 +1,42 @@
+package nearside
+
+import (
+	"context"
+
+	"github.com/nearside/nearside/internal/engine"
+)
+
+// Update writes the database through the cache. write holds the whole transaction, commit included, and returns the new
+// value, which is what the cache holds afterwards; its context ends after LoadTimeout, and with ctx.
+//
+// While write runs, the old value is gone and nothing is cached, so a process that dies in between leaves nothing stale.
+// If writers overlap, none of their values is kept, and the next Get loads.
+//
+// An error of write is returned as it is, and the value is invalidated, since nobody knows what the database did. write
+// runs even if Redis is away; if Redis still cannot be told afterwards, Update returns the new value and ErrUnavailable.
+func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Context) (V, error)) (V, error) {
+	return c.e.Update(ctx, k, write)
+}
+
+// Invalidate removes values, and what is remembered about their absence. Call it after the commit. Once it has returned
+// nil, no Get of any process that begins later returns what the database held before. It does not end with ctx: a caller
+// who leaves must not leave a stale value behind. ErrUnavailable if Redis could not be told.
+func (c *Cache[K, V]) Invalidate(ctx context.Context, ks ...K) error {
+	_, err := c.e.Invalidate(ctx, ks)
+	return err
+}
+
+// Set stores a value without asking anybody, for seeding. Of two calls the last wins, not the one with the newer row: to
+// write a row use Update.
+func (c *Cache[K, V]) Set(ctx context.Context, k K, v V) error {
+	return c.e.Set(ctx, []engine.Put[K, V]{{K: k, V: v}})
+}
+
+// SetMany is Set of many values in one trip.
+func (c *Cache[K, V]) SetMany(ctx context.Context, vs map[K]V) error {
+	puts := make([]engine.Put[K, V], 0, len(vs))
+	for k, v := range vs {
+		puts = append(puts, engine.Put[K, V]{K: k, V: v})
+	}
+	return c.e.Set(ctx, puts)
+}
