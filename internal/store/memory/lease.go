@@ -27,7 +27,7 @@ func (s *Store) acquire(c store.Claim) store.Grant {
 	if c.Dead != nil && c.Dead.Type == "" && k.found && bytes.Equal(k.value, c.Dead.Value) {
 		k.drop()
 	}
-	k.read = true
+	k.read = k.found || k.side.is(absent) // not of a lease: what is loaded must first earn its place
 	if !k.found {
 		switch {
 		case k.side == nil:

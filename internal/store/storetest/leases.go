@@ -1,0 +1,207 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+// One loads for everybody: leases, absences, the stale window, dead values.
+var leaseRules = []rule{
+	{"LeaseIsGrantedOnce", func(k kit) {
+		k.state("first", k.acquire("a", "t1"), store.Granted)
+		g := k.acquire("a", "t2")
+		k.state("second", g, store.Waiting)
+		if g.Holder != "t1" || g.TTL <= 0 || g.TTL > long {
+			k.Errorf("holder %q, TTL %v", g.Holder, g.TTL)
+		}
+		k.state("first again", k.acquire("a", "t1"), store.Granted)
+	}},
+	{"FillNeedsTheToken", func(k kit) {
+		k.is("without a lease", k.fill("a", "t1", "1"), false)
+		k.acquire("a", "t1")
+		k.is("with another token", k.fill("a", "t2", "1"), false)
+		k.is("with the token", k.fill("a", "t1", "1"), true)
+		k.is("twice", k.fill("a", "t1", "2"), false)
+		k.holds("a", "1")
+		k.state("after it", k.acquire("a", "t2"), store.Hit)
+	}},
+	{"FilledTwiceByOneToken", func(k kit) {
+		k.acquire("a", "t1")
+		k.is("an absence", k.absent("a", "t1", long), true)
+		k.is("a value after it", k.fill("a", "t1", "1"), false)
+		k.state("after both", k.acquire("a", "t2"), store.Absent)
+	}},
+	{"FillExpires", func(k kit) {
+		k.acquire("a", "t1")
+		k.one("fill", k.Fill(k.ctx, []store.Fill{{Key: "a", Token: "t1", Value: []byte("1"), TTL: 20 * time.Millisecond}}))
+		k.eventually("the value is gone", func() bool { return !k.Get(k.ctx, "a", false).Found })
+	}},
+	{"InvalidationEndsTheLease", func(k kit) {
+		k.acquire("a", "t1")
+		k.invalidate("a", 0)
+		k.is("fill", k.fill("a", "t1", "old"), false)
+		k.is("release", k.release("a", "t1"), false)
+		k.holds("a", "")
+		k.state("the next one", k.acquire("a", "t2"), store.Granted)
+	}},
+	{"PutEndsTheLease", func(k kit) {
+		k.acquire("a", "t1")
+		k.put("a", "new", long)
+		k.is("fill", k.fill("a", "t1", "old"), false)
+		k.holds("a", "new")
+	}},
+	{"BeginEndsTheLease", func(k kit) {
+		k.acquire("a", "t1")
+		k.begin("a", "w1")
+		k.is("fill", k.fill("a", "t1", "old"), false)
+		k.is("fill an absence", k.absent("a", "t1", long), false)
+		k.state("meanwhile", k.acquire("a", "t2"), store.Barrier)
+	}},
+	{"EndWithoutAnIntentEndsTheLease", func(k kit) {
+		k.acquire("a", "t1")
+		k.end("a", "w1", "")
+		k.is("fill", k.fill("a", "t1", "old"), false)
+		k.acquire("a", "t2")
+		k.is("remember an absence", k.absent("a", "t2", long), true)
+		k.end("a", "w1", "")
+		k.state("the absence is ended too", k.acquire("a", "t3"), store.Granted)
+	}},
+	{"TheNextLeaseRejectsTheLast", func(k kit) {
+		k.acquire("a", "t1")
+		k.invalidate("a", 0)
+		k.state("the next", k.acquire("a", "t2"), store.Granted)
+		k.is("fill of the last", k.fill("a", "t1", "old"), false)
+		k.is("release of the last", k.release("a", "t1"), false)
+		k.is("fill of the next", k.fill("a", "t2", "new"), true)
+		k.holds("a", "new")
+	}},
+	{"LeaseExpires", func(k kit) {
+		k.acquire("a", "t1", func(c *store.Claim) { c.Lease = 20 * time.Millisecond })
+		k.eventually("the next one is granted", func() bool { return k.acquire("a", "t2").State == store.Granted })
+		k.is("the old fill", k.fill("a", "t1", "old"), false)
+		k.is("the new fill", k.fill("a", "t2", "new"), true)
+	}},
+	{"Release", func(k kit) {
+		k.acquire("a", "t1")
+		k.is("another token", k.release("a", "t2"), false)
+		k.is("the token", k.release("a", "t1"), true)
+		k.is("twice", k.release("a", "t1"), false)
+		k.state("after it", k.acquire("a", "t2"), store.Granted)
+	}},
+	{"AbsenceIsRemembered", func(k kit) {
+		k.acquire("a", "t1")
+		k.is("fill", k.absent("a", "t1", long), true)
+		g := k.acquire("a", "t2")
+		k.state("after it", g, store.Absent)
+		if g.TTL <= 0 || g.TTL > long {
+			k.Errorf("TTL %v", g.TTL)
+		}
+		k.holds("a", "")
+		k.is("held a value", k.invalidate("a", 0), false)
+		k.state("after an invalidation", k.acquire("a", "t2"), store.Granted)
+	}},
+	{"AbsenceEndsWithAPut", func(k kit) {
+		k.acquire("a", "t1")
+		k.absent("a", "t1", long)
+		k.put("a", "1", long)
+		k.state("after a put", k.acquire("a", "t2"), store.Hit)
+		k.invalidate("a", 0)
+		k.state("and an invalidation", k.acquire("a", "t3"), store.Granted)
+	}},
+	{"AbsenceEndsWithABegin", func(k kit) {
+		k.acquire("a", "t1")
+		k.absent("a", "t1", long)
+		k.begin("a", "w1")
+		k.is("end", k.end("a", "w1", "1"), true)
+		k.holds("a", "1")
+	}},
+	{"AbsenceExpires", func(k kit) {
+		k.acquire("a", "t1")
+		k.absent("a", "t1", 20*time.Millisecond)
+		k.eventually("the next one is granted", func() bool { return k.acquire("a", "t2").State == store.Granted })
+	}},
+	{"AbsenceReplacesAStaleValue", func(k kit) {
+		k.put("a", "old", long)
+		k.state("refresh", k.acquire("a", "t1", stale), store.Refresh)
+		k.is("fill", k.absent("a", "t1", long), true)
+		k.holds("a", "")
+	}},
+	{"AbsenceDoesNotSurviveTheRefreshOfALaterValue", func(k kit) {
+		k.acquire("a", "t1")
+		k.absent("a", "t1", long)
+		k.put("a", "1", long)
+		k.state("refresh", k.acquire("a", "t2", stale), store.Refresh)
+		k.is("fill", k.fill("a", "t2", "2"), true)
+		k.invalidate("a", 0)
+		k.state("nothing is left", k.acquire("a", "t3"), store.Granted)
+	}},
+	{"StaleIsRefreshedByOne", func(k kit) {
+		k.put("a", "old", long)
+		k.state("no stale window", k.acquire("a", "t0"), store.Hit)
+		k.state("still fresh", k.acquire("a", "t0", func(c *store.Claim) { c.Stale = time.Second }), store.Hit)
+		g := k.acquire("a", "t1", stale)
+		k.state("the first", g, store.Refresh)
+		if string(g.Value) != "old" || g.TTL <= 0 {
+			k.Errorf("got %+v", g)
+		}
+		k.state("the second", k.acquire("a", "t2", stale), store.Stale)
+		k.state("the first again", k.acquire("a", "t1", stale), store.Refresh)
+		k.holds("a", "old")
+		k.is("fill", k.fill("a", "t1", "new"), true)
+		k.holds("a", "new")
+	}},
+	{"StaleIsNotRefreshedAfterAnInvalidation", func(k kit) {
+		k.put("a", "old", long)
+		k.acquire("a", "t1", stale)
+		k.invalidate("a", 0)
+		k.is("fill", k.fill("a", "t1", "old"), false)
+		k.holds("a", "")
+	}},
+	{"PutEndsARefresh", func(k kit) {
+		k.put("a", "old", long)
+		k.acquire("a", "t1", stale)
+		k.put("a", "new", long)
+		k.is("fill", k.fill("a", "t1", "old"), false)
+		k.is("fill an absence", k.absent("a", "t1", long), false)
+		k.holds("a", "new")
+	}},
+	{"RefreshReleasedOrExpiredIsGrantedAgain", func(k kit) {
+		k.put("a", "old", long)
+		k.acquire("a", "t1", stale)
+		k.is("release", k.release("a", "t1"), true)
+		k.holds("a", "old")
+		k.state("after the release", k.acquire("a", "t2", stale, life(20*time.Millisecond)), store.Refresh)
+		k.eventually("the lease ends", func() bool { return k.acquire("a", "t3", stale).State == store.Refresh })
+		k.is("the old fill", k.fill("a", "t2", "2"), false)
+		k.holds("a", "old")
+	}},
+	{"DeadValueIsDeleted", func(k kit) {
+		k.put("a", "hello", long)
+		k.state("another value", k.acquire("a", "t1", dead("hallo")), store.Hit)
+		k.state("the value", k.acquire("a", "t1", dead("hello")), store.Granted)
+		k.holds("a", "")
+		k.put("a", "1", long)
+		k.state("a new value", k.acquire("a", "t1", dead("hello")), store.Hit)
+	}},
+	{"DeadIsJudgedByBytes", func(k kit) {
+		ofType := func(c *store.Claim) { c.Dead = &store.Dead{Type: "list"} }
+		k.put("a", "list", long)
+		k.state("dead of another type", k.acquire("a", "t1", ofType), store.Hit)
+		k.state("dead is empty, the value is not", k.acquire("a", "t1", dead("")), store.Hit)
+		k.state("a prefix", k.acquire("a", "t1", dead("lis")), store.Hit)
+		k.put("a", "", long)
+		k.state("both are empty", k.acquire("a", "t1", dead("")), store.Granted)
+		k.state("nothing to be dead", k.acquire("b", "t1", dead("x")), store.Granted)
+	}},
+	{"DeadValueDoesNotLiftWhatGoesOn", func(k kit) {
+		k.put("lease", "dead", long)
+		k.acquire("lease", "t1", stale)
+		k.state("a lease", k.acquire("lease", "t2", dead("dead")), store.Waiting)
+		k.is("its fill", k.fill("lease", "t1", "1"), true)
+		k.begin("intent", "w1")
+		k.put("intent", "dead", long)
+		k.state("an intent", k.acquire("intent", "t1", dead("dead")), store.Barrier)
+		k.holds("intent", "")
+	}},
+}
