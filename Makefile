@@ -1,0 +1,19 @@
+.PHONY: help test race fuzz bench checker
+
+help:
+	@echo 'make test     everything, real servers and the race detector included'
+	@echo 'make fuzz     each fuzz test for 20 s'
+	@echo 'make bench    the Go benchmarks'
+	@echo 'make checker  the randomized checker, 30 s a profile'
+
+test:
+	./scripts/test
+
+fuzz:
+	./scripts/fuzz 20s
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./... ./cmd/nearside/...
+
+checker:
+	go test -run TestChecker -v ./internal/store/storetest -checker 30s -timeout 1h
