@@ -1,0 +1,308 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/nearside/nearside/internal/demo"
+	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/store/redis"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/config"
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/serve"
+	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside/cmd/nearside/internal/web"
+)
+
+const (
+	budget       = 25 * time.Millisecond // what a read waits for Redis
+	writeBudget  = time.Second
+	databaseWait = 30 * time.Second // for a database that does not answer at the start
+	endWait      = 5 * time.Second  // for requests in flight at the end
+)
+
+type serveCmd struct {
+	Config   string `help:"The YAML file with the caches. Without it: the built-in demo shop." placeholder:"FILE"`
+	Redis    string `help:"The store: redis://host:port, unix:///path, or memory: for the embedded one (default)." placeholder:"URL"`
+	Database string `help:"The database: sqlite:path." placeholder:"URL"`
+	Listen   string `help:"Where Redis clients connect (default 127.0.0.1:6380)." placeholder:"HOST:PORT"`
+	HTTP     string `name:"http" help:"Where HTTP is answered (default 127.0.0.1:8080), or off." placeholder:"HOST:PORT"`
+	LogLevel string `help:"debug, info, warn or error (default info)." placeholder:"LEVEL"`
+	Check    bool   `help:"Check the configuration, the database and every statement, and exit."`
+}
+
+// Help is shown by nearside serve --help.
+func (serveCmd) Help() string {
+	return "Every setting of the file's top level but 'caches' is also a variable, such as NEARSIDE_PASSWORD. Flags win over variables, these over the file."
+}
+
+// Run serves until SIGINT or SIGTERM.
+func (c *serveCmd) Run(w *env) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return c.run(ctx, w)
+}
+
+func (c *serveCmd) run(ctx context.Context, w *env) error {
+	flags := map[string]string{}
+	for name, v := range map[string]string{"redis": c.Redis, "database": c.Database, "listen": c.Listen, "http": c.HTTP, "log_level": c.LogLevel} {
+		if v != "" {
+			flags[name] = v
+		}
+	}
+	cfg, err := config.Load(config.Inputs{File: c.Config, Flags: flags, Env: w.lookup})
+	if err != nil {
+		return exit{statusUsage, err}
+	}
+	s := &server{cfg: cfg, env: w, logger: newLogger(w, cfg.LogLevel)}
+	defer s.close()
+	if err := s.openDatabase(ctx); err != nil {
+		return err
+	}
+	specs, err := s.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Check {
+		fmt.Fprintf(w.out, "the configuration is good: %d caches\n", len(specs))
+		return nil
+	}
+	if err := s.openStore(ctx); err != nil {
+		return err
+	}
+	if err := s.listen(specs); err != nil {
+		return err
+	}
+	s.greet(c.Config == "" && cfg.Database == "")
+	return s.serve(ctx)
+}
+
+func newLogger(w *env, level string) *slog.Logger {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(level)) // checked before
+	return slog.New(slog.NewTextHandler(w.err, &slog.HandlerOptions{Level: l}))
+}
+
+// server is what a running `nearside serve` holds, in the order in which it is opened.
+type server struct {
+	cfg    *config.Config
+	env    *env
+	logger *slog.Logger
+
+	demoDir string // of the demo's database
+	db      *source.DB
+	shared  *engine.Shared
+	service *serve.Service
+
+	redis    *resp.Server
+	redisLn  net.Listener
+	http     *http.Server
+	httpLn   net.Listener
+	finished sync.WaitGroup
+}
+
+func (s *server) close() {
+	if s.shared != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), endWait)
+		defer cancel()
+		s.shared.Close(ctx)
+	}
+	if s.db != nil {
+		s.db.Close()
+	}
+	if s.demoDir != "" {
+		os.RemoveAll(s.demoDir)
+	}
+}
+
+func (s *server) openDatabase(ctx context.Context) error {
+	url := s.cfg.Database
+	if url == "" {
+		path, err := s.fillDemo(ctx)
+		if err != nil {
+			return err
+		}
+		url = "sqlite:" + path
+	}
+	db, err := source.Open(ctx, url)
+	if err != nil {
+		return exit{statusUnreachable, fmt.Errorf("%s: %w", s.cfg.Where("database"), err)}
+	}
+	s.db = db
+	return nil
+}
+
+// fillDemo makes the demo shop in a temporary file, which close removes.
+func (s *server) fillDemo(ctx context.Context) (string, error) {
+	dir, err := os.MkdirTemp("", "nearside-demo-")
+	if err != nil {
+		return "", err
+	}
+	s.demoDir = dir
+	path := filepath.Join(dir, "shop.db")
+	db, err := source.Create(path)
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	begin, shown := time.Now(), time.Time{}
+	fmt.Fprint(s.env.err, "no database is configured: making the demo shop ")
+	err = demo.Fill(ctx, db, func(done, all int) {
+		if now := time.Now(); now.Sub(shown) > 100*time.Millisecond {
+			shown = now
+			fmt.Fprint(s.env.err, ".")
+		}
+	})
+	if err != nil {
+		fmt.Fprintln(s.env.err)
+		return "", err
+	}
+	fmt.Fprintf(s.env.err, " %d users, %d products, in %.1f s\n", demo.Users, demo.Products, time.Since(begin).Seconds())
+	return path, nil
+}
+
+// prepare has the database check every statement, and reports all that it refuses.
+func (s *server) prepare(ctx context.Context) ([]serve.Spec, error) {
+	ctx, cancel := context.WithTimeout(ctx, databaseWait)
+	defer cancel()
+	var specs []serve.Spec
+	var errs config.Errors
+	for _, c := range s.cfg.Caches {
+		loader, err := s.db.Prepare(ctx, source.Query{SQL: c.Load, Params: c.Params, Rows: c.Rows, MaxRows: c.MaxRows, Timeout: s.cfg.LoadTimeout})
+		if err != nil {
+			errs = append(errs, config.Error{Where: c.Where("load"), Text: fmt.Sprintf("load: the cache %s: %v", c.Name, err)})
+			continue
+		}
+		specs = append(specs, serve.Spec{
+			Name: c.Name, Key: c.Key, Load: loader.Load,
+			TTL: c.TTL, Stale: c.Stale, NotFoundTTL: c.NotFoundTTL, Hold: c.Hold, Jitter: c.Jitter,
+			LoadTimeout: s.cfg.LoadTimeout, MaxValue: int(c.MaxValue),
+		})
+	}
+	if len(errs) > 0 {
+		return nil, exit{statusUsage, errs}
+	}
+	return specs, nil
+}
+
+func (s *server) openStore(ctx context.Context) error {
+	var st store.Store
+	if s.cfg.Redis == "" {
+		st = memory.New(memory.Options{MaxBytes: s.cfg.Memory})
+	} else {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		r, err := redis.Open(ctx, s.cfg.Redis)
+		if err != nil {
+			return exit{statusUnreachable, fmt.Errorf("%s: %w", s.cfg.Where("redis"), err)}
+		}
+		st = r
+	}
+	s.shared = engine.NewShared(st, budget, writeBudget, s.logger)
+	return nil
+}
+
+// listen opens both ports before anything is answered, so that a port in use is known at once.
+func (s *server) listen(specs []serve.Spec) error {
+	var errs config.Errors
+	open := func(field, addr string) net.Listener {
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			text := fmt.Sprintf("%s: cannot listen on %s: %v", field, addr, err)
+			if errors.Is(err, syscall.EADDRINUSE) {
+				text = fmt.Sprintf("%s: the port of %s is in use by another program: choose another one, such as --%s 127.0.0.1:0 for a free one", field, addr, field)
+			}
+			errs = append(errs, config.Error{Where: s.cfg.Where(field), Text: text})
+		}
+		return ln
+	}
+	s.redisLn = open("listen", s.cfg.Listen)
+	if s.cfg.HTTP != "" {
+		s.httpLn = open("http", s.cfg.HTTP)
+	}
+	if len(errs) > 0 {
+		for _, ln := range []net.Listener{s.redisLn, s.httpLn} {
+			if ln != nil {
+				ln.Close()
+			}
+		}
+		return exit{statusUsage, errs}
+	}
+	s.service = serve.New(s.shared, specs)
+	handler := serve.NewHandler(s.service, s.cfg.Password, version(), s.logger, func() resp.Stats { return s.redis.Stats() })
+	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: s.cfg.MaxClients, RequireAuth: s.cfg.Password != "", Logger: s.logger})
+	s.http = &http.Server{
+		Handler: web.New(s.service, web.Options{MaxAge: s.cfg.HTTPMaxAge}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+	}
+	return nil
+}
+
+// greet says that it is ready, and what to try.
+func (s *server) greet(demo bool) {
+	where := "the embedded store"
+	if s.cfg.Redis != "" {
+		where = config.Redact(s.cfg.Redis)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "nearside %s is ready, on %s\n", version(), where)
+	fmt.Fprintf(&b, "  redis  %s\n", s.redisLn.Addr())
+	if s.httpLn != nil {
+		fmt.Fprintf(&b, "  http   http://%s/\n", s.httpLn.Addr())
+	}
+	for _, c := range s.cfg.Caches {
+		fmt.Fprintf(&b, "  cache  %s, for %v\n", c.Key, c.TTL)
+	}
+	if demo {
+		host, port, _ := net.SplitHostPort(s.redisLn.Addr().String())
+		at := "-p " + port
+		if host != "127.0.0.1" {
+			at = "-h " + host + " " + at
+		}
+		fmt.Fprintf(&b, "\nTry, and try again:\n\n    redis-cli %s GET user:42\n", at)
+		if s.httpLn != nil {
+			fmt.Fprintf(&b, "    curl -i http://%s/v1/user/42\n", s.httpLn.Addr())
+		}
+	}
+	fmt.Fprintln(s.env.out, b.String())
+}
+
+// serve answers until ctx ends, and then finishes what is under way.
+func (s *server) serve(ctx context.Context) error {
+	failed := make(chan error, 2)
+	s.finished.Go(func() { failed <- s.redis.Serve(s.redisLn) })
+	if s.httpLn != nil {
+		s.finished.Go(func() {
+			if err := s.http.Serve(s.httpLn); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+	var cause error
+	select {
+	case <-ctx.Done():
+	case cause = <-failed:
+	}
+	end, cancel := context.WithTimeout(context.Background(), endWait)
+	defer cancel()
+	var both sync.WaitGroup
+	both.Go(func() { s.http.Shutdown(end) })
+	both.Go(func() { s.redis.Shutdown(end) })
+	both.Wait()
+	s.finished.Wait()
+	return cause
+}

@@ -1,0 +1,84 @@
+// Package config reads what `nearside serve` is to do: a YAML file, NEARSIDE_ variables and flags. Flags win over
+// variables, these over the file. All errors that can be found are found at once, each with its place.
+package config
+
+import (
+	_ "embed"
+	"time"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
+	"github.com/nearside/nearside/cmd/nearside/internal/source"
+)
+
+// Config is a checked configuration.
+type Config struct {
+	Redis    string // URL; empty: the embedded store
+	Database string // URL; empty: the demo shop
+	Listen   string // host:port of the Redis protocol
+	HTTP     string // host:port; empty: off
+	Password string // of Redis clients; empty: none
+	LogLevel string // debug, info, warn or error
+
+	MaxClients  int
+	Memory      int64 // bytes of the embedded store
+	HTTPMaxAge  time.Duration
+	LoadTimeout time.Duration
+
+	Caches []*Cache
+
+	where map[string]string
+}
+
+// Cache is a declared cache.
+type Cache struct {
+	Name   string
+	Key    *pattern.Pattern
+	Load   string // SQL
+	Rows   source.Rows
+	Params []source.Param
+
+	TTL, Stale, NotFoundTTL, Hold time.Duration
+	Jitter                        float64
+	MaxRows                       int
+	MaxValue                      int64 // bytes
+
+	where map[string]string
+	key   string
+	types map[string]pattern.Type
+}
+
+// Where says where a setting came from, for the error of what fails later: nearside.yaml:7, --listen, NEARSIDE_LISTEN.
+func (c *Config) Where(field string) string {
+	if at, ok := c.where[field]; ok {
+		return at
+	}
+	return field + " (the default)"
+}
+
+// Where is Config.Where for a cache.
+func (c *Cache) Where(field string) string {
+	if at, ok := c.where[field]; ok {
+		return at
+	}
+	return c.where[""]
+}
+
+func defaults() *Config {
+	return &Config{
+		Listen: "127.0.0.1:6380", HTTP: "127.0.0.1:8080", LogLevel: "info",
+		MaxClients: 10_000, Memory: 256 << 20, LoadTimeout: 10 * time.Second, where: map[string]string{},
+	}
+}
+
+func newCache(name, at string) *Cache {
+	return &Cache{
+		Name: name, Rows: source.One, TTL: time.Hour, NotFoundTTL: 30 * time.Second, Jitter: 0.1,
+		MaxRows: 10_000, MaxValue: 1 << 20, where: map[string]string{"": at}, types: map[string]pattern.Type{},
+	}
+}
+
+//go:embed demo.yaml
+var demo []byte
+
+// DemoFile is the name under which the built-in configuration is spoken of.
+const DemoFile = "demo.yaml (built in)"

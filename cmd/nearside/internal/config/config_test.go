@@ -1,0 +1,182 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/config"
+)
+
+func none(string) string { return "" }
+
+func parse(text string) (*config.Config, error) {
+	return config.Parse("n.yaml", []byte(text), config.Inputs{Env: none})
+}
+
+const good = `redis: redis://localhost:6379
+database: sqlite:shop.db
+caches:
+  user:
+    key: user:{id}
+    params: {id: int}
+    load: SELECT 1 AS x WHERE 1 = {id}
+    ttl: 90s
+    stale: 10m
+    jitter: 20%
+    max_value: 64KiB
+  orders: {key: "orders:{user}", rows: many, load: "SELECT 2 AS x", ttl: 1m, max_rows: 20}
+`
+
+func TestGood(t *testing.T) {
+	c, err := parse(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, o := c.Caches[0], c.Caches[1]
+	if u.TTL != 90*time.Second || u.Stale != 10*time.Minute || u.Jitter != 0.2 || u.MaxValue != 64<<10 || u.NotFoundTTL != 30*time.Second || !u.Params[0].Int {
+		t.Errorf("user: %+v", u)
+	}
+	if o.Rows != "many" || o.MaxRows != 20 || o.Params[0].Int {
+		t.Errorf("orders: %+v", o)
+	}
+	if c.Listen != "127.0.0.1:6380" || c.Where("redis") != "n.yaml:1" || u.Where("load") != "n.yaml:7" || u.Where("hold") != "n.yaml:4" {
+		t.Errorf("%+v", c)
+	}
+	if demo, err := config.Load(config.Inputs{Env: none}); err != nil || len(demo.Caches) != 2 {
+		t.Errorf("the demo: %v, %v", demo, err)
+	}
+}
+
+// Flags win over variables, these over the file.
+func TestWhoWins(t *testing.T) {
+	env := func(name string) string {
+		return map[string]string{"NEARSIDE_LISTEN": "127.0.0.1:1", "NEARSIDE_HTTP": "127.0.0.1:2"}[name]
+	}
+	c, err := config.Parse("n.yaml", []byte("http: off\nlisten: 127.0.0.1:9\n"+good), config.Inputs{Env: env, Flags: map[string]string{"http": "127.0.0.1:3"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != "127.0.0.1:1" || c.HTTP != "127.0.0.1:3" || c.Where("listen") != "NEARSIDE_LISTEN" || c.Where("http") != "--http" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// All that is wrong is said at once, in the order of the file.
+func TestErrors(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"many", `listen: 6380
+colour: red
+tls: x
+caches:
+  user:
+    key: user:{id}
+    params: {id: number, nr: int}
+    load: SELECT {name} AS x
+    ttl: 1 fortnight
+    shape: hash
+  users: {key: "user:{name}", lod: x}
+  Bad Name: {key: "~x", load: SELECT 1}
+  empty: {}
+  quoted: {key: "q:{a}", load: "SELECT '{a}' AS x", jitter: 2, max_rows: -1, stale: -1s, rows: two, max_value: many}
+`, `n.yaml:1: listen: found "6380", expected host:port such as 127.0.0.1:6380
+n.yaml:2: found the unknown field "colour", expected one of caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, password, redis
+n.yaml:3: found the unknown field "tls", expected one of caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, password, redis
+n.yaml:7: the parameter id: found the type "number", expected int, uuid or text
+n.yaml:7: params: found nr, which is no {nr} of the key user:{id}
+n.yaml:8: load: found {name}, which is not in the key user:{id}
+n.yaml:9: ttl: found "1 fortnight", expected a duration such as 90s, 15m or 1h
+n.yaml:10: found the unknown field "shape", expected "stale"?
+n.yaml:11: found the unknown field "lod", expected "load"?
+n.yaml:11: the cache users has no 'load', expected a SELECT
+n.yaml:11: key: found user:{name}, which overlaps user:{id} of the cache user (n.yaml:6): one key would belong to both
+n.yaml:12: found the cache name "Bad Name", expected a-z, 0-9, '_', '.' and '-', with a letter or digit first
+n.yaml:12: key: found "~x": keys that begin with '~' or 'nearside:' are the layer's own
+n.yaml:13: the cache empty has no 'key', expected one such as empty:{id}
+n.yaml:13: the cache empty has no 'load', expected a SELECT
+n.yaml:14: jitter: found "2", expected a share of the TTL such as 10% or 0.1
+n.yaml:14: max_rows: found "-1", expected a number from 1 to 1000000000
+n.yaml:14: stale: found "-1s", expected a duration from 0s to 100 years
+n.yaml:14: rows: found "two", expected one or many
+n.yaml:14: max_value: found "many", expected a size such as 1MiB
+n.yaml:14: load: {a} stands inside quotes: a parameter is a value of its own, write it without quotes`},
+		{"empty", "", "n.yaml:1: the file is empty, expected 'caches:'"},
+		{"no caches", "http: off", "n.yaml:1: found no caches, expected at least one under 'caches:'"},
+		{"a list", "- a\n- b", `n.yaml:1: the file: found "- a\n- b", expected names and values such as 'ttl: 1h'`},
+		{"open to others", "listen: 0.0.0.0:6380\nhttp: :8080\n" + good, `n.yaml:1: listen: found 0.0.0.0:6380, which others can reach, expected a loopback address such as 127.0.0.1:6380, or a 'password'
+n.yaml:2: http: found :8080, which others can reach, expected a loopback address such as 127.0.0.1:8080 or 'off': HTTP knows no password yet`},
+		{"no secrets", "redis: rediss://me:s3cret@h\ndatabase: postgres://me:s3cret@h/d\ncaches: {a: {key: a, load: SELECT 1}}", `n.yaml:1: redis: found "rediss://me:xxxxx@h", expected redis://host:port, unix:///path or memory:
+n.yaml:2: database: found "postgres://me:xxxxx@h/d": postgres: is not supported yet, expected sqlite:path`},
+		{"a nested value", "listen: {a: b}\n" + good, `n.yaml:1: listen: found "{a: b}", expected one plain value`},
+		{"nothing", "listen:\n" + good, "n.yaml:1: listen: found nothing, expected a value"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := parse(c.text)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			got := strings.Split(err.Error(), "\n")
+			want := strings.Split(c.want, "\n")
+			if d := cmp.Diff(want, got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestSyntaxErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"a: b\n\tc: d": "n.yaml:2", "caches:\n  a: {": "n.yaml:", "listen: a\nlisten: b": "n.yaml:2", "a: [": "n.yaml:1",
+	} {
+		if _, err := parse(text); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: got %v, want it at %s", text, err, want)
+		}
+	}
+}
+
+func TestFileErrors(t *testing.T) {
+	big := filepath.Join(t.TempDir(), "big.yaml")
+	if err := os.WriteFile(big, make([]byte, 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/nowhere.yaml": "no such file", t.TempDir(): "is a folder", big: "at most"} {
+		if _, err := config.Load(config.Inputs{File: path, Env: none}); err == nil || !strings.HasPrefix(err.Error(), "--config: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", path, err, want)
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for url, want := range map[string]string{
+		"redis://localhost:6379": "redis://localhost:6379", "redis://me:s3cret@h:1/2": "redis://me:xxxxx@h:1/2", "redis://s3cret@h": "redis://xxxxx@h",
+		"redis://me:s3@cret@h": "redis://me:xxxxx@h", "redis://me:s3%zzcret@h": "redis://xxxxx@h", "redis:me:s3cret@h": "redis:xxxxx@h",
+		"sqlite:shop.db": "sqlite:shop.db", "redis://h?password=s3cret": "redis://h?xxxxx",
+	} {
+		if got := config.Redact(url); got != want {
+			t.Errorf("%s: got %s, want %s", url, got, want)
+		}
+	}
+}
+
+// Whatever is read, there is a configuration or an error with a place.
+func FuzzParse(f *testing.F) {
+	f.Add(good)
+	f.Add("a: &x [1]\nb: *x")
+	f.Add("? {a: b}\n: c")
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > 1<<12 {
+			return
+		}
+		c, err := parse(text)
+		if err == nil && len(c.Caches) == 0 {
+			t.Error("no caches and no error")
+		}
+		if err != nil && !strings.HasPrefix(err.Error(), "n.yaml:") {
+			t.Errorf("no place: %v", err)
+		}
+	})
+}

@@ -1,0 +1,109 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+)
+
+func (h *Handler) fail(out []byte, err error) []byte {
+	h.failed(err)
+	if errors.Is(err, engine.ErrUnavailable) {
+		return resp.AppendError(out, "ERR the cache could not be told: "+err.Error())
+	}
+	return resp.AppendError(out, "ERR "+err.Error())
+}
+
+func (h *Handler) get(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+	a := h.service.Get(ctx, args[1:2])[0]
+	if a.Err != nil {
+		return h.fail(out, a.Err)
+	}
+	return appendValue(c, out, a.Value)
+}
+
+func appendValue(c *resp.Conn, out, value []byte) []byte {
+	if value == nil {
+		return resp.AppendNull(out, c.Proto())
+	}
+	return resp.AppendBulk(out, value)
+}
+
+func (h *Handler) mget(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+	answers := h.service.Get(ctx, args[1:])
+	for _, a := range answers {
+		if a.Err != nil { // an array of values has no place for an error
+			return h.fail(out, a.Err)
+		}
+	}
+	out = resp.AppendArray(out, len(answers))
+	for _, a := range answers {
+		out = appendValue(c, out, a.Value)
+	}
+	return out
+}
+
+func (h *Handler) strlen(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+	a := h.service.Get(ctx, args[1:2])[0]
+	if a.Err != nil {
+		return h.fail(out, a.Err)
+	}
+	return resp.AppendInt(out, int64(len(a.Value)))
+}
+
+func (h *Handler) ttl(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+	return h.life(ctx, out, args, time.Second)
+}
+
+func (h *Handler) pttl(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+	return h.life(ctx, out, args, time.Millisecond)
+}
+
+// life answers as Redis does: -2 for no key, -1 for no TTL, else rounded to the unit.
+func (h *Handler) life(ctx context.Context, out []byte, args [][]byte, unit time.Duration) []byte {
+	infos, err := h.service.Inspect(ctx, args[1:])
+	switch {
+	case err != nil:
+		return h.fail(out, err)
+	case infos[0].Type == "none":
+		return resp.AppendInt(out, -2)
+	case infos[0].TTL == store.NoTTL:
+		return resp.AppendInt(out, -1)
+	}
+	return resp.AppendInt(out, int64((infos[0].TTL+unit/2)/unit))
+}
+
+func (h *Handler) exists(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+	infos, err := h.service.Inspect(ctx, args[1:])
+	if err != nil {
+		return h.fail(out, err)
+	}
+	n := int64(0)
+	for _, i := range infos {
+		if i.Type != "none" {
+			n++
+		}
+	}
+	return resp.AppendInt(out, n)
+}
+
+func (h *Handler) typ(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+	infos, err := h.service.Inspect(ctx, args[1:])
+	if err != nil {
+		return h.fail(out, err)
+	}
+	return resp.AppendSimple(out, infos[0].Type)
+}
+
+func (h *Handler) del(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+	n, err := h.service.Invalidate(ctx, args[1:])
+	if err != nil {
+		return h.fail(out, err)
+	}
+	return resp.AppendInt(out, int64(n))
+}

@@ -1,0 +1,247 @@
+// Package serve answers for the declared caches: a key that matches one is read from the store or loaded from the
+// database. The Redis protocol (this package's Handler) and HTTP (package web) are two ways to ask.
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
+)
+
+// Spec declares a cache.
+type Spec struct {
+	Name string
+	Key  *pattern.Pattern
+	Load func(ctx context.Context, args []string) ([]byte, error) // the parameters of the key -> JSON, or engine.ErrNotFound
+
+	TTL, Stale, NotFoundTTL, Hold, LoadTimeout time.Duration
+	Jitter                                     float64
+	MaxValue                                   int // bytes
+}
+
+// Cache is a declared cache. Its keys are the keys of Redis, its values the bytes that a client gets.
+type Cache struct {
+	Spec
+	*engine.Cache[string, []byte]
+}
+
+// Service is all declared caches over one store.
+type Service struct {
+	shared *engine.Shared
+	keys   *pattern.Set
+	caches []*Cache
+}
+
+// New returns the caches of specs, whose patterns must not overlap.
+func New(shared *engine.Shared, specs []Spec) *Service {
+	s := &Service{shared: shared}
+	patterns := make([]*pattern.Pattern, len(specs))
+	for i, spec := range specs {
+		patterns[i] = spec.Key
+		s.caches = append(s.caches, newCache(shared, spec))
+	}
+	s.keys = pattern.NewSet(patterns)
+	return s
+}
+
+func newCache(shared *engine.Shared, spec Spec) *Cache {
+	return &Cache{Spec: spec, Cache: engine.New(shared, engine.Config[string, []byte]{
+		Key: func(key string) (string, error) { return key, nil },
+		Load: func(ctx context.Context, key string) ([]byte, error) {
+			args, ok := spec.Key.Match([]byte(key))
+			if !ok {
+				return nil, engine.ErrNotFound
+			}
+			return spec.Load(ctx, args)
+		},
+		Encode: func(v []byte) ([]byte, error) { return v, nil },
+		Decode: row,
+		Life: func(_, key string, _ []byte) time.Duration {
+			return engine.Jittered(spec.TTL, spec.Jitter, key)
+		},
+		Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL, Hold: spec.Hold,
+		LoadTimeout: spec.LoadTimeout, MaxValue: spec.MaxValue,
+	})}
+}
+
+var errNoRow = errors.New("no JSON")
+
+// row accepts what a load may have written; what another program left there (hello) is loaded again.
+func row(data []byte) ([]byte, error) {
+	if len(data) == 0 || data[0] != '{' && data[0] != '[' || !json.Valid(data) {
+		return nil, errNoRow
+	}
+	return data, nil
+}
+
+// Caches returns the declared caches in the order of the configuration.
+func (s *Service) Caches() []*Cache { return s.caches }
+
+// Named returns the cache of a name, nil if there is none.
+func (s *Service) Named(name string) *Cache {
+	for _, c := range s.caches {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// Usage tells how full the store is.
+func (s *Service) Usage(ctx context.Context) (store.Usage, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return s.shared.Store.Usage(ctx)
+}
+
+// Ping returns nil if the store answers.
+func (s *Service) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return s.shared.Store.Ping(ctx)
+}
+
+// errForeign refuses a key that no cache declares.
+func errForeign(key []byte) error {
+	return fmt.Errorf("%.100q matches the key of no declared cache, and other keys are not passed on", key)
+}
+
+// find returns the cache of a key. Nil without an error: the key has the form of a declared one, and a parameter that
+// cannot be (user:abc for a number), so there is no such row and nobody needs to be asked.
+func (s *Service) find(key []byte) (*Cache, error) {
+	if len(key) > store.MaxKey {
+		return nil, fmt.Errorf("a key of %d bytes: at most %d are allowed", len(key), store.MaxKey)
+	}
+	switch i, fit := s.keys.Find(key); fit {
+	case pattern.Match:
+		return s.caches[i], nil
+	case pattern.Misfit:
+		return nil, nil
+	}
+	return nil, errForeign(key)
+}
+
+// Answer is what there is for one key.
+type Answer struct {
+	Value []byte // nil: there is none
+	Err   error  // of the key or its load; an absence is none
+}
+
+// Get answers for many keys of any caches, each cache in one trip.
+func (s *Service) Get(ctx context.Context, keys [][]byte) []Answer {
+	out := make([]Answer, len(keys))
+	batches := make([]batch, len(s.caches))
+	used := 0
+	for i, key := range keys {
+		c, err := s.find(key)
+		if out[i].Err = err; c == nil {
+			continue
+		}
+		b := &batches[s.index(c)]
+		if b.cache == nil {
+			b.cache = c
+			used++
+		}
+		b.keys, b.at = append(b.keys, string(key)), append(b.at, i)
+	}
+	var wg sync.WaitGroup
+	for i := range batches {
+		b := &batches[i]
+		switch {
+		case b.cache == nil:
+		case used == 1:
+			b.run(ctx, out)
+		default:
+			wg.Go(func() { b.run(ctx, out) })
+		}
+	}
+	wg.Wait()
+	return out
+}
+
+func (s *Service) index(c *Cache) int {
+	for i := range s.caches {
+		if s.caches[i] == c {
+			return i
+		}
+	}
+	panic("serve: a cache of another service")
+}
+
+// batch is the keys of one cache.
+type batch struct {
+	cache *Cache
+	keys  []string
+	at    []int
+}
+
+func (b *batch) run(ctx context.Context, out []Answer) {
+	for n, a := range b.cache.GetMany(ctx, b.keys) {
+		switch o := &out[b.at[n]]; {
+		case a.Err == nil:
+			o.Value = a.Entry.Value
+		case !errors.Is(a.Err, engine.ErrNotFound):
+			o.Err = a.Err
+		}
+	}
+}
+
+// Inspect looks at keys without loading them; a key that cannot be is of type "none".
+func (s *Service) Inspect(ctx context.Context, keys [][]byte) ([]store.Info, error) {
+	out := make([]store.Info, len(keys))
+	for i, key := range keys {
+		c, err := s.find(key)
+		if err != nil {
+			return nil, err
+		}
+		if out[i].Type = "none"; c == nil {
+			continue
+		}
+		infos, err := c.Inspect(ctx, []string{string(key)})
+		if err == nil {
+			out[i], err = infos[0], infos[0].Err
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Invalidate removes keys, and returns how many held a value. All are tried; the error is the first.
+func (s *Service) Invalidate(ctx context.Context, keys [][]byte) (held int, failed error) {
+	caches := make([]*Cache, len(keys))
+	for i, key := range keys {
+		c, err := s.find(key)
+		if err != nil {
+			return 0, err // before anything is done
+		}
+		caches[i] = c
+	}
+	byCache := make(map[*Cache][]string)
+	for i, c := range caches {
+		if c != nil {
+			byCache[c] = append(byCache[c], string(keys[i]))
+		}
+	}
+	for c, ks := range byCache {
+		had, err := c.Invalidate(ctx, ks)
+		for _, h := range had {
+			if h {
+				held++
+			}
+		}
+		if failed == nil {
+			failed = err
+		}
+	}
+	return held, failed
+}

@@ -1,0 +1,103 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// statement is a SQL text cut at its parameters: text[0], names[0], text[1], ...
+type statement struct {
+	text  []string
+	names []string
+}
+
+var nameForm = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
+
+// Names returns the parameters {name} of a SQL text in the order in which they stand there, a name perhaps twice. It
+// fails on what Prepare would refuse without asking a database.
+func Names(sql string) ([]string, error) {
+	s, err := split(sql)
+	return s.names, err
+}
+
+// split finds the parameters of a SQL text. It knows what is no place for one: strings, quoted names and comments. A
+// parameter is always bound, never pasted, so one inside quotes would mean something else than was written.
+func split(sql string) (s statement, err error) {
+	var lit strings.Builder
+	for i := 0; i < len(sql); {
+		rest := sql[i:]
+		n := opaque(rest)
+		switch {
+		case n < 0:
+			return s, fmt.Errorf("%.20q is not closed", rest)
+		case n > 0:
+			if rest[0] != '-' && rest[0] != '/' {
+				if name := parameter.FindString(rest[:n]); name != "" {
+					return s, fmt.Errorf("%s stands inside quotes: a parameter is a value of its own, write it without quotes", name)
+				}
+			}
+			lit.WriteString(rest[:n])
+			i += n
+		case strings.HasPrefix(rest, "{{"), strings.HasPrefix(rest, "}}"):
+			lit.WriteByte(rest[0])
+			i += 2
+		case rest[0] == '{':
+			end := strings.IndexByte(rest, '}')
+			if end < 0 {
+				return s, errors.New("a '{' without its '}': a literal brace is written '{{'")
+			}
+			name := rest[1:end]
+			if !nameForm.MatchString(name) {
+				return s, fmt.Errorf("the parameter {%s}: expected a name of a-z, 0-9 and '_'", name)
+			}
+			s.text, s.names = append(s.text, lit.String()), append(s.names, name)
+			lit.Reset()
+			i += end + 1
+		case rest[0] == '}':
+			return s, errors.New("a '}' without its '{': a literal brace is written '}}'")
+		case rest[0] == ';':
+			if strings.TrimSpace(rest[1:]) != "" {
+				return s, errors.New("a second statement behind ';': one SELECT is expected")
+			}
+			i = len(sql)
+		default:
+			lit.WriteByte(rest[0])
+			i++
+		}
+	}
+	s.text = append(s.text, lit.String())
+	if strings.TrimSpace(strings.Join(s.text, "")) == "" {
+		return s, errors.New("it is empty: one SELECT is expected")
+	}
+	return s, nil
+}
+
+var parameter = regexp.MustCompile(`\{[a-z_][a-z0-9_]*\}`)
+
+// opaque returns the length of the string, quoted name or comment that sql begins with; 0 if with none, -1 if it is not
+// closed.
+func opaque(sql string) int {
+	until := func(start int, end string) int {
+		n := strings.Index(sql[start:], end)
+		if n < 0 {
+			return -1
+		}
+		return start + n + len(end)
+	}
+	switch {
+	case strings.HasPrefix(sql, "--"):
+		if n := until(2, "\n"); n > 0 {
+			return n
+		}
+		return len(sql)
+	case strings.HasPrefix(sql, "/*"):
+		return until(2, "*/")
+	case sql[0] == '\'', sql[0] == '"', sql[0] == '`':
+		return until(1, sql[:1]) // a doubled quote is read as two strings side by side: the same cuts
+	case sql[0] == '[':
+		return until(1, "]")
+	}
+	return 0
+}

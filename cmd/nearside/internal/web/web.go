@@ -1,0 +1,169 @@
+// Package web answers over HTTP for the declared caches, as JSON.
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/nearside/nearside/internal/engine"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/serve"
+)
+
+// Options are the settings of the handler.
+type Options struct {
+	MaxAge time.Duration // how long a browser may keep an answer without asking again; zero: not at all
+}
+
+type handler struct {
+	service *serve.Service
+	maxAge  time.Duration
+}
+
+// New returns the routes /v1/{cache}/{parameter}..., /healthz and /. They answer on loopback only, so a request for
+// another host is refused: a page of another site must not reach them by a name that it makes resolve to 127.0.0.1.
+func New(s *serve.Service, o Options) http.Handler {
+	h := &handler{service: s, maxAge: o.MaxAge}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/{cache}/{params...}", h.value)
+	mux.HandleFunc("GET /healthz", h.health)
+	mux.HandleFunc("GET /{$}", h.index)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusNotFound, "there is nothing at this path: GET /v1/{cache}/{parameter} reads a value")
+	})
+	return local(mux)
+}
+
+func local(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+		if host != "localhost" && (err != nil || !ip.IsLoopback()) {
+			problem(w, http.StatusMisdirectedRequest, fmt.Sprintf("the host %.100q is not this one: use localhost or 127.0.0.1", r.Host))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func problem(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]string{"error": text})
+}
+
+// value answers for one key of a cache.
+func (h *handler) value(w http.ResponseWriter, r *http.Request) {
+	c := h.service.Named(r.PathValue("cache"))
+	if c == nil {
+		problem(w, http.StatusNotFound, fmt.Sprintf("no cache is named %.100q", r.PathValue("cache")))
+		return
+	}
+	var args []string
+	if p := r.PathValue("params"); p != "" {
+		args = strings.Split(p, "/")
+	}
+	key, err := c.Key.Key(args...)
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodDelete:
+		w.Header().Set("Allow", "GET, HEAD, DELETE")
+		problem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%.32q is not answered here: GET reads, DELETE invalidates", r.Method))
+	case err != nil:
+		problem(w, http.StatusNotFound, err.Error())
+	case r.Method == http.MethodDelete:
+		if _, err := c.Invalidate(r.Context(), []string{key}); err != nil {
+			problem(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		h.get(w, r, c, key)
+	}
+}
+
+func (h *handler) get(w http.ResponseWriter, r *http.Request, c *serve.Cache, key string) {
+	e, err := c.Entry(r.Context(), key)
+	if e.Source != "" {
+		w.Header().Set("X-Cache", string(e.Source))
+	}
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		problem(w, http.StatusNotFound, fmt.Sprintf("%.100q: not found", key))
+		return
+	case errors.Is(err, engine.ErrClosed):
+		problem(w, http.StatusServiceUnavailable, err.Error())
+		return
+	case err != nil:
+		problem(w, http.StatusBadGateway, err.Error())
+		return
+	}
+	header := w.Header()
+	if e.Age >= 0 {
+		header.Set("Age", strconv.FormatInt(int64(e.Age/time.Second), 10))
+	}
+	etag := fmt.Sprintf(`"%016x"`, xxh3.Hash(e.Value))
+	header.Set("ETag", etag)
+	if h.maxAge > 0 {
+		header.Set("Cache-Control", fmt.Sprintf("private, max-age=%d", h.maxAge/time.Second))
+	} else {
+		header.Set("Cache-Control", "private, no-cache")
+	}
+	if matches(r.Header.Get("If-None-Match"), etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	header.Set("Content-Type", "application/json")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Length", strconv.Itoa(len(e.Value)))
+	if r.Method != http.MethodHead {
+		w.Write(e.Value)
+	}
+}
+
+// matches reports whether If-None-Match names the tag (RFC 9110, 13.1.2: the comparison is the weak one).
+func matches(header, etag string) bool {
+	for tag := range strings.SplitSeq(header, ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			return true
+		}
+	}
+	return false
+}
+
+// health is 200 while reads can be answered, which the loader does without a store too.
+func (h *handler) health(w http.ResponseWriter, r *http.Request) {
+	body := map[string]string{"status": "ok"}
+	if err := h.service.Ping(r.Context()); err != nil {
+		body["status"], body["store"] = "degraded", err.Error()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(body)
+}
+
+// index tells a person what can be asked.
+func (h *handler) index(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintf(w, "nearside serve\n\n")
+	for _, c := range h.service.Caches() {
+		path := "/v1/" + c.Name
+		for _, p := range c.Key.Params() {
+			path += "/{" + p + "}"
+		}
+		s := c.Stats()
+		fmt.Fprintf(w, "%-30s GET %s   store %d  load %d  stale %d  negative %d  errors %d\n",
+			c.Key, path, s.Store, s.Load, s.Stale, s.Negative, s.Errors)
+	}
+}
