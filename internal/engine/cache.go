@@ -111,13 +111,15 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	if err != nil {
 		return c.failed(err)
 	}
-	j := &job[K, V]{k: k, key: key, ctx: ctx, until: time.Now().Add(c.Budget)}
+	until := time.Now().Add(c.Budget)
+	var found useless
 	if !c.cold() {
-		item := c.read(ctx, key, ttl, j.until)
+		item := c.read(ctx, key, ttl, until)
 		if item.Err != nil && ctx.Err() != nil {
 			return c.failed(ctx.Err())
 		}
-		if e, ok := c.served(j, item); ok {
+		var e Entry[V]
+		if e, found = c.served(ctx, k, key, item); found == (useless{}) {
 			return e, nil
 		}
 	}
@@ -125,8 +127,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	if call == nil {
 		c.count.coalesced.Add(1)
 	} else {
-		j.call = call
-		c.lead([]*job[K, V]{j})
+		c.lead([]*job[K, V]{{k: k, key: key, ctx: ctx, call: call, until: until, useless: found}})
 	}
 	r, err := ticket.Wait(ctx)
 	if err != nil {
@@ -153,30 +154,35 @@ func (c *Cache[K, V]) read(ctx context.Context, key string, ttl bool, until time
 	return item
 }
 
-// served looks at what a read of the store found. If it is of no use, the job is told why.
-func (c *Cache[K, V]) served(j *job[K, V], item store.Item) (e Entry[V], ok bool) {
+// useless says why a read of the store was of no use; its zero value says that it was.
+type useless struct {
+	missing bool        // there is nothing, or nobody looked
+	bypass  bool        // the store does not answer: do not even claim
+	dead    *store.Dead // what stands there and is no value
+}
+
+// served looks at what a read of the store found, and refreshes what is stale behind it.
+func (c *Cache[K, V]) served(ctx context.Context, k K, key string, item store.Item) (e Entry[V], why useless) {
 	switch {
 	case item.Err != nil:
 		c.count.storeErrors.Add(1)
-		j.bypass = true
-		return e, false
+		return e, useless{bypass: true}
 	case !item.Found:
 		c.seen(false)
-		return e, false
+		return e, useless{missing: true}
 	}
 	c.seen(true)
 	v, err := c.Decode(item.Value)
 	if err != nil {
 		c.count.codec.Add(1)
-		j.dead = &store.Dead{Value: item.Value}
-		return e, false
+		return e, useless{dead: &store.Dead{Value: item.Value}}
 	}
-	e = c.stored(j.k, j.key, v, item.TTL)
+	e = c.stored(k, key, v, item.TTL)
 	if e.Stale {
-		c.refresh(j)
+		c.refresh(ctx, k, key)
 	}
 	c.count.answered(e.Source)
-	return e, true
+	return e, useless{}
 }
 
 // stored describes a value from the store. Its TTL says everything: a value is stored for its life and the stale time,
@@ -196,9 +202,9 @@ func (c *Cache[K, V]) stored(k K, key string, v V, ttl time.Duration) Entry[V] {
 }
 
 // refresh loads behind a stale value that is being served, unless this process does so already.
-func (c *Cache[K, V]) refresh(j *job[K, V]) {
-	if call := c.flights.Lead(j.key); call != nil {
-		c.lead([]*job[K, V]{{k: j.k, key: j.key, ctx: j.ctx, call: call, until: time.Now().Add(c.Budget)}})
+func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string) {
+	if call := c.flights.Lead(key); call != nil {
+		c.lead([]*job[K, V]{{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.Budget)}})
 	}
 }
 

@@ -30,14 +30,13 @@ type job[K comparable, V any] struct {
 
 	left time.Duration // of the budget, when the load began
 
-	bypass  bool        // the store does not answer: do not even claim
-	dead    *store.Dead // what stands there and is no value
-	token   string      // of the claim
-	fills   bool        // the token is a lease; else the load fills nothing
-	claimed bool        // a claim was sent and not answered: its token must be released
-	sent    int         // the mark of the latest claim
-	began   int         // the mark of the load
-	holder  string      // who else holds the lease, and how many of them were seen
+	useless        // what a read of the store found before
+	token   string // of the claim
+	fills   bool   // the token is a lease; else the load fills nothing
+	claimed bool   // a claim was sent and not answered: its token must be released
+	sent    int    // the mark of the latest claim
+	began   int    // the mark of the load
+	holder  string // who else holds the lease, and how many of them were seen
 	holders int
 }
 
@@ -93,7 +92,7 @@ func (c *Cache[K, V]) spawnOrFail(mine jobs[K, V]) {
 func (c *Cache[K, V]) finish(j *job[K, V], r result[V], until int) {
 	if next := j.call.Finish(r, until); next != nil {
 		// If the store did not answer, those who have waited for it once do not wait again.
-		c.lead(jobs[K, V]{{k: j.k, key: j.key, ctx: j.ctx, call: next, until: time.Now().Add(c.Budget), bypass: j.bypass || j.claimed}})
+		c.lead(jobs[K, V]{{k: j.k, key: j.key, ctx: j.ctx, call: next, until: time.Now().Add(c.Budget), useless: useless{bypass: j.bypass || j.claimed}}})
 	}
 }
 

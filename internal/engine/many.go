@@ -49,15 +49,14 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 		rctx, cancel := context.WithDeadline(ctx, until)
 		items := c.Store.GetMany(rctx, keys, ttl)
 		cancel()
-		var probe job[K, V] // for those that are hits, so that they cost no job
 		for n, i := range at {
-			probe = job[K, V]{k: ks[i], key: keys[n], ctx: ctx, until: until}
-			if e, ok := c.served(&probe, items[n]); ok {
+			e, why := c.served(ctx, ks[i], keys[n], items[n])
+			if why == (useless{}) {
 				out[i].Entry = e
 				continue
 			}
-			j := probe
-			missing, places = append(missing, &j), append(places, i)
+			missing = append(missing, &job[K, V]{k: ks[i], key: keys[n], ctx: ctx, until: until, useless: why})
+			places = append(places, i)
 		}
 	}
 	if len(missing) > 0 {
