@@ -1,0 +1,358 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside/internal/redistest"
+)
+
+func TestMain(m *testing.M) {
+	status := redistest.Main(m)
+	if err := goleak.Find(); err != nil && status == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+// buffer is what a running command prints.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// running is a `nearside serve` of a test's own.
+type running struct {
+	redis, http string
+	out, err    buffer
+	end         func() error
+}
+
+var ready = regexp.MustCompile(`(?s)redis  (\S+)\n(?:  http   http://(\S+)/\n)?`)
+
+func start(t *testing.T, c serveCmd, vars map[string]string) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{}
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:0"
+	}
+	if c.HTTP == "" {
+		c.HTTP = "127.0.0.1:0"
+	}
+	done := make(chan error, 1)
+	world := &env{out: &r.out, err: &r.err, lookup: func(k string) string { return vars[k] }}
+	go func() {
+		done <- c.run(ctx, world)
+	}()
+	var once sync.Once
+	var failed error
+	r.end = func() error {
+		once.Do(func() { cancel(); failed = <-done })
+		return failed
+	}
+	t.Cleanup(func() {
+		if err := r.end(); err != nil {
+			t.Errorf("serve ended with %v", err)
+		}
+	})
+	for until := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if m := ready.FindStringSubmatch(r.out.String()); m != nil {
+			r.redis, r.http = m[1], m[2]
+			return r
+		}
+		select {
+		case err := <-done:
+			done <- nil
+			t.Fatalf("serve did not start: %v\n%s", err, r.err.String())
+		default:
+		}
+		if time.Now().After(until) {
+			t.Fatalf("not ready after 30 s:\n%s%s", r.out.String(), r.err.String())
+		}
+	}
+}
+
+// redisCLI asks as a user does, with the real redis-cli.
+func (r *running) redisCLI(t *testing.T, args ...string) string {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(r.redis)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "redis-cli", append([]string{"-h", host, "-p", port}, args...)...).CombinedOutput()
+	if err != nil && !strings.HasPrefix(string(out), "AUTH failed") && len(out) == 0 {
+		t.Fatalf("redis-cli %q: %v: %s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (r *running) get(t *testing.T, method, path string, header ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.http+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+		} else {
+			req.Header.Set(header[i], header[i+1])
+		}
+	}
+	tr := &http.Transport{DisableKeepAlives: true}
+	resp, err := (&http.Client{Transport: tr}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	return resp, string(body)
+}
+
+const user42 = `{"id":42,"name":"Margaret Hamilton","email":"margaret.hamilton42@example.com","city":"Lima"}`
+
+// The README's first command, asked as it says.
+func TestDemo(t *testing.T) {
+	for _, store := range []string{"memory:", "redis"} {
+		t.Run(store, func(t *testing.T) {
+			url := store
+			if store == "redis" {
+				server := redistest.Shared(t)
+				server.Do(t, "FLUSHALL")
+				url = server.URL()
+			}
+			r := start(t, serveCmd{Redis: url}, nil)
+			for _, c := range []struct{ ask, want string }{
+				{"GET user:42", user42}, {"get user:42", user42}, {"STRLEN user:42", fmt.Sprint(len(user42))}, {"TYPE user:42", "string"},
+				{"EXISTS user:42 user:42 user:43", "2"}, {"GET user:abc", ""}, {"GET user:042", ""}, {"GET user:100001", ""}, {"TTL user:43", "-2"},
+				{"MGET user:42 user:abc orders:100001 user:0", user42 + "\n\n[]\n"},
+				{"GET foo", `ERR "foo" matches the key of no declared cache, and other keys are not passed on`},
+				{"GET user:42:~l", `ERR "user:42:~l" matches the key of no declared cache, and other keys are not passed on`},
+				{"SET user:42 x", "ERR 'set' is refused: the row is loaded by itself when it is read; write the database, then DEL the key"},
+				{"DEL user:42 user:abc", "1"}, {"UNLINK user:42", "0"}, {"TTL user:42", "-2"},
+				{"PING", "PONG"}, {"ECHO hi", "hi"}, {"SELECT 0", "OK"}, {"SELECT 1", "ERR DB index is out of range: there is database 0 alone"},
+				{"CLUSTER INFO", "ERR This instance has cluster support disabled"}, {"CLIENT SETNAME me", "OK"}, {"GET", "ERR wrong number of arguments for 'get' command"},
+				{"COMMAND COUNT", "19"}, {"QUIT", "OK"}, {"HELLO 4", "NOPROTO unsupported protocol version"},
+			} {
+				if got := r.redisCLI(t, strings.Fields(c.ask)...); got != strings.TrimSpace(c.want) {
+					t.Errorf("%s: got %q, want %q", c.ask, got, c.want)
+				}
+			}
+			r.redisCLI(t, "GET", "user:7")
+			if ttl := r.redisCLI(t, "TTL", "user:7"); len(ttl) != 4 {
+				t.Errorf("TTL user:7: %s, want about 4,000 s", ttl)
+			}
+			info := r.redisCLI(t, "INFO")
+			for _, want := range []string{"keyspace_hits:", "keyspace_misses:", "used_memory:", "db0:keys=", "cache_user:store="} {
+				if !strings.Contains(info, want) {
+					t.Errorf("INFO has no %s:\n%s", want, info)
+				}
+			}
+			if store == "redis" {
+				redistest.Shared(t).Invariants(t, "user:", "orders:")
+			}
+		})
+	}
+}
+
+func TestHTTP(t *testing.T) {
+	r := start(t, serveCmd{}, nil)
+	resp, body := r.get(t, "GET", "/v1/user/42")
+	if resp.StatusCode != 200 || body != user42 || resp.Header.Get("X-Cache") != "load" || resp.Header.Get("Cache-Control") != "private, no-cache" {
+		t.Errorf("got %d %v %s", resp.StatusCode, resp.Header, body)
+	}
+	resp, _ = r.get(t, "GET", "/v1/user/42", "If-None-Match", resp.Header.Get("ETag"))
+	if resp.StatusCode != 304 || resp.Header.Get("X-Cache") != "store" || resp.Header.Get("Age") != "0" {
+		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
+	}
+	r.get(t, "GET", "/v1/user/100001")
+	for _, c := range []struct {
+		method, path string
+		header       []string
+		status       int
+		want         string
+	}{
+		{"GET", "/v1/user/100001", nil, 404, `{"error":"\"user:100001\": not found"}`},
+		{"GET", "/v1/user/abc", nil, 404, `{"error":"user:{id}: {id} cannot be \"abc\": expected int"}`},
+		{"GET", "/v1/user", nil, 404, `{"error":"user:{id} has 1 parameters (id), found 0"}`},
+		{"GET", "/v1/nothing/1", nil, 404, `{"error":"no cache is named \"nothing\""}`},
+		{"GET", "/v1/orders/100001", nil, 200, `[]`},
+		{"DELETE", "/v1/user/42", nil, 204, ""},
+		{"POST", "/v1/user/42", nil, 405, ""},
+		{"GET", "/v1/user/42", []string{"Host", "evil.example"}, 421, `{"error":"the host \"evil.example\" is not this one: use localhost or 127.0.0.1"}`},
+		{"GET", "/v1/user/42", []string{"Host", "localhost:1"}, 200, user42},
+		{"GET", "/healthz", nil, 200, `{"status":"ok"}`},
+		{"GET", "/nothing", nil, 404, ""},
+	} {
+		resp, body := r.get(t, c.method, c.path, c.header...)
+		if resp.StatusCode != c.status || c.want != "" && strings.TrimSpace(body) != c.want {
+			t.Errorf("%s %s: got %d %s, want %d %s", c.method, c.path, resp.StatusCode, body, c.status, c.want)
+		}
+	}
+	if resp, _ := r.get(t, "GET", "/v1/user/100001"); resp.Header.Get("X-Cache") != "negative" {
+		t.Errorf("X-Cache %q, want negative", resp.Header.Get("X-Cache"))
+	}
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPassword(t *testing.T) {
+	config := write(t, "n.yaml", "password: s3cret\ncaches:\n  user: {key: \"user:{id}\", params: {id: int}, load: \"SELECT name FROM users WHERE id = {id}\"}\n")
+	r := start(t, serveCmd{Config: config, LogLevel: "debug"}, nil)
+	if got := r.redisCLI(t, "GET", "user:42"); got != "NOAUTH Authentication required." {
+		t.Errorf("without: %s", got)
+	}
+	if got := r.redisCLI(t, "-a", "wrong", "--no-auth-warning", "GET", "user:42"); !strings.Contains(got, "WRONGPASS") || !strings.Contains(got, "NOAUTH") {
+		t.Errorf("a wrong one: %s", got)
+	}
+	for _, args := range [][]string{{"-a", "s3cret"}, {"--user", "me", "-a", "s3cret"}, {"-3", "-a", "s3cret"}} {
+		if got := r.redisCLI(t, append(args, "--no-auth-warning", "GET", "user:42")...); got != `{"name":"Margaret Hamilton"}` {
+			t.Errorf("%v: %s", args, got)
+		}
+	}
+	if text := r.out.String() + r.err.String(); strings.Contains(text, "s3cret") || strings.Contains(text, "wrong") {
+		t.Errorf("a password was printed:\n%s", text)
+	}
+}
+
+// What another program left under a key is loaded again; a failing query is told with its cause and key, and forgotten.
+func TestRubbishAndErrors(t *testing.T) {
+	server := redistest.Shared(t)
+	server.Do(t, "FLUSHALL")
+	db := filepath.Join(t.TempDir(), "x.db")
+	w, err := source.Create(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{"CREATE TABLE j (id INTEGER, doc JSON)", "INSERT INTO j VALUES (1, '{\"a\":1}'), (2, '{')"} {
+		if _, err := w.Exec(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Close()
+	config := write(t, "n.yaml", "caches:\n  j: {key: \"j:{id}\", params: {id: int}, load: \"SELECT doc FROM j WHERE id = {id}\"}\n")
+	r := start(t, serveCmd{Config: config, Redis: server.URL(), Database: "sqlite:" + db}, nil)
+	for _, rubbish := range [][]string{{"SET", "j:1", "hello"}, {"RPUSH", "j:1", "x"}} {
+		server.Do(t, "DEL", "j:1")
+		server.Do(t, rubbish...)
+		if got := r.redisCLI(t, "GET", "j:1"); got != `{"doc":{"a":1}}` {
+			t.Errorf("%v: got %s", rubbish, got)
+		}
+	}
+	for range 2 {
+		if got := r.redisCLI(t, "GET", "j:2"); got != `ERR load "j:2": column "doc": it is declared as JSON, and its text is not` {
+			t.Errorf("got %s", got)
+		}
+	}
+	if resp, body := r.get(t, "GET", "/v1/j/2"); resp.StatusCode != 502 || !strings.Contains(body, "declared as JSON") {
+		t.Errorf("got %d %s", resp.StatusCode, body)
+	}
+	server.Invariants(t, "j:")
+}
+
+// An HTTP request, garbage and half a command on the Redis port harm nobody else.
+func TestGarbage(t *testing.T) {
+	r := start(t, serveCmd{HTTP: "off"}, nil)
+	for _, text := range []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01", "*1\r\n$9223372036854775800\r\nabc\r\n", "*-1\r\n", "*1048577\r\n", "*2\r\n$3\r\nGET\r\n$5\r\nus"} {
+		conn, err := net.Dial("tcp", r.redis)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Write([]byte(text))
+		if !strings.HasSuffix(text, "us") { // half a command may wait for its rest
+			conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if _, err := io.ReadAll(conn); err != nil && strings.Contains(err.Error(), "timeout") {
+				t.Errorf("%q: the connection stays open", text)
+			}
+		}
+		if got := r.redisCLI(t, "GET", "user:42"); got != user42 {
+			t.Errorf("after %q: %s", text, got)
+		}
+		conn.Close()
+	}
+}
+
+func TestStatuses(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	bad := write(t, "bad.yaml", "caches:\n  user:\n    key: user:{id}\n    load: SELECT nope FROM users WHERE id = {id}\n  o: {key: \"o:{id}\", load: SELECT * FROM nowhere}\n")
+	for _, c := range []struct {
+		args   string
+		status int
+		want   string
+	}{
+		{"version", 0, "nearside "},
+		{"serve --check", 0, "the configuration is good: 2 caches"},
+		{"serve --nonsense", 2, "unknown flag --nonsense"},
+		{"nonsense", 2, "unexpected argument nonsense"},
+		{"serve --config /nowhere.yaml", 2, "--config: "},
+		{"serve --listen nowhere", 2, `--listen: listen: found "nowhere"`},
+		{"serve --config " + bad, 2, "bad.yaml:4: load: the cache user: "},
+		{"serve --config " + bad, 2, "bad.yaml:5: load: the cache o: "},
+		{"serve --http off --listen " + busy.Addr().String(), 2, "--listen: listen: the port of " + busy.Addr().String() + " is in use"},
+		{"serve --database sqlite:/nowhere.db", 3, "--database: open the database: "},
+		{"serve --redis redis://:s3cret@127.0.0.1:1", 3, "--redis: connect to Redis at 127.0.0.1:1"},
+	} {
+		var out buffer
+		status := Main(strings.Fields(c.args), nil, &out, &out)
+		if text := out.String(); status != c.status || !strings.Contains(text, c.want) || strings.Contains(text, "s3cret") {
+			t.Errorf("%s: status %d, want %d\n got %s\nwant %s", c.args, status, c.status, text, c.want)
+		}
+	}
+}
+
+// At the end the temporary database is gone, and the ports are free.
+func TestEnd(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	r := start(t, serveCmd{}, nil)
+	r.redisCLI(t, "GET", "user:42")
+	if err := r.end(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if conn, err := net.Dial("tcp", r.redis); err == nil {
+		conn.Close()
+		t.Error("the port is still open")
+	}
+}
