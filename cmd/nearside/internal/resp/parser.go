@@ -104,8 +104,10 @@ func (p *Parser) Next(b []byte) (n, need int, err error) {
 	return p.pos, 0, nil
 }
 
-// forget drops tables that a long command has grown, and references to bytes that somebody else will use again.
+// forget makes the parser ready for another connection: it drops the command that an error has cut short, tables that a
+// long command has grown, and references to bytes that somebody else will use again.
 func (p *Parser) forget() {
+	p.open = false
 	if cap(p.Args) > maxKept || cap(p.spans) > maxKept {
 		p.Args, p.spans = nil, nil
 		return

@@ -1,0 +1,312 @@
+package resp_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// echo answers GET hit:x at once and GET miss:x in a batch, both with x; nil:x with null; err:x with an error.
+type echo struct{ big []byte }
+
+func (h *echo) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
+	if v, ok := bytes.CutPrefix(key, []byte("hit:")); ok {
+		return resp.AppendBulk(out, v), true
+	}
+	return out, false
+}
+
+func (h *echo) GetMany(_ context.Context, c *resp.Conn, keys [][]byte, r *resp.Replies) {
+	for _, key := range keys {
+		kind, v, _ := bytes.Cut(key, []byte(":"))
+		switch string(kind) {
+		case "nil":
+			r.Null()
+		case "err":
+			r.Error("ERR " + string(v))
+		case "big":
+			r.Bulk(h.big)
+		case "panic":
+			panic("as it was told to")
+		default:
+			r.Bulk(v)
+		}
+	}
+}
+
+func (h *echo) Do(_ context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+	switch string(args[0]) {
+	case "AUTH":
+		c.SetAuthed()
+	case "QUIT":
+		c.CloseAfterReply()
+	case "PANIC":
+		panic("as it was told to")
+	}
+	return resp.AppendBulk(out, args[len(args)-1])
+}
+
+type server struct {
+	*resp.Server
+	addr string
+}
+
+func serve(t testing.TB, cfg resp.Config) *server {
+	t.Helper()
+	if cfg.Handler == nil {
+		cfg.Handler = &echo{}
+	}
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{resp.NewServer(cfg), ln.Addr().String()}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		s.Shutdown(ctx)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *server) dial(t testing.TB) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(60 * time.Second))
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func bulk(v string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(v), v) }
+
+// Replies come in the order of the commands, whatever is a hit, a miss or a command, and however the bytes are cut.
+func TestOrder(t *testing.T) {
+	s := serve(t, resp.Config{})
+	var wg sync.WaitGroup
+	for client := range 8 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(1, uint64(client)))
+			conn := s.dial(t)
+			var in, want strings.Builder
+			for i := range 3000 {
+				v := strconv.Itoa(i)
+				switch rng.IntN(6) {
+				case 0, 1:
+					in.WriteString(encode("GET", "hit:"+v))
+					want.WriteString(bulk(v))
+				case 2, 3:
+					in.WriteString(encode("get", "miss:"+v))
+					want.WriteString(bulk(v))
+				case 4:
+					in.WriteString(encode("GET", "nil:"+v))
+					want.WriteString("$-1\r\n")
+				case 5:
+					in.WriteString(encode("ECHO", v))
+					want.WriteString(bulk(v))
+				}
+			}
+			go func() {
+				for b := []byte(in.String()); len(b) > 0; {
+					n := min(1+rng.IntN(1<<(1+rng.IntN(14))), len(b))
+					conn.Write(b[:n])
+					b = b[n:]
+				}
+			}()
+			got := make([]byte, want.Len())
+			if _, err := io.ReadFull(conn, got); err != nil || string(got) != want.String() {
+				t.Errorf("client %d: wrong replies (%v)", client, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A client that sends a long pipeline before it reads the first reply is answered.
+func TestLongPipeline(t *testing.T) {
+	n := 200_000
+	if testing.Short() {
+		n = 20_000
+	}
+	s := serve(t, resp.Config{Handler: &echo{big: bytes.Repeat([]byte("x"), 500)}, MaxOutput: 256 << 20, Budget: 1 << 30})
+	conn := s.dial(t)
+	if _, err := io.WriteString(conn, strings.Repeat(encode("GET", "big:1"), n)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.CopyN(io.Discard, conn, int64(n*len(bulk(strings.Repeat("x", 500))))); err != nil {
+		t.Errorf("%d bytes: %v", got, err)
+	}
+}
+
+// Who never reads is closed, and holds no more than he may.
+func TestSlowReader(t *testing.T) {
+	s := serve(t, resp.Config{Handler: &echo{big: make([]byte, 64<<10)}, MaxOutput: 1 << 20, WriteTimeout: 100 * time.Millisecond})
+	conn := s.dial(t)
+	go io.WriteString(conn, strings.Repeat(encode("GET", "big:1"), 10_000))
+	for until := time.Now().Add(20 * time.Second); s.Stats().Clients > 0 || s.Stats().Accepted == 0; time.Sleep(5 * time.Millisecond) {
+		if held := s.Stats().Held; held > 4<<20 {
+			t.Fatalf("%d bytes are held for him", held)
+		}
+		if time.Now().After(until) {
+			t.Fatal("he is still connected")
+		}
+	}
+	if held := s.Stats().Held; held != 0 {
+		t.Errorf("%d bytes are held for nobody", held)
+	}
+}
+
+func ask(t *testing.T, conn net.Conn, command, want string) {
+	t.Helper()
+	io.WriteString(conn, command)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+		t.Errorf("%.40q: got %q, %v, want %q", command, got, err, want)
+	}
+}
+
+func closed(t *testing.T, conn net.Conn, want string) {
+	t.Helper()
+	rest, err := io.ReadAll(conn)
+	if ne, ok := err.(net.Error); ok && ne.Timeout() || !strings.Contains(string(rest), want) {
+		t.Errorf("got %q, %v, want %q and the end", rest, err, want)
+	}
+}
+
+func TestLimitsAndFaults(t *testing.T) {
+	s := serve(t, resp.Config{Limits: resp.Limits{Bulk: 1 << 10, Args: 100, Command: 1 << 14}})
+	other := s.dial(t)
+	for in, want := range map[string]string{
+		"GET / HTTP/1.1\r\n\r\n":                      "",
+		encode("PING") + "*-1\r\n":                    bulk("PING") + "-ERR Protocol error",
+		encode("GET", strings.Repeat("k", 2<<10)):     "-ERR Protocol error",
+		encode("PANIC"):                               "-ERR internal error",
+		encode("GET", "panic:1"):                      "-ERR internal error",
+		encode("ECHO", "a") + encode("QUIT") + "more": bulk("a") + bulk("QUIT"),
+	} {
+		conn := s.dial(t)
+		io.WriteString(conn, in)
+		closed(t, conn, want)
+		ask(t, other, encode("GET", "miss:x"), bulk("x"))
+	}
+	ask(t, other, encode("GET", "err:a\r\nb"), "-ERR a  b\r\n")
+}
+
+// What one connection has broken in the middle of a command is not found by the next one, though they share parsers.
+func TestBrokenCommandIsNotInherited(t *testing.T) {
+	s := serve(t, resp.Config{})
+	for range 50 {
+		conn := s.dial(t)
+		io.WriteString(conn, "*3\r\n$3\r\nGET\r\n$x\r\n")
+		closed(t, conn, "-ERR Protocol error")
+		ask(t, s.dial(t), encode("GET", "hit:1")+encode("ECHO", "a"), bulk("1")+bulk("a"))
+	}
+}
+
+func TestBeforeAuthentication(t *testing.T) {
+	s := serve(t, resp.Config{RequireAuth: true, IdleTimeout: 50 * time.Millisecond})
+	conn := s.dial(t)
+	ask(t, conn, encode("GET", "hit:1"), bulk("hit:1")) // goes to Do
+	ask(t, conn, encode("AUTH", "x")+encode("GET", "hit:1"), bulk("x")+bulk("1"))
+	big := s.dial(t)
+	io.WriteString(big, "*2\r\n$3\r\nGET\r\n$20000\r\n")
+	closed(t, big, "-ERR Protocol error")
+}
+
+func TestMaxClients(t *testing.T) {
+	s := serve(t, resp.Config{MaxClients: 1})
+	first := s.dial(t)
+	ask(t, first, encode("ECHO", "a"), bulk("a"))
+	closed(t, s.dial(t), "-ERR max number of clients reached")
+	ask(t, first, encode("ECHO", "a"), bulk("a"))
+}
+
+// At the end every client sees whole replies of a prefix of what it sent, and then the end.
+func TestShutdown(t *testing.T) {
+	s := serve(t, resp.Config{})
+	var wg sync.WaitGroup
+	started := make(chan struct{}, 16)
+	for range 16 {
+		conn := s.dial(t)
+		wg.Go(func() {
+			go func() {
+				for i := 0; ; i++ {
+					if _, err := io.WriteString(conn, encode("GET", "miss:"+strconv.Itoa(i))); err != nil {
+						return
+					}
+				}
+			}()
+			r := bufio.NewReader(conn)
+			for i := 0; ; i++ {
+				want := bulk(strconv.Itoa(i))
+				got := make([]byte, len(want))
+				if n, err := io.ReadFull(r, got); err != nil {
+					if err != io.EOF || n != 0 {
+						t.Errorf("reply %d: %q, %v", i, got[:n], err)
+					}
+					return
+				} else if string(got) != want {
+					t.Errorf("reply %d is %q", i, got)
+					return
+				}
+				if i == 10 {
+					started <- struct{}{}
+				}
+			}
+		})
+	}
+	for range 16 {
+		<-started
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+}
+
+// A GET over loopback; the client's part allocates nothing.
+func BenchmarkGet(b *testing.B) {
+	for _, key := range []string{"hit:1", "miss:1"} {
+		for _, pipeline := range []int{1, 16} {
+			b.Run(fmt.Sprintf("%s/pipeline %d", key, pipeline), func(b *testing.B) {
+				s := serve(b, resp.Config{})
+				conn := s.dial(b)
+				in := []byte(strings.Repeat(encode("GET", key), pipeline))
+				out := make([]byte, pipeline*len(bulk("1")))
+				b.ReportAllocs()
+				for i := 0; i < b.N; i += pipeline {
+					conn.Write(in)
+					if _, err := io.ReadFull(conn, out); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
