@@ -139,6 +139,10 @@ func (s *server) openDatabase(ctx context.Context) error {
 		url = "sqlite:" + path
 	}
 	db, err := source.Open(ctx, url)
+	for until := time.Now().Add(databaseWait); source.Busy(err) && ctx.Err() == nil && time.Now().Before(until); {
+		s.logger.Warn("the database is locked by another program: waiting for it", "error", err)
+		db, err = source.Open(ctx, url) // which waits for some seconds itself
+	}
 	if err != nil {
 		return exit{statusUnreachable, fmt.Errorf("%s: %w", s.cfg.Where("database"), err)}
 	}

@@ -19,16 +19,44 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside/internal/demo"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
 	status := redistest.Main(m)
+	if shop != "" {
+		os.RemoveAll(filepath.Dir(shop))
+	}
 	if err := goleak.Find(); err != nil && status == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		status = 1
 	}
 	os.Exit(status)
+}
+
+var shop string
+
+// filled returns a demo shop that the tests share: under the race detector SQLite takes many seconds to fill one.
+func filled(t *testing.T) string {
+	t.Helper()
+	if shop != "" {
+		return "sqlite:" + shop
+	}
+	dir, err := os.MkdirTemp("", "nearside-shop-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop = filepath.Join(dir, "shop.db")
+	db, err := source.Create(shop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := demo.Fill(t.Context(), db, nil); err != nil {
+		t.Fatal(err)
+	}
+	return "sqlite:" + shop
 }
 
 // buffer is what a running command prints.
@@ -84,7 +112,7 @@ func start(t *testing.T, c serveCmd, vars map[string]string) *running {
 			t.Errorf("serve ended with %v", err)
 		}
 	})
-	for until := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(3 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if m := ready.FindStringSubmatch(r.out.String()); m != nil {
 			r.redis, r.http = m[1], m[2]
 			return r
@@ -96,7 +124,7 @@ func start(t *testing.T, c serveCmd, vars map[string]string) *running {
 		default:
 		}
 		if time.Now().After(until) {
-			t.Fatalf("not ready after 30 s:\n%s%s", r.out.String(), r.err.String())
+			t.Fatalf("not ready after 3 minutes:\n%s%s", r.out.String(), r.err.String())
 		}
 	}
 }
@@ -139,8 +167,8 @@ func (r *running) get(t *testing.T, method, path string, header ...string) (*htt
 
 const user42 = `{"id":42,"name":"Margaret Hamilton","email":"margaret.hamilton42@example.com","city":"Lima"}`
 
-// The README's first command, asked as it says.
-func TestDemo(t *testing.T) {
+// What the demo answers, on both stores.
+func TestServe(t *testing.T) {
 	for _, store := range []string{"memory:", "redis"} {
 		t.Run(store, func(t *testing.T) {
 			url := store
@@ -149,7 +177,7 @@ func TestDemo(t *testing.T) {
 				server.Do(t, "FLUSHALL")
 				url = server.URL()
 			}
-			r := start(t, serveCmd{Redis: url}, nil)
+			r := start(t, serveCmd{Redis: url, Database: filled(t)}, nil)
 			for _, c := range []struct{ ask, want string }{
 				{"GET user:42", user42}, {"get user:42", user42}, {"STRLEN user:42", fmt.Sprint(len(user42))}, {"TYPE user:42", "string"},
 				{"EXISTS user:42 user:42 user:43", "2"}, {"GET user:abc", ""}, {"GET user:042", ""}, {"GET user:100001", ""}, {"TTL user:43", "-2"},
@@ -184,7 +212,7 @@ func TestDemo(t *testing.T) {
 }
 
 func TestHTTP(t *testing.T) {
-	r := start(t, serveCmd{}, nil)
+	r := start(t, serveCmd{Database: filled(t)}, nil)
 	resp, body := r.get(t, "GET", "/v1/user/42")
 	if resp.StatusCode != 200 || body != user42 || resp.Header.Get("X-Cache") != "load" || resp.Header.Get("Cache-Control") != "private, no-cache" {
 		t.Errorf("got %d %v %s", resp.StatusCode, resp.Header, body)
@@ -233,7 +261,7 @@ func write(t *testing.T, name, text string) string {
 
 func TestPassword(t *testing.T) {
 	config := write(t, "n.yaml", "password: s3cret\ncaches:\n  user: {key: \"user:{id}\", params: {id: int}, load: \"SELECT name FROM users WHERE id = {id}\"}\n")
-	r := start(t, serveCmd{Config: config, LogLevel: "debug"}, nil)
+	r := start(t, serveCmd{Config: config, LogLevel: "debug", Database: filled(t)}, nil)
 	if got := r.redisCLI(t, "GET", "user:42"); got != "NOAUTH Authentication required." {
 		t.Errorf("without: %s", got)
 	}
@@ -287,7 +315,7 @@ func TestRubbishAndErrors(t *testing.T) {
 
 // An HTTP request, garbage and half a command on the Redis port harm nobody else.
 func TestGarbage(t *testing.T) {
-	r := start(t, serveCmd{HTTP: "off"}, nil)
+	r := start(t, serveCmd{HTTP: "off", Database: filled(t)}, nil)
 	for _, text := range []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01", "*1\r\n$9223372036854775800\r\nabc\r\n", "*-1\r\n", "*1048577\r\n", "*2\r\n$3\r\nGET\r\n$5\r\nus"} {
 		conn, err := net.Dial("tcp", r.redis)
 		if err != nil {
@@ -313,6 +341,7 @@ func TestStatuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer busy.Close()
+	db := " --database " + filled(t)
 	bad := write(t, "bad.yaml", "caches:\n  user:\n    key: user:{id}\n    load: SELECT nope FROM users WHERE id = {id}\n  o: {key: \"o:{id}\", load: SELECT * FROM nowhere}\n")
 	for _, c := range []struct {
 		args   string
@@ -320,16 +349,16 @@ func TestStatuses(t *testing.T) {
 		want   string
 	}{
 		{"version", 0, "nearside "},
-		{"serve --check", 0, "the configuration is good: 2 caches"},
+		{"serve --check" + db, 0, "the configuration is good: 2 caches"},
 		{"serve --nonsense", 2, "unknown flag --nonsense"},
 		{"nonsense", 2, "unexpected argument nonsense"},
 		{"serve --config /nowhere.yaml", 2, "--config: "},
 		{"serve --listen nowhere", 2, `--listen: listen: found "nowhere"`},
-		{"serve --config " + bad, 2, "bad.yaml:4: load: the cache user: "},
-		{"serve --config " + bad, 2, "bad.yaml:5: load: the cache o: "},
-		{"serve --http off --listen " + busy.Addr().String(), 2, "--listen: listen: the port of " + busy.Addr().String() + " is in use"},
+		{"serve --config " + bad + db, 2, "bad.yaml:4: load: the cache user: "},
+		{"serve --config " + bad + db, 2, "bad.yaml:5: load: the cache o: "},
+		{"serve --http off --listen " + busy.Addr().String() + db, 2, "--listen: listen: the port of " + busy.Addr().String() + " is in use"},
 		{"serve --database sqlite:/nowhere.db", 3, "--database: open the database: "},
-		{"serve --redis redis://:s3cret@127.0.0.1:1", 3, "--redis: connect to Redis at 127.0.0.1:1"},
+		{"serve --redis redis://:s3cret@127.0.0.1:1" + db, 3, "--redis: connect to Redis at 127.0.0.1:1"},
 	} {
 		var out buffer
 		status := Main(strings.Fields(c.args), nil, &out, &out)
@@ -339,12 +368,19 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// At the end the temporary database is gone, and the ports are free.
-func TestEnd(t *testing.T) {
+// The README's first command. At the end the temporary database is gone, and the ports are free.
+func TestDemo(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	r := start(t, serveCmd{}, nil)
-	r.redisCLI(t, "GET", "user:42")
+	if got := r.redisCLI(t, "GET", "user:42"); got != user42 {
+		t.Errorf("got %s", got)
+	}
+	for _, want := range []string{"redis-cli -p ", " GET user:42\n", "curl -i http://127.0.0.1:"} {
+		if !strings.Contains(r.out.String(), want) {
+			t.Errorf("the greeting does not say what to try (%q):\n%s", want, r.out.String())
+		}
+	}
 	if err := r.end(); err != nil {
 		t.Error(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	_ "modernc.org/sqlite" // SQLite without cgo
+	"modernc.org/sqlite" // SQLite without cgo
 
 	"github.com/nearside/nearside/internal/engine"
 )
@@ -87,6 +87,13 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 		return nil, fmt.Errorf("open the database %s: %w", path, err)
 	}
 	return d, nil
+}
+
+// Busy reports whether an error says that another program has locked the database: waiting may help.
+func Busy(err error) bool {
+	var e *sqlite.Error
+	const busy, locked = 5, 6 // SQLITE_BUSY and SQLITE_LOCKED, https://www.sqlite.org/rescode.html
+	return errors.As(err, &e) && (e.Code()&0xff == busy || e.Code()&0xff == locked)
 }
 
 // Create makes a new SQLite file to be filled. Its pragmas are those of a file that nobody needs after a crash.

@@ -200,6 +200,26 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
+// A database that another program has locked is worth waiting for; one that is none is not.
+func TestBusy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	w, err := source.Create(path) // locks it, as an exclusive writer does
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if _, err := w.Exec("CREATE TABLE t (x)"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = source.Open(t.Context(), "sqlite:"+path)
+	if err == nil || !source.Busy(err) {
+		t.Errorf("got %v, want it busy", err)
+	}
+	if _, err := source.Open(t.Context(), "sqlite:/nowhere.db"); err == nil || source.Busy(err) {
+		t.Errorf("got %v, want it not busy", err)
+	}
+}
+
 func TestNames(t *testing.T) {
 	for sql, want := range map[string]string{
 		"SELECT {a}, {b}, {a}": "a b a", "SELECT '{{' AS x, {a} -- {b}\n, {c} /* {d} */": "a c", `SELECT "x" FROM t WHERE y = {a}`: "a", "SELECT {{}}": "",
