@@ -66,14 +66,16 @@ func seeded(b *testing.B, stale time.Duration) (*redistest.Server, *nearside.Cac
 }
 
 // parallel runs f in about n goroutines, each call with another number.
-func parallel(b *testing.B, n int, f func(i int64) error) {
+func parallel(b *testing.B, n int, f func(ctx context.Context, i int64) error) {
 	b.Helper()
 	var next atomic.Int64
 	b.SetParallelism(max(n/2, 1)) // times GOMAXPROCS, which is 2 on the machines that the figures are for
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
+		ctx, cancel := context.WithCancel(b.Context()) // each has one of his own, as the requests of a server do
+		defer cancel()
 		for pb.Next() {
-			if err := f(next.Add(1)); err != nil {
+			if err := f(ctx, next.Add(1)); err != nil {
 				b.Error(err)
 				return
 			}
@@ -95,16 +97,16 @@ func BenchmarkRedisHit(b *testing.B) {
 	_, staleCache, _ := seeded(b, time.Minute)
 	for _, n := range []int{1, 64} {
 		b.Run(fmt.Sprintf("rueidis/%d", n), func(b *testing.B) {
-			parallel(b, n, func(i int64) error {
-				_, err := decode(c, b.Context(), "user:"+strconv.FormatInt(i%benchKeys, 10))
+			parallel(b, n, func(ctx context.Context, i int64) error {
+				_, err := decode(c, ctx, "user:"+strconv.FormatInt(i%benchKeys, 10))
 				return err
 			})
 		})
 		b.Run(fmt.Sprintf("nearside/%d", n), func(b *testing.B) {
-			parallel(b, n, func(i int64) error { _, err := cache.Get(b.Context(), i%benchKeys); return err })
+			parallel(b, n, func(ctx context.Context, i int64) error { _, err := cache.Get(ctx, i%benchKeys); return err })
 		})
 		b.Run(fmt.Sprintf("nearside with a stale window/%d", n), func(b *testing.B) {
-			parallel(b, n, func(i int64) error { _, err := staleCache.Get(b.Context(), i%benchKeys); return err })
+			parallel(b, n, func(ctx context.Context, i int64) error { _, err := staleCache.Get(ctx, i%benchKeys); return err })
 		})
 	}
 }
@@ -117,21 +119,21 @@ func BenchmarkRedisMiss(b *testing.B) {
 	for _, n := range []int{1, 64} {
 		b.Run(fmt.Sprintf("rueidis GET and SET/%d", n), func(b *testing.B) {
 			base := run.Add(1) << 40
-			parallel(b, n, func(i int64) error {
+			parallel(b, n, func(ctx context.Context, i int64) error {
 				key := "user:" + strconv.FormatInt(base+i, 10)
-				if _, err := decode(c, b.Context(), key); !rueidis.IsRedisNil(err) {
+				if _, err := decode(c, ctx, key); !rueidis.IsRedisNil(err) {
 					return fmt.Errorf("a miss was expected: %v", err)
 				}
 				data, err := json.Marshal(profileOf(base + i))
 				if err != nil {
 					return err
 				}
-				return c.Do(b.Context(), c.B().Set().Key(key).Value(rueidis.BinaryString(data)).Px(time.Hour).Build()).Error()
+				return c.Do(ctx, c.B().Set().Key(key).Value(rueidis.BinaryString(data)).Px(time.Hour).Build()).Error()
 			})
 		})
 		b.Run(fmt.Sprintf("nearside, straight to the claim/%d", n), func(b *testing.B) {
 			base := run.Add(1) << 40
-			parallel(b, n, func(i int64) error { _, err := cache.Get(b.Context(), base+i); return err })
+			parallel(b, n, func(ctx context.Context, i int64) error { _, err := cache.Get(ctx, base+i); return err })
 		})
 		b.Run(fmt.Sprintf("nearside, GET first/%d", n), func(b *testing.B) {
 			base := run.Add(1) << 40
@@ -149,7 +151,7 @@ func BenchmarkRedisMiss(b *testing.B) {
 				}
 			}()
 			b.ResetTimer()
-			parallel(b, n, func(i int64) error { _, err := warm.Get(b.Context(), base+i); return err })
+			parallel(b, n, func(ctx context.Context, i int64) error { _, err := warm.Get(ctx, base+i); return err })
 		})
 	}
 }
