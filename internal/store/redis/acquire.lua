@@ -5,6 +5,7 @@
 local K, L = KEYS[1], KEYS[2]
 local v = redis.pcall('GET', K)
 if type(v) == 'table' then
+  if not string.find(v.err, 'WRONGTYPE', 1, true) then return v end
   local ty = redis.call('TYPE', K).ok
   if ARGV[4] ~= 't' or ty ~= ARGV[5] then return {'X', '', 0, ty} end
   redis.call('UNLINK', K)

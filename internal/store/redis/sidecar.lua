@@ -1,7 +1,11 @@
 -- Before every script that changes a sidecar.
 --   none  | t<24 hex> lease | - absent | ! hold | !c,token, one clean intent | !d,token,token, several or disturbed ones
 local K, L = KEYS[1], KEYS[2]
-local l = redis.call('GET', L)
+local l = redis.pcall('GET', L)
+if type(l) == 'table' then -- somebody's list under our name must not keep a stale value alive
+  redis.call('DEL', L)
+  l = false
+end
 local function intents() return l and #l > 1 and string.sub(l, 1, 1) == '!' end
 local function set(value, px) redis.call('SET', L, value, 'PX', string.format('%.0f', math.max(px, 1))) end
 -- What goes on with the key ends, for somebody who knows better: intents stay and are not clean any more; a hold is never

@@ -1,0 +1,92 @@
+package redis_test
+
+import (
+	"bytes"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/store"
+)
+
+// bare is rueidis with the settings that count, to be compared with.
+func bare(b *testing.B, server *redistest.Server) rueidis.Client {
+	c, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{server.Addr}, ForceSingleClient: true, PipelineMultiplex: -1, AlwaysPipelining: true,
+		MaxFlushDelay: 20 * time.Microsecond, DisableCache: true, RingScaleEachConn: 12,
+		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(c.Close)
+	return c
+}
+
+// with runs f in n goroutines (a multiple of GOMAXPROCS at least).
+func with(b *testing.B, name string, n int, f func()) {
+	b.Run(name+"/"+strconv.Itoa(n), func(b *testing.B) {
+		b.ReportAllocs()
+		if n == 1 {
+			for b.Loop() {
+				f()
+			}
+			return
+		}
+		b.SetParallelism(max(1, n/runtime.GOMAXPROCS(0)))
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				f()
+			}
+		})
+	})
+}
+
+func BenchmarkHit(b *testing.B) {
+	server := redistest.Start(b)
+	s, c, ctx := open(b, server.URL()), bare(b, server), b.Context()
+	s.Put(ctx, []store.Put{{Key: "k", Value: bytes.Repeat([]byte("v"), 500), TTL: time.Hour}}, 0)
+	for _, n := range []int{1, 64} {
+		with(b, "rueidis", n, func() {
+			if _, err := c.Do(ctx, c.B().Get().Key("k").Build()).AsBytes(); err != nil {
+				b.Error(err)
+			}
+		})
+		with(b, "get", n, func() {
+			if !s.Get(ctx, "k", false).Found {
+				b.Error("not found")
+			}
+		})
+		with(b, "get with ttl", n, func() {
+			if !s.Get(ctx, "k", true).Found {
+				b.Error("not found")
+			}
+		})
+	}
+}
+
+func BenchmarkMiss(b *testing.B) {
+	server := redistest.Start(b)
+	s, c, ctx := open(b, server.URL()), bare(b, server), b.Context()
+	value, n := bytes.Repeat([]byte("v"), 500), atomic.Int64{}
+	next := func(prefix string) string { return prefix + strconv.FormatInt(n.Add(1), 10) }
+	with(b, "rueidis GET, SET", 64, func() {
+		key := next("a")
+		c.Do(ctx, c.B().Get().Key(key).Build())
+		if err := c.Do(ctx, c.B().Set().Key(key).Value(rueidis.BinaryString(value)).PxMilliseconds(5000).Build()).Error(); err != nil {
+			b.Error(err)
+		}
+	})
+	with(b, "acquire, fill", 64, func() {
+		key, token := next("b"), store.NewToken()
+		s.Acquire(ctx, []store.Claim{{Key: key, Token: token, Lease: time.Second}})
+		if o := s.Fill(ctx, []store.Fill{{Key: key, Token: token, Value: value, TTL: 5 * time.Second}})[0]; !o.OK {
+			b.Error(o)
+		}
+	})
+}
