@@ -17,7 +17,9 @@ import (
 func sidecar(key string) string {
 	open := strings.IndexByte(key, '{')
 	if open >= 0 {
-		if n := strings.IndexByte(key[open+1:], '}'); n > 0 {
+		n := strings.IndexByte(key[open+1:], '}')
+		whole := open == 0 && n == len(key)-2 // {u}: its braces and a suffix are the sidecar of u
+		if n > 0 && !whole {
 			return key + ":~l"
 		}
 	}

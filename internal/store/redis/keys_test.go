@@ -9,12 +9,31 @@ import (
 
 func TestSidecar(t *testing.T) {
 	for key, want := range map[string]string{
-		"user:42": "{user:42}:~l", "{u}:42": "{u}:42:~l", "a{b}c": "a{b}c:~l", "a{b": "{a{b}:~l", "": "~l:{1bz}:",
+		"user:42": "{user:42}:~l", "{u}:42": "{u}:42:~l", "a{b}c": "a{b}c:~l", "a{b": "{a{b}:~l", "": "~l:{1bz}:", "u": "{u}:~l", "{a}": "~l:{" + tagOf(slot("a")) + "}:{a}",
 	} {
 		if got := sidecar(key); got != want {
 			t.Errorf("sidecar(%q) = %q, want %q", key, got, want)
 		}
 	}
+}
+
+// No two keys share a sidecar.
+func TestSidecarsAreTheirKeysOwn(t *testing.T) {
+	seen := make(map[string]string)
+	letters := "{}a:"
+	var try func(key string)
+	try = func(key string) {
+		if other, ok := seen[sidecar(key)]; ok {
+			t.Errorf("%q and %q share the sidecar %q", key, other, sidecar(key))
+		}
+		seen[sidecar(key)] = key
+		if len(key) < 6 {
+			for _, l := range letters {
+				try(key + string(l))
+			}
+		}
+	}
+	try("")
 }
 
 // The server's own word for the slot, from a server in cluster mode.
