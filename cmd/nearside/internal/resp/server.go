@@ -69,7 +69,7 @@ func NewServer(cfg Config) *Server {
 	cfg.Budget = or(cfg.Budget, 256<<20)
 	cfg.WriteTimeout = or(cfg.WriteTimeout, 30*time.Second)
 	cfg.IdleTimeout = or(cfg.IdleTimeout, 30*time.Second)
-	cfg.linger = or(cfg.linger, 200*time.Millisecond)
+	cfg.linger = or(cfg.linger, time.Second) // a client that is told of the end closes long before
 	s := &Server{cfg: cfg, listeners: map[net.Listener]struct{}{}, conns: map[*Conn]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s

@@ -44,6 +44,9 @@ func (h *echo) GetMany(_ context.Context, c *resp.Conn, keys [][]byte, r *resp.R
 			r.Bulk(h.big)
 		case "panic":
 			panic("as it was told to")
+		case "late": // after the last reply
+			r.Bulk(v)
+			panic("as it was told to")
 		default:
 			r.Bulk(v)
 		}
@@ -206,6 +209,7 @@ func TestLimitsAndFaults(t *testing.T) {
 		encode("GET", strings.Repeat("k", 2<<10)):     "-ERR Protocol error",
 		encode("PANIC"):                               "-ERR internal error",
 		encode("GET", "panic:1"):                      "-ERR internal error",
+		encode("GET", "late:1"):                       bulk("1") + "-ERR internal error",
 		encode("ECHO", "a") + encode("QUIT") + "more": bulk("a") + bulk("QUIT"),
 	} {
 		conn := s.dial(t)
@@ -253,8 +257,17 @@ func TestShutdown(t *testing.T) {
 	for range 16 {
 		conn := s.dial(t)
 		wg.Go(func() {
+			defer conn.Close()                 // as clients do at the end of the replies; it ends the writer too
+			window := make(chan struct{}, 256) // replies that are waited for: a client that never reads is another test
+			end := make(chan struct{})
+			defer close(end)
 			go func() {
 				for i := 0; ; i++ {
+					select {
+					case window <- struct{}{}:
+					case <-end:
+						return
+					}
 					if _, err := io.WriteString(conn, encode("GET", "miss:"+strconv.Itoa(i))); err != nil {
 						return
 					}
@@ -273,6 +286,7 @@ func TestShutdown(t *testing.T) {
 					t.Errorf("reply %d is %q", i, got)
 					return
 				}
+				<-window
 				if i == 10 {
 					started <- struct{}{}
 				}

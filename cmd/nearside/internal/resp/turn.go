@@ -132,8 +132,9 @@ func (c *Conn) crashed(v any) {
 	c.closing = true
 	t := c.turn
 	if len(t.gaps) > 0 {
-		t.r.c = c
-		t.r.weave()
+		if t.r.c = c; t.r.n < len(t.gaps) {
+			t.r.weave()
+		}
 		t.out = t.r.out
 	}
 	c.send(AppendError(t.out, "ERR internal error"))
