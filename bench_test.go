@@ -52,7 +52,7 @@ func bare(b *testing.B, url string) rueidis.Client {
 func seeded(b *testing.B, stale time.Duration) (*redistest.Server, *nearside.Cache[int64, profile], rueidis.Client) {
 	b.Helper()
 	server := redistest.Start(b)
-	cache := nearside.New(connect(b, server.URL()), "user", nearside.Config[int64, profile]{
+	cache := nearside.New(connectWith(b, server.URL(), nil), "user", nearside.Config[int64, profile]{
 		Load: func(_ context.Context, id int64) (profile, error) { return profileOf(id), nil }, Stale: stale,
 	})
 	vs := make(map[int64]profile)

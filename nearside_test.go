@@ -43,7 +43,12 @@ func stores(t *testing.T, test func(t *testing.T, c *nearside.Client)) {
 // connect opens a client that waits for a busy machine.
 func connect(t testing.TB, url string) *nearside.Client {
 	t.Helper()
-	c, err := nearside.Open(context.Background(), url, &nearside.Options{Budget: 10 * time.Second, WriteBudget: 30 * time.Second})
+	return connectWith(t, url, &nearside.Options{Budget: 10 * time.Second, WriteBudget: 30 * time.Second})
+}
+
+func connectWith(t testing.TB, url string, o *nearside.Options) *nearside.Client {
+	t.Helper()
+	c, err := nearside.Open(context.Background(), url, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,7 @@ type Cache[K comparable, V any] struct {
 	Config[K, V]
 	*Shared
 	flights flight.Group[result[V]]
+	limits  *deadlines   // of loads
 	misses  atomic.Int32 // reads of the store in a row that found nothing
 	count   counters
 }
@@ -40,7 +41,7 @@ type Cache[K comparable, V any] struct {
 // New returns a cache.
 func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 	c.Encode, c.Decode = guarded(c.Encode), guarded(c.Decode)
-	return &Cache[K, V]{Config: c, Shared: s}
+	return &Cache[K, V]{Config: c, Shared: s, limits: newDeadlines(s.ctx, c.LoadTimeout)}
 }
 
 // guarded turns a panic of a codec into an error: it may run in a goroutine of ours, where it would end the process.
@@ -114,7 +115,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	until := time.Now().Add(c.Budget)
 	var found useless
 	if !c.cold() {
-		item := c.read(ctx, key, ttl, until)
+		item := c.look(ctx, key, ttl, until)
 		if item.Err != nil && ctx.Err() != nil {
 			return c.failed(ctx.Err())
 		}
@@ -127,7 +128,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	if call == nil {
 		c.count.coalesced.Add(1)
 	} else {
-		c.lead([]*job[K, V]{{k: k, key: key, ctx: ctx, call: call, until: until, useless: found}})
+		c.lead([]*job[K, V]{{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found}})
 	}
 	r, err := ticket.Wait(ctx)
 	if err != nil {
@@ -147,8 +148,8 @@ func (c *Cache[K, V]) key(k K) (string, error) {
 	return key, err
 }
 
-func (c *Cache[K, V]) read(ctx context.Context, key string, ttl bool, until time.Time) store.Item {
-	ctx, cancel := context.WithDeadline(ctx, until)
+func (c *Cache[K, V]) look(ctx context.Context, key string, ttl bool, until time.Time) store.Item {
+	ctx, cancel := c.read(ctx, until)
 	item := c.Store.Get(ctx, key, ttl)
 	cancel()
 	return item
@@ -226,7 +227,7 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	if err != nil {
 		return none, err
 	}
-	item := c.read(ctx, key, true, time.Now().Add(c.Budget))
+	item := c.look(ctx, key, true, time.Now().Add(c.Budget))
 	if item.Err != nil {
 		return none, item.Err
 	}
@@ -247,7 +248,7 @@ func (c *Cache[K, V]) Inspect(ctx context.Context, ks []K) ([]store.Info, error)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Budget)
+	ctx, cancel := c.read(ctx, time.Now().Add(c.Budget))
 	defer cancel()
 	return c.Store.Inspect(ctx, keys), nil
 }

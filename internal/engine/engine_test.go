@@ -472,7 +472,9 @@ func TestGetMany(t *testing.T) {
 func TestTwoBatchesCrossed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, nil)
-		other := engine.New(engine.NewShared(b.store, 25*time.Millisecond, time.Second, slog.New(slog.DiscardHandler)), b.Config)
+		shared := engine.NewShared(b.store, 25*time.Millisecond, time.Second, slog.New(slog.DiscardHandler))
+		defer shared.Close(t.Context())
+		other := engine.New(shared, b.Config)
 		b.set("b", "2")
 		var wg sync.WaitGroup
 		begin := time.Now()

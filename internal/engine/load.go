@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nearside/nearside/internal/flight"
@@ -27,6 +27,7 @@ type job[K comparable, V any] struct {
 	ctx   context.Context // of the caller who started it; only its values are used
 	call  *flight.Call[result[V]]
 	until time.Time // the end of the budget for the store
+	ttl   bool      // the caller asks how long the value lives
 
 	left time.Duration // of the budget, when the load began
 
@@ -114,15 +115,13 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 			j.sent = j.call.Mark()
 			asked = append(asked, j)
 			claims = append(claims, store.Claim{
-				Key: j.key, Token: j.token, Lease: c.LoadTimeout + leaseMargin, Stale: c.Config.Stale, Dead: j.dead,
+				Key: j.key, Token: j.token, Lease: c.LoadTimeout + leaseMargin, Stale: c.Config.Stale, Dead: j.dead, TTL: j.ttl,
 			})
 		}
 		if len(claims) == 0 {
 			break
 		}
-		ctx, cancel := c.detached(js[0].ctx, max(time.Until(js[0].until), time.Millisecond))
-		grants := c.Store.Acquire(ctx, claims)
-		cancel()
+		grants := c.Store.Acquire(c.rest(js[0].until), claims)
 		left := time.Until(js[0].until)
 		for i, j := range asked {
 			j.left = left
@@ -176,6 +175,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 	case store.Foreign:
 		c.count.codec.Add(1)
 		if j.dead != nil && j.dead.Type == g.Holder {
+			j.claimed = true
 			return loadIt // it came back: somebody else keeps writing it
 		}
 		j.dead = &store.Dead{Type: g.Holder}
@@ -207,32 +207,27 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 func (c *Cache[K, V]) loadAll(js jobs[K, V]) {
 	switch {
 	case len(js) == 0:
-	case len(js) == 1:
-		c.loadOne(js[0])
+	case len(js) == 1 && c.Config.Load != nil:
+		c.loadOne(js[0], func() {})
 	case c.LoadMany != nil:
 		c.loadBatch(js)
 	default:
-		var wg sync.WaitGroup
 		slots := make(chan struct{}, loadsAtOnce)
 		for _, j := range js {
 			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				c.loadOne(j)
-			})
+			if !c.spawn(func() { c.loadOne(j, func() { <-slots }) }) {
+				j.call.Finish(result[V]{err: ErrClosed}, flight.Everyone)
+				<-slots
+			}
 		}
-		wg.Wait()
 	}
 }
 
-func (c *Cache[K, V]) loadOne(j *job[K, V]) {
-	if c.Config.Load == nil {
-		c.loadBatch(jobs[K, V]{j})
-		return
-	}
+func (c *Cache[K, V]) loadOne(j *job[K, V], settled func()) {
 	j.began = j.call.Mark()
-	v, err := protect(c, j.ctx, func(ctx context.Context) (V, error) { return c.Config.Load(ctx, j.k) })
-	c.settle(jobs[K, V]{j}, []loaded[V]{{v, err}})
+	c.attempt(jobs[K, V]{j}, settled, func(ctx context.Context, out []loaded[V]) {
+		out[0].v, out[0].err = c.Config.Load(ctx, j.k)
+	})
 }
 
 func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
@@ -241,71 +236,79 @@ func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
 		ks[i] = j.k
 		j.began = j.call.Mark()
 	}
-	found, err := protect(c, js[0].ctx, func(ctx context.Context) (map[K]V, error) { return c.LoadMany(ctx, ks) })
-	out := make([]loaded[V], len(js))
-	for i, k := range ks {
-		v, ok := found[k]
-		switch {
-		case ok:
-			out[i].v = v
-		case err != nil:
-			out[i].err = err
-		default:
-			out[i].err = ErrNotFound
-		}
-	}
-	c.settle(js, out)
-}
-
-// protect calls a loader under the time limit of loads. The loader has a goroutine of its own, so that its panic, its
-// Goexit or its deafness to the context harm nobody but its callers.
-func protect[K comparable, V, R any](c *Cache[K, V], ctx context.Context, load func(context.Context) (R, error)) (R, error) {
-	ctx, cancel := c.detached(ctx, c.LoadTimeout)
-	defer cancel()
-	defer context.AfterFunc(c.Shared.ctx, cancel)()
-	type answer struct {
-		r   R
-		err error
-	}
-	done := make(chan answer, 1)
-	go func() {
-		a := answer{err: &PanicError{}}
-		defer func() {
-			if p := recover(); p != nil {
-				a.err = &PanicError{Value: p, Stack: debug.Stack()}
+	c.attempt(js, func() {}, func(ctx context.Context, out []loaded[V]) {
+		found, err := c.LoadMany(ctx, ks)
+		for i, k := range ks {
+			v, ok := found[k]
+			switch {
+			case ok:
+				out[i] = loaded[V]{v: v}
+			case err != nil:
+				out[i] = loaded[V]{err: err}
+			default:
+				out[i] = loaded[V]{err: ErrNotFound}
 			}
-			done <- a
-		}()
-		a.r, a.err = load(ctx)
-	}()
-	var a answer
-	select {
-	case a = <-done:
-	case <-ctx.Done():
-		select {
-		case a = <-done: // both at once: its own words say more
-		default:
-			a.err = ctx.Err()
 		}
-	}
-	switch {
-	case a.err == nil || ctx.Err() == nil:
-		return a.r, a.err
-	case c.Shared.ctx.Err() != nil:
-		return a.r, ErrClosed
-	case !errors.Is(a.err, context.DeadlineExceeded):
-		return a.r, a.err
-	}
-	return a.r, fmt.Errorf("took longer than its limit of %v: %w", c.LoadTimeout, context.DeadlineExceeded)
+	})
 }
-
-func (c *Cache[K, V]) absent(key string) error { return fmt.Errorf("%.100q: %w", key, ErrNotFound) }
 
 // loaded is what the loader said about one key.
 type loaded[V any] struct {
 	v   V
 	err error
 }
+
+// attempt calls a loader under the time limit of loads, and settles once: with what it said, or without it if it is deaf
+// to its context, since its callers must not wait for it. A panic or a Goexit harm nobody but them.
+func (c *Cache[K, V]) attempt(js jobs[K, V], settled func(), load func(context.Context, []loaded[V])) {
+	limit := c.limits.begin()
+	var over atomic.Bool
+	end := func(out []loaded[V]) {
+		if over.CompareAndSwap(false, true) {
+			c.settle(js, out)
+			settled()
+		}
+	}
+	stop := context.AfterFunc(limit, func() { end(all[V](len(js), c.late())) })
+	out, returned := make([]loaded[V], len(js)), false
+	defer func() {
+		if p := recover(); p != nil {
+			out = all[V](len(js), &PanicError{Value: p, Stack: debug.Stack()})
+		} else if !returned {
+			out = all[V](len(js), &PanicError{}) // Goexit
+		}
+		stop()
+		if limit.Err() != nil {
+			for i := range out {
+				if errors.Is(out[i].err, context.DeadlineExceeded) || c.Shared.ctx.Err() != nil && out[i].err != nil {
+					out[i].err = c.late()
+				}
+			}
+		}
+		end(out)
+	}()
+	load(within{limit, js[0].ctx}, out)
+	returned = true
+}
+
+func all[V any](n int, err error) []loaded[V] {
+	out := make([]loaded[V], n)
+	for i := range out {
+		out[i].err = err
+	}
+	return out
+}
+
+// late is the error of a load that was ended by us.
+func (c *Cache[K, V]) late() error {
+	if c.Shared.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return fmt.Errorf("took longer than its limit of %v: %w", c.LoadTimeout, context.DeadlineExceeded)
+}
+
+// absent is the error of a key without a row.
+func (c *Cache[K, V]) absent(key string) error { return fmt.Errorf("%.100q: %w", key, ErrNotFound) }
 
 // settle fills what was loaded, and gives it to those who may have it.
 func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
@@ -411,8 +414,7 @@ func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill
 // end ends leases. A caller waits here, so it takes no longer than what is left of the budget: a command that is not
 // answered by then is carried out all the same, and counts as unfilled.
 func (c *Cache[K, V]) end(first *job[K, V], fills []store.Fill, leases []store.Lease) (filled, released []store.Outcome) {
-	ctx, cancel := c.detached(first.ctx, max(first.left, time.Millisecond))
-	defer cancel()
+	ctx := c.rest(time.Now().Add(first.left))
 	if len(fills) > 0 {
 		filled = c.Store.Fill(ctx, fills)
 	}

@@ -42,11 +42,11 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 	var places []int
 	if c.cold() {
 		for n, i := range at {
-			missing = append(missing, &job[K, V]{k: ks[i], key: keys[n], ctx: ctx, until: until})
+			missing = append(missing, &job[K, V]{k: ks[i], key: keys[n], ctx: ctx, until: until, ttl: ttl})
 		}
 		places = at
 	} else {
-		rctx, cancel := context.WithDeadline(ctx, until)
+		rctx, cancel := c.read(ctx, until)
 		items := c.Store.GetMany(rctx, keys, ttl)
 		cancel()
 		for n, i := range at {
@@ -55,7 +55,7 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 				out[i].Entry = e
 				continue
 			}
-			missing = append(missing, &job[K, V]{k: ks[i], key: keys[n], ctx: ctx, until: until, useless: why})
+			missing = append(missing, &job[K, V]{k: ks[i], key: keys[n], ctx: ctx, until: until, ttl: ttl, useless: why})
 			places = append(places, i)
 		}
 	}

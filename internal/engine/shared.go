@@ -16,8 +16,11 @@ type Shared struct {
 	WriteBudget time.Duration // what each step of a write waits for the store
 	Logger      *slog.Logger
 
-	ctx    context.Context // ends at Close
-	cancel context.CancelFunc
+	ctx     context.Context // ends at Close
+	cancel  context.CancelFunc
+	budgets *deadlines
+	workers *workers
+
 	mu     sync.Mutex // guards closed, and wg's Add against its Wait
 	closed bool
 	wg     sync.WaitGroup // the goroutines that load
@@ -27,6 +30,8 @@ type Shared struct {
 func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.Logger) *Shared {
 	s := &Shared{Store: st, Budget: budget, WriteBudget: writeBudget, Logger: logger}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.budgets = newDeadlines(context.Background(), budget) // not s.ctx: loads that Close ends give back their leases
+	s.workers = newWorkers(s.ctx)
 	return s
 }
 
@@ -55,12 +60,38 @@ func (s *Shared) Close(ctx context.Context) error {
 // spawn runs f in a goroutine that Close waits for. False: the client is closed.
 func (s *Shared) spawn(f func()) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
+	closed := s.closed
+	if !closed {
+		s.wg.Add(1)
 	}
-	s.wg.Go(f)
-	return true
+	s.mu.Unlock()
+	if !closed {
+		s.workers.run(func() { defer s.wg.Done(); f() })
+	}
+	return !closed
+}
+
+// read returns the context of a read of the store, which ends with until or with its caller. To hear of a caller who
+// leaves costs more than the little that he waits for the end of a short budget.
+func (s *Shared) read(ctx context.Context, until time.Time) (context.Context, context.CancelFunc) {
+	if d, ok := ctx.Deadline(); ok && d.Before(until) {
+		return ctx, func() {}
+	}
+	if ctx.Done() != nil && s.Budget > shortBudget {
+		return context.WithDeadline(ctx, until)
+	}
+	return s.budgets.at(until), func() {}
+}
+
+const shortBudget = 50 * time.Millisecond
+
+// rest returns a context for what is left of a read's budget: a little at least, so that a slow claim need not lose its
+// fill.
+func (s *Shared) rest(until time.Time) context.Context {
+	if least := time.Now().Add(s.Budget / 8); least.After(until) {
+		until = least
+	}
+	return s.budgets.at(until)
 }
 
 // detached returns a context for a command that must not end with its caller, with the values of ctx.

@@ -67,6 +67,7 @@ type Claim struct {
 	Lease time.Duration // the lease's life: the load's time limit and a little more
 	Stale time.Duration // a value with less than this to live is stale; zero: values are never stale
 	Dead  *Dead         // what the caller judged to be no value; deleted if it is still there
+	TTL   bool          // Grant.TTL is wanted, also where Stale is zero; it may cost more
 }
 
 // Dead names a value that its reader cannot use: bytes that do not decode, or a type that is none of ours.
@@ -93,7 +94,7 @@ const (
 type Grant struct {
 	State  State
 	Value  []byte        // of Hit, Stale and Refresh
-	TTL    time.Duration // what is left of the value (NoTTL possible), the lease (Waiting) or the absence
+	TTL    time.Duration // what is left of the value (NoTTL possible) or the absence, if Claim.TTL or Claim.Stale is set
 	Holder string        // who holds the lease (Waiting), or the type (Foreign)
 	Err    error
 }

@@ -36,7 +36,7 @@ func (s *Store) acquire(c store.Claim) store.Grant {
 		case k.side.leased(c.Token):
 			return store.Grant{State: store.Granted}
 		case k.side.is(lease):
-			return store.Grant{State: store.Waiting, Holder: k.side.tokens[0], TTL: k.side.left(k.now)}
+			return store.Grant{State: store.Waiting, Holder: k.side.tokens[0]}
 		case k.side.is(absent):
 			return store.Grant{State: store.Absent, TTL: k.side.left(k.now)}
 		}

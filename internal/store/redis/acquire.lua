@@ -29,4 +29,4 @@ if l == ARGV[1] then return {'G'} end
 local c = string.sub(l, 1, 1)
 if c == '-' then return {'N', '', redis.call('PTTL', L)} end
 if c == '!' then return {'B'} end
-return {'W', '', redis.call('PTTL', L), l}
+return {'W', '', 0, l}

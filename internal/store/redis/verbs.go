@@ -126,53 +126,6 @@ func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 	return out
 }
 
-// Acquire runs acquire.lua.
-func (s *Store) Acquire(ctx context.Context, claims []store.Claim) []store.Grant {
-	out := make([]store.Grant, len(claims))
-	if s.closed.Load() {
-		for i := range out {
-			out[i].Err = store.ErrClosed
-		}
-		return out
-	}
-	rs := s.run(ctx, acquireScript, keysOf(claims, func(c store.Claim) string { return c.Key }), func(i int) []string {
-		c, kind, dead := claims[i], "", ""
-		switch {
-		case c.Dead == nil:
-		case c.Dead.Type != "":
-			kind, dead = "t", c.Dead.Type
-		default:
-			kind, dead = "v", rueidis.BinaryString(c.Dead.Value)
-		}
-		return []string{c.Token, px(c.Lease), px0(c.Stale), kind, dead}
-	})
-	for i, r := range rs {
-		out[i] = grant(r, claims[i].Key)
-	}
-	return out
-}
-
-func grant(r rueidis.RedisResult, key string) (g store.Grant) {
-	parts, err := r.ToArray()
-	var state string
-	if err == nil {
-		state, err = parts[0].ToString()
-	}
-	if err != nil {
-		return store.Grant{Err: failed("acquire", key, err)}
-	}
-	g.State = store.State(state[0])
-	if len(parts) > 2 {
-		g.Value, _ = parts[1].AsBytes()
-		ms, _ := parts[2].AsInt64()
-		g.TTL = life(ms)
-	}
-	if len(parts) > 3 {
-		g.Holder, _ = parts[3].ToString()
-	}
-	return g
-}
-
 // Fill runs fill.lua.
 func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
 	return s.outcomes(ctx, "fill", fillScript, keysOf(fills, func(f store.Fill) string { return f.Key }), func(i int) []string {

@@ -17,11 +17,12 @@ type kit struct {
 	testing.TB
 	store.Store
 	ctx context.Context
+	ttl bool // Claim.TTL of all claims
 }
 
 func (k kit) acquire(key, token string, change ...func(*store.Claim)) store.Grant {
 	k.Helper()
-	c := store.Claim{Key: key, Token: token, Lease: long}
+	c := store.Claim{Key: key, Token: token, Lease: long, TTL: k.ttl}
 	for _, f := range change {
 		f(&c)
 	}
@@ -153,13 +154,16 @@ type rule struct {
 	check func(kit)
 }
 
-// Run checks every rule of package store. open returns an empty store.
+// Run checks every rule of package store, with claims that ask for a TTL and with claims that do not: a store may answer
+// them by other means. open returns an empty store.
 func Run(t *testing.T, open func(testing.TB) store.Store) {
 	for _, r := range slices.Concat(valueRules, leaseRules, barrierRules) {
-		t.Run(r.name, func(t *testing.T) {
-			s := open(t)
-			defer s.Close()
-			r.check(kit{t, s, t.Context()})
-		})
+		for suffix, ttl := range map[string]bool{"": false, "WithTTL": true} {
+			t.Run(r.name+suffix, func(t *testing.T) {
+				s := open(t)
+				defer s.Close()
+				r.check(kit{t, s, t.Context(), ttl})
+			})
+		}
 	}
 }

@@ -1,0 +1,145 @@
+package redis
+
+import (
+	"context"
+
+	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+// Acquire asks for leases: by three plain commands in one trip, which cost the server two thirds of what the script costs
+// it, and by acquire.lua where those do not tell everything.
+func (s *Store) Acquire(ctx context.Context, claims []store.Claim) []store.Grant {
+	out := make([]store.Grant, len(claims))
+	if s.closed.Load() {
+		for i := range out {
+			out[i].Err = store.ErrClosed
+		}
+		return out
+	}
+	cmds := make(rueidis.Commands, 0, 3*len(claims))
+	for i := range claims {
+		if c := &claims[i]; plain(c) {
+			side := sidecar(c.Key)
+			cmds = append(cmds, s.c.B().Set().Key(side).Value(c.Token).Nx().PxMilliseconds(max(c.Lease.Milliseconds(), 1)).Build(),
+				s.c.B().Get().Key(c.Key).Build(), s.c.B().Get().Key(side).Build())
+		}
+	}
+	var rs []rueidis.RedisResult
+	if len(cmds) > 0 {
+		rs = s.c.DoMulti(ctx, cmds...)
+	}
+	var unclear []int
+	var unused []store.Lease
+	for i := range claims {
+		c, clear := &claims[i], false
+		if plain(c) {
+			var took bool
+			out[i], took, clear = granted(c, rs[0], rs[1], rs[2])
+			rs = rs[3:]
+			if took && clear && out[i].State == store.Hit {
+				unused = append(unused, store.Lease{Key: c.Key, Token: c.Token})
+			}
+		}
+		if !clear {
+			unclear = append(unclear, i)
+		}
+	}
+	if len(unclear) > 0 {
+		s.acquireByScript(ctx, claims, unclear, out)
+	}
+	if len(unused) > 0 {
+		s.Release(ctx, unused)
+	}
+	return out
+}
+
+// plain reports whether three commands can answer the claim.
+func plain(c *store.Claim) bool { return c.Dead == nil && c.Stale == 0 && !c.TTL }
+
+// granted reads the answers of SET sidecar NX, GET value, GET sidecar. They are not atomic, but in this order the lease
+// stands before the value is looked at: a value that comes between is a hit, and a lease that goes between fails to fill.
+// Not clear: another type, or a sidecar that went away while we looked.
+func granted(c *store.Claim, set, get, side rueidis.RedisResult) (g store.Grant, took, clear bool) {
+	err := set.Error()
+	took = err == nil
+	if took || rueidis.IsRedisNil(err) {
+		err = nil
+	}
+	m, missing := get.ToMessage()
+	if missing == nil {
+		g.Value, err = m.AsBytes()
+		g.State = store.Hit
+		return g, took, err == nil
+	}
+	switch {
+	case wrongType(missing):
+		return g, took, false
+	case !rueidis.IsRedisNil(missing):
+		err = missing
+	}
+	if err != nil {
+		return store.Grant{Err: failed("acquire", c.Key, err)}, took, true
+	}
+	if took {
+		return store.Grant{State: store.Granted}, took, true
+	}
+	l, err := side.ToString()
+	switch {
+	case err != nil || l == "":
+		return g, took, false
+	case l == c.Token: // of an earlier sending
+		g.State = store.Granted
+	case l[0] == '-':
+		g.State = store.Absent
+	case l[0] == '!':
+		g.State = store.Barrier
+	default:
+		g.State, g.Holder = store.Waiting, l
+	}
+	return g, took, true
+}
+
+// acquireByScript runs acquire.lua for some of the claims.
+func (s *Store) acquireByScript(ctx context.Context, claims []store.Claim, which []int, out []store.Grant) {
+	keys := make([]string, len(which))
+	for n, i := range which {
+		keys[n] = claims[i].Key
+	}
+	rs := s.run(ctx, acquireScript, keys, func(n int) []string {
+		c, kind, dead := claims[which[n]], "", ""
+		switch {
+		case c.Dead == nil:
+		case c.Dead.Type != "":
+			kind, dead = "t", c.Dead.Type
+		default:
+			kind, dead = "v", rueidis.BinaryString(c.Dead.Value)
+		}
+		return []string{c.Token, px(c.Lease), px0(c.Stale), kind, dead}
+	})
+	for n, i := range which {
+		out[i] = grant(rs[n], claims[i].Key)
+	}
+}
+
+func grant(r rueidis.RedisResult, key string) (g store.Grant) {
+	parts, err := r.ToArray()
+	var state string
+	if err == nil {
+		state, err = parts[0].ToString()
+	}
+	if err != nil {
+		return store.Grant{Err: failed("acquire", key, err)}
+	}
+	g.State = store.State(state[0])
+	if len(parts) > 2 {
+		g.Value, _ = parts[1].AsBytes()
+		ms, _ := parts[2].AsInt64()
+		g.TTL = life(ms)
+	}
+	if len(parts) > 3 {
+		g.Holder, _ = parts[3].ToString()
+	}
+	return g
+}
