@@ -25,6 +25,10 @@ type Config[K comparable, V any] struct {
 	NotFoundTTL time.Duration // how long it is remembered that a row does not exist. Off if zero
 	LoadTimeout time.Duration // of one load. 10 s if zero; it cannot be switched off
 
+	// MaxLoads is how many loads of this cache this process runs at once; a LoadMany counts as one. The excess waits, at
+	// most for LoadTimeout, and then fails with ErrOverloaded. Off if zero.
+	MaxLoads int
+
 	// Jitter shortens each key's TTL by a share of its own between 0 and this, so that keys that were loaded together
 	// do not expire together. 0.1 if zero, at most 1.
 	Jitter float64
@@ -102,7 +106,7 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 		Key: key, Load: cfg.Load, LoadMany: cfg.LoadMany, Encode: cfg.Codec.Encode, Decode: cfg.Codec.Decode,
 		Life:  lifeFunc(cfg),
 		Stale: max(cfg.Stale, 0), NotFoundTTL: max(cfg.NotFoundTTL, 0), Hold: max(cfg.Hold, 0),
-		LoadTimeout: cfg.LoadTimeout, MaxValue: cfg.MaxValue,
+		LoadTimeout: cfg.LoadTimeout, MaxValue: cfg.MaxValue, MaxLoads: cfg.MaxLoads,
 	})}, nil
 }
 
@@ -182,10 +186,11 @@ func (c *Cache[K, V]) TTL(ctx context.Context, k K) (time.Duration, error) {
 // be keys are left out.
 func (c *Cache[K, V]) Prefetch(ctx context.Context, ks ...K) { c.e.Prefetch(ctx, ks) }
 
-// Key returns the key of k as it stands in Redis.
-func (c *Cache[K, V]) Key(k K) (Key, error) {
-	text, err := c.e.Key(k)
-	return Key{text}, err
+// Key returns the key of k as it stands in Redis, for logs and for Client.Mutate, which reports what is wrong with it.
+func (c *Cache[K, V]) Key(k K) Key {
+	text, _ := c.e.Key(k)
+	written, err := c.e.Written(k)
+	return Key{text, written, err}
 }
 
 // Name returns the name given to New.

@@ -17,6 +17,9 @@ var (
 	// ErrKey is wrapped by the error of a key that is longer than 64 KiB, or that looks like a key of the layer's own.
 	ErrKey = engine.ErrKey
 
+	// ErrOverloaded is wrapped by the error of Get if Config.MaxLoads were under way for as long as a load may take.
+	ErrOverloaded = engine.ErrOverloaded
+
 	// ErrTooLarge is wrapped by the error of Set for a value above Config.MaxValue.
 	ErrTooLarge = engine.ErrTooLarge
 )

@@ -36,7 +36,7 @@ func stores(t *testing.T, test func(t *testing.T, c *nearside.Client)) {
 		server := redistest.Shared(t)
 		server.Do(t, "FLUSHALL")
 		test(t, connect(t, server.URL()))
-		server.Invariants(t, "user:", "v:")
+		server.Invariants(t, "user:", "v:", "account:", "sum:")
 	})
 }
 
@@ -119,8 +119,8 @@ func TestLibrary(t *testing.T) {
 				t.Fatal("a prefetched value did not come within 5 s")
 			}
 		}
-		if k, err := users.Key(42); k.String() != "user:42" || err != nil {
-			t.Errorf("key %q, %v", k, err)
+		if k := users.Key(42); k.String() != "user:42" {
+			t.Errorf("key %q", k)
 		}
 		if err := c.Ping(ctx); err != nil {
 			t.Error(err)
@@ -128,6 +128,55 @@ func TestLibrary(t *testing.T) {
 		s := c.Stats(ctx)
 		if s.StoreErr != nil || s.Keys < 4 || s.Caches["user"].Loads < 2 || s.Caches["user"].Negative != 2 {
 			t.Errorf("stats: %+v", s)
+		}
+	})
+}
+
+// A transaction over two caches: while it runs nothing is cached, afterwards everybody sees what it left.
+func TestMutate(t *testing.T) {
+	stores(t, func(t *testing.T, c *nearside.Client) {
+		ctx := t.Context()
+		rows := map[string]*atomic.Int64{"a": {}, "b": {}}
+		sums := nearside.New(c, "sum", nearside.Config[string, int64]{
+			Load: func(context.Context, string) (int64, error) { return rows["a"].Load() + rows["b"].Load(), nil },
+		})
+		accounts := nearside.New(c, "account", nearside.Config[string, int64]{
+			Load: func(_ context.Context, k string) (int64, error) { return rows[k].Load(), nil },
+		})
+		balances := func(when string, a, b, sum int64) {
+			t.Helper()
+			for _, want := range []struct {
+				of  *nearside.Cache[string, int64]
+				key string
+				n   int64
+			}{{accounts, "a", a}, {accounts, "b", b}, {sums, "all", sum}} {
+				if n, err := want.of.Get(ctx, want.key); n != want.n || err != nil {
+					t.Errorf("%s: %s is %d (%v), want %d", when, want.key, n, err, want.n)
+				}
+			}
+		}
+		keys := []nearside.Key{accounts.Key("a"), accounts.Key("b"), sums.Key("all"), accounts.Key("a")}
+		balances("before", 0, 0, 0)
+		err := c.Mutate(ctx, func(ctx context.Context) error {
+			rows["a"].Store(5)
+			balances("meanwhile", 5, 0, 5) // and is not kept
+			rows["b"].Store(2)
+			return nil
+		}, keys...)
+		if err != nil {
+			t.Error(err)
+		}
+		balances("after it", 5, 2, 7)
+
+		conflict := errors.New("conflict")
+		if err := c.Mutate(ctx, func(context.Context) error { rows["a"].Store(6); return conflict }, keys...); err != conflict {
+			t.Errorf("got %v, want the error of the write", err)
+		}
+		balances("after an error that had an effect", 6, 2, 8)
+		called := false
+		err = c.Mutate(ctx, func(context.Context) error { called = true; return nil }, accounts.Key("a"), accounts.Key("x:~l"))
+		if !errors.Is(err, nearside.ErrKey) || called {
+			t.Errorf("a bad key: %v, the write was called: %v", err, called)
 		}
 	})
 }
@@ -204,11 +253,7 @@ func (p point) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%d,%d", 
 func keyOf[K comparable](t *testing.T, c *nearside.Client, name string, k K) string {
 	t.Helper()
 	cache := nearside.New(c, name, nearside.Config[K, int]{Load: func(context.Context, K) (int, error) { return 0, nil }})
-	key, err := cache.Key(k)
-	if err != nil {
-		t.Error(err)
-	}
-	return key.String()
+	return cache.Key(k).String()
 }
 
 func TestKeys(t *testing.T) {

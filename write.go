@@ -2,6 +2,7 @@ package nearside
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/nearside/nearside/internal/engine"
 )
@@ -16,6 +17,25 @@ import (
 // runs even if Redis is away; if Redis still cannot be told afterwards, Update returns the new value and ErrUnavailable.
 func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Context) (V, error)) (V, error) {
 	return c.e.Update(ctx, k, write)
+}
+
+// Mutate runs one database transaction that changes several cached values, of one cache or of many. write holds all of it,
+// commit included; its context ends after the shortest LoadTimeout of the caches, and with ctx.
+//
+//	err := client.Mutate(ctx, transfer, accounts.Key(7), accounts.Key(8), totals.Key("today"))
+//
+// While write runs, the values are gone and nothing is cached; afterwards the next Get of each loads. An error of write is
+// returned as it is. ErrKey before write is called if one of the keys cannot be one. ErrUnavailable if the database is
+// written and Redis could not be told.
+func (c *Client) Mutate(ctx context.Context, write func(context.Context) error, keys ...Key) error {
+	written := make([]engine.Written, len(keys))
+	for i, k := range keys {
+		if k.err != nil {
+			return fmt.Errorf("mutate: %w", k.err)
+		}
+		written[i] = k.written
+	}
+	return c.shared.Mutate(ctx, written, write)
 }
 
 // Invalidate removes values, and what is remembered about their absence. Call it after the commit. Once it has returned

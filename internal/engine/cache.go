@@ -26,6 +26,7 @@ type Config[K comparable, V any] struct {
 	Hold        time.Duration
 	LoadTimeout time.Duration
 	MaxValue    int // bytes
+	MaxLoads    int // at once; zero: any number
 }
 
 // Cache reads and writes the values of one kind. It is safe for concurrent use.
@@ -33,15 +34,20 @@ type Cache[K comparable, V any] struct {
 	Config[K, V]
 	*Shared
 	flights flight.Group[result[V]]
-	limits  *deadlines   // of loads
-	misses  atomic.Int32 // reads of the store in a row that found nothing
+	limits  *deadlines    // of loads
+	slots   chan struct{} // full while MaxLoads run; nil: no limit
+	misses  atomic.Int32  // reads of the store in a row that found nothing
 	count   counters
 }
 
 // New returns a cache.
 func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 	c.Encode, c.Decode = guarded(c.Encode), guarded(c.Decode)
-	return &Cache[K, V]{Config: c, Shared: s, limits: newDeadlines(s.ctx, c.LoadTimeout)}
+	cache := &Cache[K, V]{Config: c, Shared: s, limits: newDeadlines(s.ctx, c.LoadTimeout)}
+	if c.MaxLoads > 0 {
+		cache.slots = make(chan struct{}, c.MaxLoads)
+	}
+	return cache
 }
 
 // guarded turns a panic of a codec into an error: it may run in a goroutine of ours, where it would end the process.

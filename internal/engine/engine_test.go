@@ -253,6 +253,55 @@ func TestLoaderThatIsDeaf(t *testing.T) {
 	})
 }
 
+func TestMaxLoads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int64
+		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+			c.MaxLoads, c.LoadTimeout = 3, time.Second
+			c.Load = func(ctx context.Context, k string) (string, error) {
+				n := now.Add(1)
+				defer now.Add(-1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				if k == "slow" {
+					time.Sleep(time.Minute) // deaf
+				}
+				time.Sleep(50 * time.Millisecond)
+				return k, nil
+			}
+		})
+		begin := time.Now()
+		var wg sync.WaitGroup
+		for i := range 12 {
+			wg.Go(func() {
+				if v, err := b.Get(t.Context(), fmt.Sprint(i)); v != fmt.Sprint(i) || err != nil {
+					t.Errorf("got %q, %v", v, err)
+				}
+			})
+		}
+		wg.Wait()
+		want(t, "loads at once", most.Load(), 3)
+		want(t, "time for 12", time.Since(begin), 200*time.Millisecond)
+
+		// Three that never end take all places: the fourth has waited as long as a load may take, and nothing is left.
+		for range 3 {
+			wg.Go(func() { b.GetMany(t.Context(), []string{"slow"}); b.Invalidate(t.Context(), []string{"slow"}) })
+			wg.Wait()
+		}
+		_, err := b.Get(t.Context(), "late")
+		if !errors.Is(err, engine.ErrOverloaded) {
+			t.Errorf("got %v, want ErrOverloaded", err)
+		}
+		if g := b.store.Acquire(t.Context(), []store.Claim{{Key: "late", Token: "t1", Lease: time.Second}})[0]; g.State != store.Granted {
+			t.Errorf("a load without a place left its lease: %c", g.State)
+		}
+		time.Sleep(time.Minute)
+		if v, err := b.Get(t.Context(), "next"); v != "next" || err != nil {
+			t.Errorf("after they ended: %q, %v", v, err)
+		}
+	})
+}
+
 func TestStaleIsServedWhileOneLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, func(_ *bench, c *engine.Config[string, string]) { c.Stale = time.Minute })

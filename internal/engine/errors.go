@@ -16,6 +16,8 @@ var (
 	ErrClosed = errors.New("the client is closed")
 	// ErrKey is wrapped by the error of a key that cannot be one.
 	ErrKey = store.ErrKey
+	// ErrOverloaded says that a load found no place among MaxLoads.
+	ErrOverloaded = errors.New("overloaded")
 	// ErrTooLarge is wrapped by the error of a Set above MaxValue.
 	ErrTooLarge = errors.New("value too large")
 )

@@ -224,7 +224,6 @@ func (c *Cache[K, V]) loadAll(js jobs[K, V]) {
 }
 
 func (c *Cache[K, V]) loadOne(j *job[K, V], settled func()) {
-	j.began = j.call.Mark()
 	c.attempt(jobs[K, V]{j}, settled, func(ctx context.Context, out []loaded[V]) {
 		out[0].v, out[0].err = c.Config.Load(ctx, j.k)
 	})
@@ -234,7 +233,6 @@ func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
 	ks := make([]K, len(js))
 	for i, j := range js {
 		ks[i] = j.k
-		j.began = j.call.Mark()
 	}
 	c.attempt(js, func() {}, func(ctx context.Context, out []loaded[V]) {
 		found, err := c.LoadMany(ctx, ks)
@@ -269,7 +267,15 @@ func (c *Cache[K, V]) attempt(js jobs[K, V], settled func(), load func(context.C
 			settled()
 		}
 	}
-	stop := context.AfterFunc(limit, func() { end(all[V](len(js), c.late())) })
+	began := c.slot(limit)
+	for _, j := range js {
+		j.began = j.call.Mark()
+	}
+	if !began {
+		end(all[V](len(js), c.late(c.MaxLoads)))
+		return
+	}
+	stop := context.AfterFunc(limit, func() { end(all[V](len(js), c.late(0))) })
 	out, returned := make([]loaded[V], len(js)), false
 	defer func() {
 		if p := recover(); p != nil {
@@ -278,10 +284,13 @@ func (c *Cache[K, V]) attempt(js jobs[K, V], settled func(), load func(context.C
 			out = all[V](len(js), &PanicError{}) // Goexit
 		}
 		stop()
+		if c.slots != nil {
+			<-c.slots // a loader that is deaf keeps its place: it still works for us
+		}
 		if limit.Err() != nil {
 			for i := range out {
 				if errors.Is(out[i].err, context.DeadlineExceeded) || c.Shared.ctx.Err() != nil && out[i].err != nil {
-					out[i].err = c.late()
+					out[i].err = c.late(0)
 				}
 			}
 		}
@@ -299,10 +308,31 @@ func all[V any](n int, err error) []loaded[V] {
 	return out
 }
 
-// late is the error of a load that was ended by us.
-func (c *Cache[K, V]) late() error {
-	if c.Shared.ctx.Err() != nil {
+// slot waits for one of MaxLoads places, as long as the load has. False: there was none.
+func (c *Cache[K, V]) slot(limit context.Context) bool {
+	if c.slots == nil {
+		return true
+	}
+	select {
+	case c.slots <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case c.slots <- struct{}{}:
+		return true
+	case <-limit.Done():
+		return false
+	}
+}
+
+// late is the error of a load that was ended by us; queued behind so many others if it did not begin.
+func (c *Cache[K, V]) late(queued int) error {
+	switch {
+	case c.Shared.ctx.Err() != nil:
 		return ErrClosed
+	case queued > 0:
+		return fmt.Errorf("%w: %d loads were under way (MaxLoads), and none ended within %v", ErrOverloaded, queued, c.LoadTimeout)
 	}
 	return fmt.Errorf("took longer than its limit of %v: %w", c.LoadTimeout, context.DeadlineExceeded)
 }

@@ -1,0 +1,137 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+const sendings = 3 // of a begin or an end, within WriteBudget
+
+// intent is a begun write of one key.
+type intent struct {
+	key        string
+	life, hold time.Duration
+	forget     func(key string) // ends what this process shares of the key
+
+	token   string
+	earlier []string
+	err     error // no begin was answered
+}
+
+// Written names a key for Mutate.
+type Written struct{ in *intent }
+
+// Written returns the key of k for Mutate.
+func (c *Cache[K, V]) Written(k K) (Written, error) {
+	key, err := c.key(k)
+	return Written{c.intent(key)}, err
+}
+
+// Mutate runs a database transaction that changes several keys. They are all invalidated, whatever write returns. The
+// write has as long as the shortest of their intents stands.
+func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.Context) error) error {
+	var ins []*intent
+	seen := make(map[string]bool)
+	for _, k := range keys {
+		if !seen[k.in.key] {
+			seen[k.in.key] = true
+			in := *k.in // a Written may be used again
+			ins = append(ins, &in)
+		}
+	}
+	if len(ins) == 0 {
+		return write(ctx)
+	}
+	limit := ins[0].life
+	for _, in := range ins {
+		limit = min(limit, in.life)
+	}
+	s.begin(ctx, ins)
+	done := false
+	defer func() {
+		if !done { // write panicked, or called Goexit
+			s.endWrites(ctx, ins, make([]store.End, len(ins)))
+		}
+	}()
+	wctx, cancel := context.WithTimeout(ctx, limit-leaseMargin)
+	err := write(wctx)
+	cancel()
+	done = true
+	behind := s.endWrites(ctx, ins, make([]store.End, len(ins)))
+	if err == nil && behind != nil {
+		err = told("mutate", ins[0].key, behind)
+	}
+	return err
+}
+
+// begin announces writes. Each sending draws a fresh token and names the earlier ones: a late copy of an old one must
+// not revive an intent that has ended.
+func (s *Shared) begin(ctx context.Context, ins []*intent) {
+	ctx, cancel := s.detached(ctx, s.WriteBudget)
+	defer cancel()
+	left := ins
+	for n := range sendings {
+		batch := make([]store.Intent, len(left))
+		for i, in := range left {
+			if n > 0 {
+				in.earlier = append(in.earlier, in.token)
+			}
+			in.token = store.NewToken()
+			batch[i] = store.Intent{Key: in.key, Token: in.token, Earlier: in.earlier, Life: in.life}
+		}
+		try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)
+		answers := s.Store.Begin(try, batch)
+		stop()
+		var again []*intent
+		for i, in := range left {
+			if in.err = answers[i].Err; in.err != nil {
+				again = append(again, in)
+			}
+		}
+		if left = again; len(left) == 0 || ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// endWrites tells the store that writes are over; ends say what is put. An end that is sent again puts nothing: its
+// intent is gone. The error is the first that stayed.
+func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End) error {
+	ctx, cancel := s.detached(ctx, s.WriteBudget)
+	defer cancel()
+	for i, in := range ins {
+		e := &ends[i]
+		e.Key, e.Token, e.Earlier, e.Hold = in.key, in.token, in.earlier, in.hold
+	}
+	var failed error
+	for range sendings {
+		try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)
+		answers := s.Store.End(try, ends)
+		stop()
+		var again []store.End
+		failed = nil
+		for i, a := range answers {
+			if a.Err != nil {
+				again = append(again, ends[i])
+				if failed == nil {
+					failed = a.Err
+				}
+			}
+		}
+		if ends = again; len(ends) == 0 || ctx.Err() != nil {
+			break
+		}
+	}
+	for _, in := range ins {
+		in.forget(in.key)
+	}
+	return failed
+}
+
+// told is the error of a write that the database knows and the cache does not.
+func told(what, key string, cause error) error {
+	return fmt.Errorf("%s %.100q: %w: %w", what, key, ErrUnavailable, cause)
+}
