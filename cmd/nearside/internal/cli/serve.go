@@ -191,11 +191,34 @@ func (s *server) prepare(ctx context.Context) ([]serve.Spec, error) {
 			errs = append(errs, config.Error{Where: c.Where("load"), Text: fmt.Sprintf("load: the cache %s: %v", c.Name, err)})
 			continue
 		}
-		specs = append(specs, serve.Spec{
+		spec := serve.Spec{
 			Name: c.Name, Key: c.Key, Load: loader.Load,
 			TTL: c.TTL, Stale: c.Stale, NotFoundTTL: c.NotFoundTTL, Hold: c.Hold, Jitter: c.Jitter,
-			LoadTimeout: s.cfg.LoadTimeout, MaxValue: int(c.MaxValue),
-		})
+			LoadTimeout: s.cfg.LoadTimeout, MaxValue: int(c.MaxValue), MaxLoads: c.MaxLoads,
+		}
+		if c.Many != "" {
+			b, err := s.db.PrepareMany(ctx, c.Many, loader)
+			if err != nil {
+				errs = append(errs, config.Error{Where: c.Where("load_many"), Text: fmt.Sprintf("load_many: the cache %s: %v", c.Name, err)})
+				continue
+			}
+			spec.LoadMany = b.Load
+		}
+		if c.Store != "" {
+			w, err := s.db.PrepareWrite(ctx, c.Store, loader)
+			if err != nil {
+				errs = append(errs, config.Error{Where: c.Where("store"), Text: fmt.Sprintf("store: the cache %s: %v", c.Name, err)})
+				continue
+			}
+			spec.Store = func(args []string, value []byte) (func(context.Context) ([]byte, error), error) {
+				change, err := w.Check(args, value)
+				if err != nil {
+					return nil, err
+				}
+				return change.Run, nil
+			}
+		}
+		specs = append(specs, spec)
 	}
 	if len(errs) > 0 {
 		return nil, exit{statusUsage, errs}

@@ -34,12 +34,15 @@ type Cache struct {
 	Name   string
 	Key    *pattern.Pattern
 	Load   string // SQL
+	Many   string // SQL for many keys; empty: they are loaded one by one
+	Store  string // SQL that writes the row; empty: it is not written here
 	Rows   source.Rows
 	Params []source.Param
 
 	TTL, Stale, NotFoundTTL, Hold time.Duration
 	Jitter                        float64
 	MaxRows                       int
+	MaxLoads                      int   // at once
 	MaxValue                      int64 // bytes
 
 	where map[string]string
@@ -73,7 +76,7 @@ func defaults() *Config {
 func newCache(name, at string) *Cache {
 	return &Cache{
 		Name: name, Rows: source.One, TTL: time.Hour, NotFoundTTL: 30 * time.Second, Jitter: 0.1,
-		MaxRows: 10_000, MaxValue: 1 << 20, where: map[string]string{"": at}, types: map[string]pattern.Type{},
+		MaxRows: 10_000, MaxLoads: 32, MaxValue: 1 << 20, where: map[string]string{"": at}, types: map[string]pattern.Type{},
 	}
 }
 

@@ -83,6 +83,8 @@ func (l *loader) set(name, text, where string, line int) {
 var cacheFields = map[string]func(c *Cache, text string) error{
 	"key":           func(c *Cache, v string) error { c.key = v; return filled(v) },
 	"load":          func(c *Cache, v string) error { c.Load = v; return filled(strings.TrimSpace(v)) },
+	"load_many":     func(c *Cache, v string) error { c.Many = v; return filled(strings.TrimSpace(v)) },
+	"store":         func(c *Cache, v string) error { c.Store = v; return filled(strings.TrimSpace(v)) },
 	"rows":          func(c *Cache, v string) error { return oneOf((*string)(&c.Rows), v, "one", "many") },
 	"ttl":           func(c *Cache, v string) error { return duration(&c.TTL, v, time.Millisecond) },
 	"stale":         func(c *Cache, v string) error { return duration(&c.Stale, v, 0) },
@@ -90,6 +92,7 @@ var cacheFields = map[string]func(c *Cache, text string) error{
 	"hold":          func(c *Cache, v string) error { return duration(&c.Hold, v, 0) },
 	"jitter":        func(c *Cache, v string) error { return share(&c.Jitter, v) },
 	"max_rows":      func(c *Cache, v string) error { return count(&c.MaxRows, v) },
+	"max_loads":     func(c *Cache, v string) error { return count(&c.MaxLoads, v) },
 	"max_value":     func(c *Cache, v string) error { return size(&c.MaxValue, v) },
 }
 

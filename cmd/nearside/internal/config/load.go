@@ -297,6 +297,7 @@ func (l *loader) checkCache(c *Cache, lines map[string]int) {
 			}
 		}
 	}
+	l.checkStore(c, at("store"))
 	if lines["load"] == 0 {
 		l.failAt(at(""), "the cache %s has no 'load', expected a SELECT", c.Name)
 	} else if c.Load != "" {
@@ -309,6 +310,19 @@ func (l *loader) checkCache(c *Cache, lines map[string]int) {
 				l.failAt(at("load"), "load: found {%s}, which is not in the key %s", name, c.key)
 			}
 		}
+	}
+}
+
+// checkStore looks at the statement that writes.
+func (l *loader) checkStore(c *Cache, line int) {
+	if c.Store == "" {
+		return
+	}
+	if c.Rows != source.One {
+		l.failAt(line, "store: found 'rows: %s', expected 'rows: one': a SET writes one row", c.Rows)
+	}
+	if _, err := source.Names(c.Store); err != nil {
+		l.failAt(line, "store: %v", err)
 	}
 }
 

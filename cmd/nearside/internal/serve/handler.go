@@ -86,6 +86,9 @@ func init() {
 		"type":   {arity: 2, keys: true, run: (*Handler).typ},
 		"del":    {arity: -2, keys: true, run: (*Handler).del},
 		"unlink": {arity: -2, keys: true, run: (*Handler).del},
+		"set":    {arity: -3, keys: true, run: (*Handler).set},
+		"setex":  {arity: 4, keys: true, run: (*Handler).setex},
+		"psetex": {arity: 4, keys: true, run: (*Handler).setex},
 
 		"ping":    {arity: -1, run: (*Handler).ping},
 		"echo":    {arity: 2, run: (*Handler).echo},
@@ -118,8 +121,8 @@ func (h *Handler) Do(ctx context.Context, c *resp.Conn, out []byte, args [][]byt
 // refusal says what to do in place of a command that is not answered.
 func refusal(name string) string {
 	switch name {
-	case "set", "setex", "psetex", "setnx", "getset", "mset", "append":
-		return fmt.Sprintf("'%s' is refused: the row is loaded by itself when it is read; write the database, then DEL the key", name)
+	case "setnx", "getset", "mset", "append":
+		return fmt.Sprintf("'%s' is refused: SET writes the row where its cache declares a 'store'; else write the database, then DEL the key", name)
 	case "subscribe", "psubscribe", "ssubscribe", "monitor", "blpop", "brpop", "blmove", "wait":
 		return fmt.Sprintf("'%s' is refused: it holds its connection; connect to Redis itself for it", name)
 	case "flushall", "flushdb", "keys", "scan", "randomkey":
@@ -130,7 +133,7 @@ func refusal(name string) string {
 	if i := strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 {
 		name = name[:i] + "..."
 	}
-	return fmt.Sprintf("'%s' is not answered here: declared keys are read with GET, MGET, STRLEN, TTL, PTTL, EXISTS and TYPE, and invalidated with DEL; other commands are not passed on", name)
+	return fmt.Sprintf("'%s' is not answered here: declared keys are read with GET, MGET, STRLEN, TTL, PTTL, EXISTS and TYPE, written with SET and invalidated with DEL; other commands are not passed on", name)
 }
 
 // authentic compares in constant time.

@@ -22,8 +22,15 @@ type Spec struct {
 	Key  *pattern.Pattern
 	Load func(ctx context.Context, args []string) ([]byte, error) // the parameters of the key -> JSON, or engine.ErrNotFound
 
+	LoadMany func(ctx context.Context, args []string) (map[string][]byte, error) // for keys of one parameter; nil: Load for each
+
+	// Store checks a value for the row with the parameters of the key, and returns what writes it and returns the row as
+	// Load would. Nil: this cache is not written here.
+	Store func(args []string, value []byte) (write func(context.Context) ([]byte, error), err error)
+
 	TTL, Stale, NotFoundTTL, Hold, LoadTimeout time.Duration
 	Jitter                                     float64
+	MaxLoads                                   int
 	MaxValue                                   int // bytes
 }
 
@@ -53,7 +60,7 @@ func New(shared *engine.Shared, specs []Spec) *Service {
 }
 
 func newCache(shared *engine.Shared, spec Spec) *Cache {
-	return &Cache{Spec: spec, Cache: engine.New(shared, engine.Config[string, []byte]{
+	cfg := engine.Config[string, []byte]{
 		Key: func(key string) (string, error) { return key, nil },
 		Load: func(ctx context.Context, key string) ([]byte, error) {
 			args, ok := spec.Key.Match([]byte(key))
@@ -68,8 +75,30 @@ func newCache(shared *engine.Shared, spec Spec) *Cache {
 			return engine.Jittered(spec.TTL, spec.Jitter, key)
 		},
 		Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL, Hold: spec.Hold,
-		LoadTimeout: spec.LoadTimeout, MaxValue: spec.MaxValue,
-	})}
+		LoadTimeout: spec.LoadTimeout, MaxValue: spec.MaxValue, MaxLoads: spec.MaxLoads,
+	}
+	if spec.LoadMany != nil {
+		cfg.LoadMany = func(ctx context.Context, keys []string) (map[string][]byte, error) { return loadMany(ctx, spec, keys) }
+	}
+	return &Cache{Spec: spec, Cache: engine.New(shared, cfg)}
+}
+
+// loadMany loads keys by their one parameter.
+func loadMany(ctx context.Context, spec Spec, keys []string) (map[string][]byte, error) {
+	args := make([]string, 0, len(keys))
+	keyOf := make(map[string]string, len(keys))
+	for _, key := range keys {
+		if a, ok := spec.Key.Match([]byte(key)); ok {
+			args = append(args, a[0])
+			keyOf[a[0]] = key
+		}
+	}
+	rows, err := spec.LoadMany(ctx, args)
+	found := make(map[string][]byte, len(rows))
+	for a, row := range rows {
+		found[keyOf[a]] = row
+	}
+	return found, err
 }
 
 var errNoRow = errors.New("no JSON")

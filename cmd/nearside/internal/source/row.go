@@ -28,6 +28,8 @@ type column struct {
 	name string
 	head []byte // ,"name":
 	kind kind
+
+	expects string // what a value to be written must be; empty: anything
 }
 
 func newColumn(name, declared string) column {
@@ -36,12 +38,19 @@ func newColumn(name, declared string) column {
 	switch t := strings.ToUpper(declared); {
 	case t == "JSON", t == "JSONB":
 		c.kind = document
+	case strings.Contains(t, "INT"), strings.Contains(t, "REAL"), strings.Contains(t, "FLOA"), strings.Contains(t, "DOUB"),
+		strings.Contains(t, "NUMERIC"), strings.Contains(t, "DECIMAL"):
+		c.expects = "a number"
+	case strings.Contains(t, "CHAR"), strings.Contains(t, "TEXT"), strings.Contains(t, "CLOB"):
+		c.expects = "a string"
+	case t == "BLOB":
+		c.expects = "base64"
 	case strings.HasPrefix(t, "BOOL"):
-		c.kind = boolean
+		c.kind, c.expects = boolean, "a boolean"
 	case t == "DATE":
-		c.kind = date
+		c.kind, c.expects = date, "a string"
 	case strings.HasPrefix(t, "DATETIME"), strings.HasPrefix(t, "TIMESTAMP"):
-		c.kind = timestamp
+		c.kind, c.expects = timestamp, "a string"
 	}
 	return c
 }

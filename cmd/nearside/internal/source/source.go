@@ -37,8 +37,9 @@ const (
 
 // DB is an open database.
 type DB struct {
-	db *sql.DB
-	at string // for errors: the path
+	db     *sql.DB
+	writes *sql.DB // nil until a statement writes
+	at     string  // for errors: the path
 }
 
 // CheckURL reports what is wrong with a database's URL, without opening it.
@@ -119,7 +120,12 @@ func openSQLite(path, mode string, pragmas ...string) (*sql.DB, error) {
 }
 
 // Close closes the database.
-func (d *DB) Close() error { return d.db.Close() }
+func (d *DB) Close() error {
+	if d.writes != nil {
+		d.writes.Close()
+	}
+	return d.db.Close()
+}
 
 // Param is a parameter of a query.
 type Param struct {
@@ -139,6 +145,7 @@ type Query struct {
 // Loader is a prepared query.
 type Loader struct {
 	Query
+	text  string // as the database was given it
 	stmt  *sql.Stmt
 	binds []int // which parameter each placeholder is
 	cols  []column
@@ -146,7 +153,7 @@ type Loader struct {
 
 // Prepare asks the database to check a query. The columns must have names, each another one.
 func (d *DB) Prepare(ctx context.Context, q Query) (*Loader, error) {
-	s, err := split(q.SQL)
+	s, err := single(q.SQL)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +176,8 @@ func (d *DB) Prepare(ctx context.Context, q Query) (*Loader, error) {
 	if err := l.columns(ctx, d.db, text.String()); err != nil {
 		return nil, err
 	}
-	if l.stmt, err = d.db.PrepareContext(ctx, l.untyped(text.String())); err != nil {
+	l.text = l.untyped(text.String())
+	if l.stmt, err = d.db.PrepareContext(ctx, l.text); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -230,18 +238,11 @@ func (l *Loader) Load(ctx context.Context, args []string) ([]byte, error) {
 		ctx, cancel = context.WithTimeout(ctx, l.Timeout)
 		defer cancel()
 	}
-	values := make([]any, len(l.binds))
-	for i, n := range l.binds {
-		values[i] = args[n]
-		if l.Params[n].Int {
-			v, err := strconv.ParseInt(args[n], 10, 64)
-			if err != nil {
-				return nil, ErrNotFound
-			}
-			values[i] = v
-		}
-	}
-	rows, err := l.stmt.QueryContext(ctx, values...)
+	return l.query(ctx, l.stmt, args)
+}
+
+func (l *Loader) query(ctx context.Context, stmt *sql.Stmt, args []string) ([]byte, error) {
+	rows, err := stmt.QueryContext(ctx, l.bindings(args)...)
 	if err != nil {
 		return nil, err
 	}
@@ -261,50 +262,86 @@ func (l *Loader) Load(ctx context.Context, args []string) ([]byte, error) {
 
 // encode reads all rows. Limits are counted while reading: a table without a LIMIT must not fill the memory.
 func (l *Loader) encode(rows *sql.Rows) ([]byte, error) {
-	cells := make([]any, len(l.cols))
-	dest := make([]any, len(l.cols))
-	for i := range cells {
-		dest[i] = &cells[i]
-	}
-	out := make([]byte, 0, 256)
-	if l.Rows == Many {
-		out = append(out, '[')
-	}
-	n := 0
+	read := newReader(l.cols)
+	all := rowsOf{out: make([]byte, 0, 256)}
 	for rows.Next() {
-		n++
-		switch {
-		case l.Rows == One && n > 1:
-			return nil, errors.New("two rows or more, and 'rows: one' is for a query of at most one: add LIMIT 1, or say 'rows: many'")
-		case l.Rows == Many && n > l.MaxRows:
-			return nil, fmt.Errorf("more than %d rows (max_rows): add a LIMIT", l.MaxRows)
-		case n > 1:
-			out = append(out, ',')
-		}
-		if err := rows.Scan(dest...); err != nil {
+		if err := rows.Scan(read.dest...); err != nil {
 			return nil, err
 		}
-		for i := range l.cols {
-			c := &l.cols[i]
-			out = append(out, c.head...)
-			if i == 0 {
-				out[len(out)-len(c.head)] = '{'
-			}
-			var err error
-			if out, err = c.append(out, cells[i]); err != nil {
-				return nil, fmt.Errorf("column %q: %w", c.name, err)
-			}
-		}
-		out = append(out, '}')
-		if len(out) > maxJSON {
-			return nil, fmt.Errorf("more than %d MiB of JSON: select fewer rows or columns", maxJSON>>20)
+		if all.add(l, read); all.err != nil {
+			return nil, all.err
 		}
 	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return all.end(l)
+}
+
+// reader holds the cells of the row that is being read.
+type reader struct {
+	cells, dest []any
+}
+
+func newReader(cols []column) *reader {
+	r := &reader{make([]any, len(cols)), make([]any, len(cols))}
+	for i := range r.cells {
+		r.dest[i] = &r.cells[i]
+	}
+	return r
+}
+
+// rowsOf is the JSON of one key's rows.
+type rowsOf struct {
+	out []byte
+	n   int
+	err error
+}
+
+// add appends the row that was read.
+func (r *rowsOf) add(l *Loader, read *reader) {
+	r.n++
 	switch {
-	case l.Rows == Many:
-		out = append(out, ']')
-	case n == 0 && rows.Err() == nil:
-		return nil, ErrNotFound
+	case r.err != nil:
+		return
+	case l.Rows == One && r.n > 1:
+		r.err = errors.New("two rows or more, and 'rows: one' is for a query of at most one: add LIMIT 1, or say 'rows: many'")
+		return
+	case l.Rows == Many && r.n > l.MaxRows:
+		r.err = fmt.Errorf("more than %d rows (max_rows): add a LIMIT", l.MaxRows)
+		return
+	case l.Rows == Many && r.n == 1:
+		r.out = append(r.out, '[')
+	case r.n > 1:
+		r.out = append(r.out, ',')
 	}
-	return out, nil
+	for i := range l.cols {
+		c := &l.cols[i]
+		r.out = append(r.out, c.head...)
+		if i == 0 {
+			r.out[len(r.out)-len(c.head)] = '{'
+		}
+		if r.out, r.err = c.append(r.out, read.cells[i]); r.err != nil {
+			r.err = fmt.Errorf("column %q: %w", c.name, r.err)
+			return
+		}
+	}
+	if r.out = append(r.out, '}'); len(r.out) > maxJSON {
+		r.err = fmt.Errorf("more than %d MiB of JSON: select fewer rows or columns", maxJSON>>20)
+	}
+}
+
+// end returns what the key has.
+func (r *rowsOf) end(l *Loader) ([]byte, error) {
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case r.n == 0 && l.Rows == One:
+		return nil, ErrNotFound
+	case r.n == 0:
+		return []byte("[]"), nil
+	case l.Rows == Many:
+		return append(r.out, ']'), nil
+	}
+	return r.out, nil
 }

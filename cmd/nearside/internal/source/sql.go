@@ -11,6 +11,7 @@ import (
 type statement struct {
 	text  []string
 	names []string
+	list  int // which of names is a list, {name...}; -1: none is
 }
 
 var nameForm = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
@@ -18,13 +19,22 @@ var nameForm = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 // Names returns the parameters {name} of a SQL text in the order in which they stand there, a name perhaps twice. It
 // fails on what Prepare would refuse without asking a database.
 func Names(sql string) ([]string, error) {
-	s, err := split(sql)
+	s, err := single(sql)
 	return s.names, err
+}
+
+// single is split for a text without lists.
+func single(sql string) (s statement, err error) {
+	if s, err = split(sql); err == nil && s.list >= 0 {
+		err = fmt.Errorf("{%s...} is a list: it is for 'load_many' alone", s.names[s.list])
+	}
+	return s, err
 }
 
 // split finds the parameters of a SQL text. It knows what is no place for one: strings, quoted names and comments. A
 // parameter is always bound, never pasted, so one inside quotes would mean something else than was written.
 func split(sql string) (s statement, err error) {
+	s.list = -1
 	var lit strings.Builder
 	for i := 0; i < len(sql); {
 		rest := sql[i:]
@@ -48,7 +58,13 @@ func split(sql string) (s statement, err error) {
 			if end < 0 {
 				return s, errors.New("a '{' without its '}': a literal brace is written '{{'")
 			}
-			name := rest[1:end]
+			name, list := strings.CutSuffix(rest[1:end], "...")
+			if list {
+				if s.list >= 0 {
+					return s, errors.New("there are two lists, expected one {name...}")
+				}
+				s.list = len(s.names)
+			}
 			if !nameForm.MatchString(name) {
 				return s, fmt.Errorf("the parameter {%s}: expected a name of a-z, 0-9 and '_'", name)
 			}
@@ -74,7 +90,7 @@ func split(sql string) (s statement, err error) {
 	return s, nil
 }
 
-var parameter = regexp.MustCompile(`\{[a-z_][a-z0-9_]*\}`)
+var parameter = regexp.MustCompile(`\{[a-z_][a-z0-9_]*(\.\.\.)?\}`)
 
 // opaque returns the length of the string, quoted name or comment that sql begins with; 0 if with none, -1 if it is not
 // closed.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -17,6 +19,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
+	"github.com/nearside/nearside/cmd/nearside/internal/source"
 )
 
 // Options are the settings of the handler.
@@ -78,9 +81,9 @@ func (h *handler) value(w http.ResponseWriter, r *http.Request) {
 	}
 	key, err := c.Key.Key(args...)
 	switch {
-	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodDelete:
-		w.Header().Set("Allow", "GET, HEAD, DELETE")
-		problem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%.32q is not answered here: GET reads, DELETE invalidates", r.Method))
+	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodDelete && r.Method != http.MethodPut:
+		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
+		problem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%.32q is not answered here: GET reads, PUT writes, DELETE invalidates", r.Method))
 	case err != nil:
 		problem(w, http.StatusNotFound, err.Error())
 	case r.Method == http.MethodDelete:
@@ -89,10 +92,53 @@ func (h *handler) value(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
+	case r.Method == http.MethodPut:
+		h.put(w, r, c, key)
 	default:
 		h.get(w, r, c, key)
 	}
 }
+
+const maxBody = 16 << 20 // bytes
+
+// put writes a row through the cache, and answers with the row as it is now. A form of another site cannot send its
+// Content-Type without asking first, which is never allowed.
+func (h *handler) put(w http.ResponseWriter, r *http.Request, c *serve.Cache, key string) {
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		problem(w, http.StatusUnsupportedMediaType, "expected Content-Type: application/json")
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d MiB", maxBody>>20))
+		return
+	case err != nil:
+		problem(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	row, err := c.Set(r.Context(), key, body)
+	switch {
+	case errors.Is(err, source.ErrBadValue):
+		problem(w, http.StatusBadRequest, err.Error())
+	case errors.Is(err, serve.ErrNoStore):
+		w.Header().Set("Allow", "GET, HEAD, DELETE")
+		problem(w, http.StatusMethodNotAllowed, err.Error())
+	case errors.Is(err, engine.ErrNotFound):
+		problem(w, http.StatusNotFound, err.Error())
+	case errors.Is(err, engine.ErrUnavailable):
+		problem(w, http.StatusServiceUnavailable, "the database is written, the cache is behind: "+err.Error())
+	case err != nil:
+		problem(w, http.StatusBadGateway, err.Error())
+	default:
+		w.Header().Set("ETag", etagOf(row))
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(row)
+	}
+}
+
+func etagOf(value []byte) string { return fmt.Sprintf(`"%016x"`, xxh3.Hash(value)) }
 
 func (h *handler) get(w http.ResponseWriter, r *http.Request, c *serve.Cache, key string) {
 	e, err := c.Entry(r.Context(), key)
@@ -114,7 +160,7 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 	if e.Age >= 0 {
 		header.Set("Age", strconv.FormatInt(int64(e.Age/time.Second), 10))
 	}
-	etag := fmt.Sprintf(`"%016x"`, xxh3.Hash(e.Value))
+	etag := etagOf(e.Value)
 	header.Set("ETag", etag)
 	if h.maxAge > 0 {
 		header.Set("Cache-Control", fmt.Sprintf("private, max-age=%d", h.maxAge/time.Second))

@@ -1,0 +1,73 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nearside/nearside/internal/engine"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+)
+
+// ErrNoStore says that a cache declares no statement that writes.
+var ErrNoStore = errors.New("the row is loaded by itself: this cache declares no 'store'; write the database, then DEL the key")
+
+// Set writes a row through the cache, and returns it as it is now.
+func (c *Cache) Set(ctx context.Context, key string, value []byte) ([]byte, error) {
+	if c.Store == nil {
+		return nil, fmt.Errorf("%.100q: %w", key, ErrNoStore)
+	}
+	args, ok := c.Key.Match([]byte(key))
+	if !ok {
+		return nil, fmt.Errorf("%.100q does not fit %s: %w", key, c.Key, engine.ErrNotFound)
+	}
+	write, err := c.Store(args, value)
+	if err == nil {
+		value, err = c.Update(ctx, key, write)
+	}
+	if err != nil && !errors.Is(err, engine.ErrUnavailable) {
+		err = fmt.Errorf("%.100q: %w", key, err)
+	}
+	return value, err
+}
+
+// set is SET key value with the options of a life, which is the cache's own: they are read and not used.
+func (h *Handler) set(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+	for rest := args[3:]; len(rest) > 0; {
+		switch {
+		case is(rest[0], "KEEPTTL"):
+			rest = rest[1:]
+		case len(rest) > 1 && (is(rest[0], "EX") || is(rest[0], "PX") || is(rest[0], "EXAT") || is(rest[0], "PXAT")):
+			rest = rest[2:]
+		case is(rest[0], "NX"), is(rest[0], "XX"), is(rest[0], "GET"):
+			return resp.AppendError(out, fmt.Sprintf("ERR SET with %.8s is refused for a declared key: SET writes the row in the database, whatever is cached", rest[0]))
+		default:
+			return resp.AppendError(out, "ERR syntax error")
+		}
+	}
+	return h.write(ctx, out, args[1], args[2])
+}
+
+// setex is SETEX and PSETEX: SET with a life that is not used.
+func (h *Handler) setex(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+	return h.write(ctx, out, args[1], args[3])
+}
+
+func (h *Handler) write(ctx context.Context, out, key, value []byte) []byte {
+	cache, err := h.service.find(key)
+	switch {
+	case err != nil:
+		return h.fail(out, err)
+	case cache == nil:
+		return resp.AppendError(out, fmt.Sprintf("ERR %.100q is no key of a row: a parameter does not fit its type", key))
+	}
+	switch _, err := cache.Set(ctx, string(key), value); {
+	case errors.Is(err, engine.ErrUnavailable):
+		h.failed(err)
+		return resp.AppendError(out, "ERR the database is written, the cache is behind: "+err.Error())
+	case err != nil:
+		return h.fail(out, err)
+	}
+	return resp.AppendSimple(out, ok)
+}
