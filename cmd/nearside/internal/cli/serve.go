@@ -42,6 +42,7 @@ type serveCmd struct {
 	Listen   string `help:"Where Redis clients connect (default 127.0.0.1:6380)." placeholder:"HOST:PORT"`
 	HTTP     string `name:"http" help:"Where HTTP is answered (default 127.0.0.1:8080), or off." placeholder:"HOST:PORT"`
 	LogLevel string `help:"debug, info, warn or error (default info)." placeholder:"LEVEL"`
+	Traffic  int    `help:"Ask the demo shop for so many rows each second, 5 % of them written before, and say what the cache saves." placeholder:"READS"`
 	Check    bool   `help:"Check the configuration, the database and every statement, and exit."`
 }
 
@@ -87,8 +88,30 @@ func (c *serveCmd) run(ctx context.Context, w *env) error {
 	if err := s.listen(specs); err != nil {
 		return err
 	}
+	if c.Traffic != 0 {
+		if err := s.addTraffic(c.Traffic); err != nil {
+			return exit{statusUsage, errors.Join(err, s.closeListeners())}
+		}
+	}
 	s.greet(c.Config == "" && cfg.Database == "")
 	return s.serve(ctx)
+}
+
+func (s *server) addTraffic(rate int) (err error) {
+	if rate < 1 || rate > 100_000 {
+		return fmt.Errorf("--traffic: found %d, expected reads per second from 1 to 100000", rate)
+	}
+	s.traffic, err = newTraffic(s.service, rate, s.env.out)
+	return err
+}
+
+func (s *server) closeListeners() (err error) {
+	for _, ln := range []net.Listener{s.redisLn, s.httpLn} {
+		if ln != nil {
+			err = errors.Join(err, ln.Close())
+		}
+	}
+	return err
 }
 
 func newLogger(w *env, level string) *slog.Logger {
@@ -107,6 +130,8 @@ type server struct {
 	db      *source.DB
 	shared  *engine.Shared
 	service *serve.Service
+
+	traffic *traffic // nil: none
 
 	redis    *resp.Server
 	redisLn  net.Listener
@@ -262,11 +287,7 @@ func (s *server) listen(specs []serve.Spec) error {
 		s.httpLn = open("http", s.cfg.HTTP)
 	}
 	if len(errs) > 0 {
-		for _, ln := range []net.Listener{s.redisLn, s.httpLn} {
-			if ln != nil {
-				ln.Close()
-			}
-		}
+		s.closeListeners()
 		return exit{statusUsage, errs}
 	}
 	s.service = serve.New(s.shared, specs)
@@ -310,6 +331,8 @@ func (s *server) greet(demo bool) {
 
 // serve answers until ctx ends, and then finishes what is under way.
 func (s *server) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	failed := make(chan error, 2)
 	s.finished.Go(func() { failed <- s.redis.Serve(s.redisLn) })
 	if s.httpLn != nil {
@@ -319,13 +342,17 @@ func (s *server) serve(ctx context.Context) error {
 			}
 		})
 	}
+	if s.traffic != nil {
+		s.finished.Go(func() { s.traffic.run(ctx) })
+	}
 	var cause error
 	select {
 	case <-ctx.Done():
 	case cause = <-failed:
+		cancel()
 	}
-	end, cancel := context.WithTimeout(context.Background(), endWait)
-	defer cancel()
+	end, stop := context.WithTimeout(context.Background(), endWait)
+	defer stop()
 	var both sync.WaitGroup
 	both.Go(func() { s.http.Shutdown(end) })
 	both.Go(func() { s.redis.Shutdown(end) })

@@ -403,3 +403,25 @@ func TestDemo(t *testing.T) {
 		t.Error("the port is still open")
 	}
 }
+
+// The promise that the layer makes, shown: fewer queries than without it.
+func TestTraffic(t *testing.T) {
+	r := start(t, serveCmd{Database: filled(t), Traffic: 500}, nil)
+	line := regexp.MustCompile(`(?m)^ +\d+ s +(\d+) reads/s +([\d.]+) % hits  database +(\d+) queries/s in place of +(\d+)  hits p50 \d`)
+	var lines [][]string
+	for until := time.Now().Add(time.Minute); len(lines) < 2 && time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		lines = line.FindAllStringSubmatch(r.out.String(), -1)
+	}
+	if len(lines) < 2 {
+		t.Fatalf("no two lines within a minute:\n%s", r.out.String())
+	}
+	number := func(s string) (f float64) { fmt.Sscan(s, &f); return f }
+	for _, l := range lines[:2] {
+		if number(l[1]) == 0 || number(l[2]) == 0 || number(l[3]) == 0 || number(l[3]) >= number(l[4]) {
+			t.Errorf("nothing was saved: %s", l[0])
+		}
+	}
+	if strings.Contains(r.out.String(), "errors, the latest") {
+		t.Error(r.out.String())
+	}
+}
