@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -290,14 +291,27 @@ func (s *server) listen(specs []serve.Spec) error {
 		s.closeListeners()
 		return exit{statusUsage, errs}
 	}
+	if s.cfg.TLS != nil {
+		s.redisLn = tls.NewListener(s.redisLn, s.cfg.TLS)
+		if s.httpLn != nil {
+			s.httpLn = tls.NewListener(s.httpLn, s.cfg.TLS)
+		}
+	} else if s.cfg.Password != "" && (!loopback(s.redisLn) || s.httpLn != nil && !loopback(s.httpLn)) {
+		s.logger.Warn("without tls_cert and tls_key passwords and rows cross the network unencrypted")
+	}
 	s.service = serve.New(s.shared, specs)
 	handler := serve.NewHandler(s.service, s.cfg.Password, version(), s.logger, func() resp.Stats { return s.redis.Stats() })
 	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: s.cfg.MaxClients, RequireAuth: s.cfg.Password != "", Logger: s.logger})
 	s.http = &http.Server{
-		Handler: web.New(s.service, web.Options{MaxAge: s.cfg.HTTPMaxAge}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: web.New(s.service, web.Options{MaxAge: s.cfg.HTTPMaxAge, Password: s.cfg.Password}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
 	return nil
+}
+
+func loopback(ln net.Listener) bool {
+	a, ok := ln.Addr().(*net.TCPAddr)
+	return ok && a.IP.IsLoopback()
 }
 
 // greet says that it is ready, and what to try.
@@ -310,7 +324,7 @@ func (s *server) greet(demo bool) {
 	fmt.Fprintf(&b, "nearside %s is ready, on %s\n", version(), where)
 	fmt.Fprintf(&b, "  redis  %s\n", s.redisLn.Addr())
 	if s.httpLn != nil {
-		fmt.Fprintf(&b, "  http   http://%s/\n", s.httpLn.Addr())
+		fmt.Fprintf(&b, "  http   %s://%s/\n", s.scheme(), s.httpLn.Addr())
 	}
 	for _, c := range s.cfg.Caches {
 		fmt.Fprintf(&b, "  cache  %s, for %v\n", c.Key, c.TTL)
@@ -318,15 +332,25 @@ func (s *server) greet(demo bool) {
 	if demo {
 		host, port, _ := net.SplitHostPort(s.redisLn.Addr().String())
 		at := "-p " + port
+		if s.cfg.TLS != nil {
+			at += " --tls --insecure"
+		}
 		if host != "127.0.0.1" {
 			at = "-h " + host + " " + at
 		}
 		fmt.Fprintf(&b, "\nTry, and try again:\n\n    redis-cli %s GET user:42\n", at)
 		if s.httpLn != nil {
-			fmt.Fprintf(&b, "    curl -i http://%s/v1/user/42\n", s.httpLn.Addr())
+			fmt.Fprintf(&b, "    curl -i %s://%s/v1/user/42\n", s.scheme(), s.httpLn.Addr())
 		}
 	}
 	fmt.Fprintln(s.env.out, b.String())
+}
+
+func (s *server) scheme() string {
+	if s.cfg.TLS != nil {
+		return "https"
+	}
+	return "http"
 }
 
 // serve answers until ctx ends, and then finishes what is under way.

@@ -84,7 +84,7 @@ type running struct {
 	end         func() error
 }
 
-var ready = regexp.MustCompile(`(?s)redis  (\S+)\n(?:  http   http://(\S+)/\n)?`)
+var ready = regexp.MustCompile(`(?s)redis  (\S+)\n(?:  http   https?://(\S+)/\n)?`)
 
 func start(t *testing.T, c serveCmd, vars map[string]string) *running {
 	t.Helper()
@@ -406,7 +406,11 @@ func TestDemo(t *testing.T) {
 
 // The promise that the layer makes, shown: fewer queries than without it.
 func TestTraffic(t *testing.T) {
-	r := start(t, serveCmd{Database: filled(t), Traffic: 500}, nil)
+	data, err := os.ReadFile(strings.TrimPrefix(filled(t), "sqlite:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, serveCmd{Database: "sqlite:" + write(t, "shop.db", string(data)), Traffic: 500}, nil)
 	line := regexp.MustCompile(`(?m)^ +\d+ s +(\d+) reads/s +([\d.]+) % hits  database +(\d+) queries/s in place of +(\d+)  hits p50 \d`)
 	var lines [][]string
 	for until := time.Now().Add(time.Minute); len(lines) < 2 && time.Now().Before(until); time.Sleep(20 * time.Millisecond) {

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"crypto/tls"
 	_ "embed"
 	"time"
 
@@ -16,8 +17,11 @@ type Config struct {
 	Database string // URL; empty: the demo shop
 	Listen   string // host:port of the Redis protocol
 	HTTP     string // host:port; empty: off
-	Password string // of Redis clients; empty: none
-	LogLevel string // debug, info, warn or error
+	Password string // of clients; empty: none
+	TLSCert  string // path of a PEM file; empty: no TLS
+	TLSKey   string
+	TLS      *tls.Config // of both ports; nil: none
+	LogLevel string      // debug, info, warn or error
 
 	MaxClients  int
 	Memory      int64 // bytes of the embedded store

@@ -84,8 +84,8 @@ caches:
   empty: {}
   quoted: {key: "q:{a}", load: "SELECT '{a}' AS x", jitter: 2, max_rows: -1, stale: -1s, rows: two, max_value: many}
 `, `n.yaml:1: listen: found "6380", expected host:port such as 127.0.0.1:6380
-n.yaml:2: found the unknown field "colour", expected one of caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, password, redis
-n.yaml:3: found the unknown field "tls", expected one of caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, password, redis
+n.yaml:2: found the unknown field "colour", expected one of caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, password, redis, tls_cert, tls_key
+n.yaml:3: found the unknown field "tls", expected one of caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, password, redis, tls_cert, tls_key
 n.yaml:7: the parameter id: found the type "number", expected int, uuid or text
 n.yaml:7: params: found nr, which is no {nr} of the key user:{id}
 n.yaml:8: load: found {name}, which is not in the key user:{id}
@@ -107,8 +107,10 @@ n.yaml:14: load: {a} stands inside quotes: a parameter is a value of its own, wr
 		{"empty", "", "n.yaml:1: the file is empty, expected 'caches:'"},
 		{"no caches", "http: off", "n.yaml:1: found no caches, expected at least one under 'caches:'"},
 		{"a list", "- a\n- b", `n.yaml:1: the file: found "- a\n- b", expected names and values such as 'ttl: 1h'`},
+		{"half of TLS", "tls_key: k.pem\n" + good, "n.yaml:1: tls_key: found k.pem without a 'tls_cert', expected the file of its certificate"},
+		{"no files of TLS", "tls_key: k.pem\ntls_cert: c.pem\n" + good, "n.yaml:2: tls_cert: open c.pem: no such file or directory: expected PEM files of a certificate and its key"},
 		{"open to others", "listen: 0.0.0.0:6380\nhttp: :8080\n" + good, `n.yaml:1: listen: found 0.0.0.0:6380, which others can reach, expected a loopback address such as 127.0.0.1:6380, or a 'password'
-n.yaml:2: http: found :8080, which others can reach, expected a loopback address such as 127.0.0.1:8080 or 'off': HTTP knows no password yet`},
+n.yaml:2: http: found :8080, which others can reach, expected a loopback address such as 127.0.0.1:8080, 'off', or a 'password'`},
 		{"no secrets", "redis: rediss://me:s3cret@h\ndatabase: postgres://me:s3cret@h/d\ncaches: {a: {key: a, load: SELECT 1}}", `n.yaml:1: redis: found "rediss://me:xxxxx@h", expected redis://host:port, unix:///path or memory:
 n.yaml:2: database: found "postgres://me:xxxxx@h/d": postgres: is not supported yet, expected sqlite:path`},
 		{"a nested value", "listen: {a: b}\n" + good, `n.yaml:1: listen: found "{a: b}", expected one plain value`},

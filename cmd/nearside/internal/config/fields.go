@@ -49,6 +49,8 @@ var fields = []setting{
 		return address(&c.HTTP, v)
 	}},
 	{"password", true, func(c *Config, v string) error { c.Password = v; return nil }},
+	{"tls_cert", true, func(c *Config, v string) error { c.TLSCert = v; return nil }},
+	{"tls_key", true, func(c *Config, v string) error { c.TLSKey = v; return nil }},
 	{"log_level", true, func(c *Config, v string) error { return oneOf(&c.LogLevel, v, "debug", "info", "warn", "error") }},
 	{"max_clients", true, func(c *Config, v string) error { return count(&c.MaxClients, v) }},
 	{"memory", true, func(c *Config, v string) error { return size(&c.Memory, v) }},

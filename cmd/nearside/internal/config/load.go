@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -342,8 +343,30 @@ func (l *loader) check() {
 	if c.Password == "" && !loopback(c.Listen) {
 		l.fail(c.Where("listen"), lineOf(c.Where("listen")), "listen: found %s, which others can reach, expected a loopback address such as 127.0.0.1:6380, or a 'password'", c.Listen)
 	}
-	if c.HTTP != "" && !loopback(c.HTTP) {
-		l.fail(c.Where("http"), lineOf(c.Where("http")), "http: found %s, which others can reach, expected a loopback address such as 127.0.0.1:8080 or 'off': HTTP knows no password yet", c.HTTP)
+	if c.Password == "" && c.HTTP != "" && !loopback(c.HTTP) {
+		l.fail(c.Where("http"), lineOf(c.Where("http")), "http: found %s, which others can reach, expected a loopback address such as 127.0.0.1:8080, 'off', or a 'password'", c.HTTP)
+	}
+	l.checkTLS()
+}
+
+func (l *loader) checkTLS() {
+	c := l.cfg
+	fail := func(field, format string, args ...any) {
+		l.fail(c.Where(field), lineOf(c.Where(field)), field+": "+format, args...)
+	}
+	switch {
+	case c.TLSCert == "" && c.TLSKey == "":
+	case c.TLSKey == "":
+		fail("tls_cert", "found %s without a 'tls_key', expected the file of its key", c.TLSCert)
+	case c.TLSCert == "":
+		fail("tls_key", "found %s without a 'tls_cert', expected the file of its certificate", c.TLSKey)
+	default:
+		pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			fail("tls_cert", "%v: expected PEM files of a certificate and its key", err)
+			return
+		}
+		c.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
 }
 

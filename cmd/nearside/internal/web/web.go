@@ -2,6 +2,8 @@
 package web
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +26,8 @@ import (
 
 // Options are the settings of the handler.
 type Options struct {
-	MaxAge time.Duration // how long a browser may keep an answer without asking again; zero: not at all
+	MaxAge   time.Duration // how long a browser may keep an answer without asking again; zero: not at all
+	Password string        // that clients must say, as Basic (of any user) or Bearer; empty: none
 }
 
 type handler struct {
@@ -32,8 +35,9 @@ type handler struct {
 	maxAge  time.Duration
 }
 
-// New returns the routes /v1/{cache}/{parameter}..., /healthz and /. They answer on loopback only, so a request for
-// another host is refused: a page of another site must not reach them by a name that it makes resolve to 127.0.0.1.
+// New returns the routes /v1/{cache}/{parameter}..., /healthz and /. Without a password they answer on loopback only, and a
+// request for another host is refused: a page of another site must not reach them by a name that it makes resolve to
+// 127.0.0.1. With one, only /healthz answers those who do not say it.
 func New(s *serve.Service, o Options) http.Handler {
 	h := &handler{service: s, maxAge: o.MaxAge}
 	mux := http.NewServeMux()
@@ -43,7 +47,28 @@ func New(s *serve.Service, o Options) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "there is nothing at this path: GET /v1/{cache}/{parameter} reads a value")
 	})
-	return local(mux)
+	if o.Password == "" {
+		return local(mux)
+	}
+	return guard(mux, o.Password)
+}
+
+// guard asks for the password. It is compared in constant time.
+func guard(next http.Handler, password string) http.Handler {
+	want := sha256.Sum256([]byte(password))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, said, ok := r.BasicAuth()
+		if !ok {
+			said, ok = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		}
+		got := sha256.Sum256([]byte(said))
+		if r.URL.Path != "/healthz" && (!ok || subtle.ConstantTimeCompare(got[:], want[:]) != 1) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="nearside", charset="UTF-8"`)
+			problem(w, http.StatusUnauthorized, "the password is missing or wrong: send it as Basic or Bearer")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func local(next http.Handler) http.Handler {
