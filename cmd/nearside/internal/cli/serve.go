@@ -39,7 +39,7 @@ const (
 type serveCmd struct {
 	Config   string `help:"The YAML file with the caches. Without it: the built-in demo shop." placeholder:"FILE"`
 	Redis    string `help:"The store: redis://host:port, unix:///path, or memory: for the embedded one (default)." placeholder:"URL"`
-	Database string `help:"The database: sqlite:path." placeholder:"URL"`
+	Database string `help:"The database: sqlite:path, postgres://user:password@host/database or mysql://user:password@host/database." placeholder:"URL"`
 	Listen   string `help:"Where Redis clients connect (default 127.0.0.1:6380)." placeholder:"HOST:PORT"`
 	HTTP     string `name:"http" help:"Where HTTP is answered (default 127.0.0.1:8080), or off." placeholder:"HOST:PORT"`
 	LogLevel string `help:"debug, info, warn or error (default info)." placeholder:"LEVEL"`
@@ -164,10 +164,14 @@ func (s *server) openDatabase(ctx context.Context) error {
 		}
 		url = "sqlite:" + path
 	}
-	db, err := source.Open(ctx, url)
-	for until := time.Now().Add(databaseWait); source.Busy(err) && ctx.Err() == nil && time.Now().Before(until); {
-		s.logger.Warn("the database is locked by another program: waiting for it", "error", err)
-		db, err = source.Open(ctx, url) // which waits for some seconds itself
+	db, err := source.Open(ctx, url, s.cfg.LoadTimeout)
+	for until := time.Now().Add(databaseWait); source.Away(err) && ctx.Err() == nil && time.Now().Before(until); {
+		s.logger.Warn("the database does not answer: waiting for it", "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+		db, err = source.Open(ctx, url, s.cfg.LoadTimeout)
 	}
 	if err != nil {
 		return exit{statusUnreachable, fmt.Errorf("%s: %w", s.cfg.Where("database"), err)}
@@ -213,6 +217,9 @@ func (s *server) prepare(ctx context.Context) ([]serve.Spec, error) {
 	var errs config.Errors
 	for _, c := range s.cfg.Caches {
 		loader, err := s.db.Prepare(ctx, source.Query{SQL: c.Load, Params: c.Params, Rows: c.Rows, MaxRows: c.MaxRows, Timeout: s.cfg.LoadTimeout})
+		if err == nil {
+			err = c.Infer(loader.Types)
+		}
 		if err != nil {
 			errs = append(errs, config.Error{Where: c.Where("load"), Text: fmt.Sprintf("load: the cache %s: %v", c.Name, err)})
 			continue

@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/nearside/nearside/cmd/nearside/internal/dbtest"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 	"github.com/nearside/nearside/internal/demo"
 	"github.com/nearside/nearside/internal/redistest"
@@ -25,6 +26,7 @@ import (
 
 func TestMain(m *testing.M) {
 	status := redistest.Main(m)
+	dbtest.Stop()
 	if shop != "" {
 		os.RemoveAll(filepath.Dir(shop))
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/nearside/nearside/cmd/nearside/internal/dbtest"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 	"github.com/nearside/nearside/internal/redistest"
 )
@@ -34,20 +35,31 @@ caches:
     stale: 1m
 `
 
-// counters returns a SQLite URL with ten rows whose n counts their updates.
-func counters(t *testing.T) string {
+// counters makes ten rows whose n counts their updates, and returns the database's URL.
+func counters(t *testing.T, kind string) string {
 	t.Helper()
+	statements := []string{"CREATE TABLE counters (id INTEGER PRIMARY KEY, n INTEGER, note VARCHAR(100))"}
+	for id := range 10 {
+		statements = append(statements, fmt.Sprintf("INSERT INTO counters VALUES (%d, 0, '')", id))
+	}
+	switch kind {
+	case "postgres":
+		s := dbtest.Postgres(t)
+		s.Exec(t, statements...)
+		return s.URL
+	case "mariadb":
+		s := dbtest.MariaDB(t)
+		s.Exec(t, statements...)
+		return s.URL
+	}
 	path := filepath.Join(t.TempDir(), "counters.db")
 	db, err := source.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.Exec("CREATE TABLE counters (id INTEGER PRIMARY KEY, n INTEGER, note TEXT)"); err != nil {
-		t.Fatal(err)
-	}
-	for id := range 10 {
-		if _, err := db.Exec("INSERT INTO counters VALUES (?, 0, '')", id); err != nil {
+	for _, text := range statements {
+		if _, err := db.Exec(text); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -68,9 +80,15 @@ func connectTo(t *testing.T, addr string) rueidis.Client {
 // Two serves over one database and one Redis: a GET that begins after a SET was acknowledged, at whichever, never returns
 // an older row, and at the end Redis holds nothing but what the database holds.
 func TestTwoServesWrite(t *testing.T) {
+	for _, kind := range []string{"sqlite", "postgres", "mariadb"} {
+		t.Run(kind, func(t *testing.T) { twoServesWrite(t, counters(t, kind)) })
+	}
+}
+
+func twoServesWrite(t *testing.T, database string) {
 	server := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "nearside.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, countersConfig, counters(t), server.URL()), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, countersConfig, database, server.URL()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var clients []rueidis.Client
@@ -129,7 +147,7 @@ func TestTwoServesWrite(t *testing.T) {
 
 func TestPUT(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "nearside.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, countersConfig, counters(t), "'memory:'"), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, countersConfig, counters(t, "sqlite"), "'memory:'"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r := start(t, serveCmd{Config: file}, nil)

@@ -70,6 +70,25 @@ func (c *Cache) Where(field string) string {
 	return c.where[""]
 }
 
+// Infer sets the types of parameters that 'params' does not mention, as the database tells them: else user:042 would be a
+// second name of user:42.
+func (c *Cache) Infer(types map[string]string) error {
+	changed := false
+	for name, t := range types {
+		if _, declared := c.types[name]; !declared {
+			c.types[name], changed = pattern.Type(t), true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	p, err := pattern.Parse(c.key, c.types)
+	if err == nil {
+		c.Key = p
+	}
+	return err
+}
+
 func defaults() *Config {
 	return &Config{
 		Listen: "127.0.0.1:6380", HTTP: "127.0.0.1:8080", LogLevel: "info",

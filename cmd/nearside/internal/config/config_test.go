@@ -111,8 +111,8 @@ n.yaml:14: load: {a} stands inside quotes: a parameter is a value of its own, wr
 		{"no files of TLS", "tls_key: k.pem\ntls_cert: c.pem\n" + good, "n.yaml:2: tls_cert: open c.pem: no such file or directory: expected PEM files of a certificate and its key"},
 		{"open to others", "listen: 0.0.0.0:6380\nhttp: :8080\n" + good, `n.yaml:1: listen: found 0.0.0.0:6380, which others can reach, expected a loopback address such as 127.0.0.1:6380, or a 'password'
 n.yaml:2: http: found :8080, which others can reach, expected a loopback address such as 127.0.0.1:8080, 'off', or a 'password'`},
-		{"no secrets", "redis: rediss://me:s3cret@h\ndatabase: postgres://me:s3cret@h/d\ncaches: {a: {key: a, load: SELECT 1}}", `n.yaml:1: redis: found "rediss://me:xxxxx@h", expected redis://host:port, unix:///path or memory:
-n.yaml:2: database: found "postgres://me:xxxxx@h/d": postgres: is not supported yet, expected sqlite:path`},
+		{"no secrets", "redis: rediss://me:s3cret@h\ndatabase: postgres://me:s3cret@h\ncaches: {a: {key: a, load: SELECT 1}}", `n.yaml:1: redis: found "rediss://me:xxxxx@h", expected redis://host:port, unix:///path or memory:
+n.yaml:2: database: found "postgres://me:xxxxx@h": it names no database; expected sqlite:path, postgres://user:password@host/database or mysql://user:password@host/database`},
 		{"a nested value", "listen: {a: b}\n" + good, `n.yaml:1: listen: found "{a: b}", expected one plain value`},
 		{"nothing", "listen:\n" + good, "n.yaml:1: listen: found nothing, expected a value"},
 	} {

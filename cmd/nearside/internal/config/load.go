@@ -75,6 +75,7 @@ type loader struct {
 	file string
 	cfg  *Config
 	errs Errors
+	sql  []func() // checks of statements, when it is known of which database
 }
 
 func (l *loader) at(line int) string { return fmt.Sprintf("%s:%d", l.file, line) }
@@ -298,11 +299,17 @@ func (l *loader) checkCache(c *Cache, lines map[string]int) {
 			}
 		}
 	}
-	l.checkStore(c, at("store"))
 	if lines["load"] == 0 {
 		l.failAt(at(""), "the cache %s has no 'load', expected a SELECT", c.Name)
-	} else if c.Load != "" {
-		used, err := source.Names(c.Load)
+	}
+	l.sql = append(l.sql, func() { l.checkSQL(c, at) })
+}
+
+// checkSQL looks at the statements, whose form depends on the database.
+func (l *loader) checkSQL(c *Cache, at func(string) int) {
+	l.checkStore(c, at("store"))
+	if c.Load != "" {
+		used, err := source.Names(l.cfg.Database, c.Load)
 		if err != nil {
 			l.failAt(at("load"), "load: %v", err)
 		}
@@ -322,7 +329,7 @@ func (l *loader) checkStore(c *Cache, line int) {
 	if c.Rows != source.One {
 		l.failAt(line, "store: found 'rows: %s', expected 'rows: one': a SET writes one row", c.Rows)
 	}
-	if _, err := source.Names(c.Store); err != nil {
+	if _, err := source.Names(l.cfg.Database, c.Store); err != nil {
 		l.failAt(line, "store: %v", err)
 	}
 }
@@ -330,6 +337,9 @@ func (l *loader) checkStore(c *Cache, line int) {
 // check looks at what concerns several caches or settings.
 func (l *loader) check() {
 	c := l.cfg
+	for _, check := range l.sql {
+		check()
+	}
 	if len(c.Caches) == 0 && len(l.errs) == 0 {
 		l.failAt(1, "found no caches, expected at least one under 'caches:'")
 	}

@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -17,17 +16,17 @@ const largestBatch = 512 // keys of one statement; more are several
 // Batch is a query for the rows of many keys at once, beside the query for one.
 type Batch struct {
 	one   *Loader
-	db    *sql.DB
+	db    *DB
 	sql   statement
 	place int // of the column that is the key's parameter
 
-	stmts [10]atomic.Pointer[sql.Stmt] // for lists of 1, 2, 4, ... 512, prepared when they are needed
+	stmts [10]atomic.Pointer[stmt] // for lists of 1, 2, 4, ... 512, prepared when they are needed
 }
 
 // PrepareMany asks the database to check a query for many keys. Its one parameter is the list of the key's parameter,
 // {id...}, and its columns are those of the query for one, the parameter among them: it tells whose row it is.
 func (d *DB) PrepareMany(ctx context.Context, text string, one *Loader) (*Batch, error) {
-	s, err := split(text)
+	s, err := split(text, d.dialect.lex)
 	if err != nil {
 		return nil, err
 	}
@@ -38,24 +37,24 @@ func (d *DB) PrepareMany(ctx context.Context, text string, one *Loader) (*Batch,
 	if s.list < 0 || len(s.names) != 1 || s.names[0] != name {
 		return nil, fmt.Errorf("expected the parameter {%s...} once, as in IN ({%s...}), and no other", name, name)
 	}
-	b := &Batch{one: one, db: d.db, sql: s}
-	like := &Loader{Query: one.Query, binds: []int{0}}
-	if err := like.columns(ctx, d.db, b.text(1)); err != nil {
+	b := &Batch{one: one, db: d, sql: s}
+	cols, err := d.b.columns(ctx, b.text(1), 1)
+	if err != nil {
 		return nil, err
 	}
-	if got, want := like.names(), one.names(); !slices.Equal(got, want) {
+	if got, want := names(cols), names(one.cols); !slices.Equal(got, want) {
 		return nil, fmt.Errorf("its columns are %s, expected those of 'load': %s", strings.Join(got, ", "), strings.Join(want, ", "))
 	}
-	if b.place = slices.Index(one.names(), name); b.place < 0 {
+	if b.place = slices.Index(names(one.cols), name); b.place < 0 {
 		return nil, fmt.Errorf("no column is named %q: it must tell whose row it is", name)
 	}
 	_, err = b.stmt(ctx, 0)
 	return b, err
 }
 
-func (l *Loader) names() []string {
-	out := make([]string, len(l.cols))
-	for i, c := range l.cols {
+func names(cols []column) []string {
+	out := make([]string, len(cols))
+	for i, c := range cols {
 		out[i] = c.name
 	}
 	return out
@@ -63,22 +62,24 @@ func (l *Loader) names() []string {
 
 // text is the query for a list of n.
 func (b *Batch) text(n int) string {
-	return b.sql.text[0] + strings.Repeat("?, ", n-1) + "?" + b.sql.text[1]
+	list := make([]string, n)
+	for i := range list {
+		list[i] = b.db.dialect.place(i + 1)
+	}
+	return b.sql.text[0] + strings.Join(list, ", ") + b.sql.text[1]
 }
 
 // stmt returns the query for a list of 1<<size.
-func (b *Batch) stmt(ctx context.Context, size int) (*sql.Stmt, error) {
+func (b *Batch) stmt(ctx context.Context, size int) (stmt, error) {
 	if st := b.stmts[size].Load(); st != nil {
-		return st, nil
+		return *st, nil
 	}
-	st, err := b.db.PrepareContext(ctx, b.one.untyped(b.text(1<<size)))
+	st, err := b.db.b.prepare(ctx, b.text(1<<size), b.one.cols)
 	if err != nil {
 		return nil, err
 	}
-	if !b.stmts[size].CompareAndSwap(nil, st) {
-		st.Close() // another one was faster
-	}
-	return b.stmts[size].Load(), nil
+	b.stmts[size].Store(&st) // another one may have been as fast: both are good
+	return st, nil
 }
 
 // Load asks for many keys, given by their parameter. What it leaves out has no row; Rows Many gives each key an array. An
@@ -112,34 +113,31 @@ func (b *Batch) load(ctx context.Context, args []string, found map[string][]byte
 	for i := range values {
 		values[i] = b.one.bind(0, args[min(i, len(args)-1)])
 	}
-	rows, err := stmt.QueryContext(ctx, values...)
+	rows, err := stmt.query(ctx, values)
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	read := newReader(b.one.cols)
+	cells := make([]any, len(b.one.cols))
 	wanted := make(map[string]*rowsOf, len(args))
 	for _, a := range args {
 		wanted[a] = &rowsOf{}
 	}
 	strange := false
 	total := 0
-	for rows.Next() {
-		if err := rows.Scan(read.dest...); err != nil {
-			return err
-		}
-		row := wanted[textOf(read.cells[b.place])]
+	for rows.next(cells) {
+		row := wanted[textOf(cells[b.place])]
 		if row == nil {
 			strange = true // the database finds 'ada' for 'Ada'
 			continue
 		}
 		before := len(row.out)
-		row.add(b.one, read)
+		row.add(b.one, rows.cols(), cells)
 		if total += len(row.out) - before; total > 4*maxJSON {
+			rows.end()
 			return fmt.Errorf("more than %d MiB of JSON for %d keys", 4*maxJSON>>20, len(args))
 		}
 	}
-	if err := rows.Err(); err != nil {
+	if err := rows.end(); err != nil {
 		return err
 	}
 	var failed error

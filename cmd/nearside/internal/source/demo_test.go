@@ -26,7 +26,7 @@ func TestDemo(t *testing.T) {
 	}
 	t.Logf("%d rows in %v", told, time.Since(begin))
 	w.Close()
-	db, err := source.Open(t.Context(), "sqlite:"+path)
+	db, err := source.Open(t.Context(), "sqlite:"+path, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package source
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,47 +13,52 @@ import (
 	"unicode/utf8"
 )
 
-// kind is what a column's declared type asks for beyond what its values say.
+// kind is what a column holds, as far as its type says.
 type kind int
 
 const (
-	plain kind = iota
+	anything kind = iota // the value says what it is
+	number               // exact, whatever its digits
+	float32s
+	float64s
 	boolean
-	date      // YYYY-MM-DD
-	timestamp // with a zone: RFC 3339 in UTC; without: as it is
-	document  // JSON
+	text
+	binary   // base64
+	date     // YYYY-MM-DD
+	moment   // a timestamp: with a zone RFC 3339 in UTC, without one as it is
+	instant  // a timestamp in UTC whose text does not say so
+	document // JSON
+	array    // of elements
 )
+
+// expects is what a value that is written to a column must be; empty: anything.
+func (k kind) expects() string {
+	switch k {
+	case number, float32s, float64s:
+		return "a number"
+	case boolean:
+		return "a boolean"
+	case text, date, moment, instant:
+		return "a string"
+	case binary:
+		return "a string of base64"
+	case array:
+		return "an array"
+	}
+	return ""
+}
 
 // column is how one column becomes a member of an object.
 type column struct {
 	name string
 	head []byte // ,"name":
 	kind kind
-
-	expects string // what a value to be written must be; empty: anything
+	elem kind // of an array
 }
 
-func newColumn(name, declared string) column {
+func newColumn(name string, k kind) column {
 	head, _ := json.Marshal(name)
-	c := column{name: name, head: append(append([]byte{','}, head...), ':')}
-	switch t := strings.ToUpper(declared); {
-	case t == "JSON", t == "JSONB":
-		c.kind = document
-	case strings.Contains(t, "INT"), strings.Contains(t, "REAL"), strings.Contains(t, "FLOA"), strings.Contains(t, "DOUB"),
-		strings.Contains(t, "NUMERIC"), strings.Contains(t, "DECIMAL"):
-		c.expects = "a number"
-	case strings.Contains(t, "CHAR"), strings.Contains(t, "TEXT"), strings.Contains(t, "CLOB"):
-		c.expects = "a string"
-	case t == "BLOB":
-		c.expects = "base64"
-	case strings.HasPrefix(t, "BOOL"):
-		c.kind, c.expects = boolean, "a boolean"
-	case t == "DATE":
-		c.kind, c.expects = date, "a string"
-	case strings.HasPrefix(t, "DATETIME"), strings.HasPrefix(t, "TIMESTAMP"):
-		c.kind, c.expects = timestamp, "a string"
-	}
-	return c
+	return column{name: name, head: append(append([]byte{','}, head...), ':'), kind: k}
 }
 
 // append writes a value as JSON.
@@ -65,31 +71,19 @@ func (c *column) append(out []byte, v any) ([]byte, error) {
 			return strconv.AppendBool(out, v != 0), nil
 		}
 		return strconv.AppendInt(out, v, 10), nil
+	case uint64:
+		return strconv.AppendUint(out, v, 10), nil
 	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return out, fmt.Errorf("%v has no form in JSON: select NULL in its place", v)
-		}
-		// The shortest decimal that is this number again; an exponent only where the digits would be endless.
-		format := byte('f')
-		if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
-			format = 'e'
-		}
-		return strconv.AppendFloat(out, v, format, -1, 64), nil
+		return appendFloat(out, v, 64)
+	case float32:
+		return appendFloat(out, float64(v), 32)
 	case bool:
 		return strconv.AppendBool(out, v), nil
 	case string:
-		switch c.kind {
-		case document:
-			return appendDocument(out, []byte(v))
-		case timestamp:
-			v = inUTC(v)
-		case date:
-			v = day(v)
-		}
-		return appendText(out, v)
+		return c.appendString(out, v)
 	case []byte:
 		if c.kind == document {
-			return appendDocument(out, v)
+			return c.appendString(out, string(v))
 		}
 		out = append(out, '"')
 		out = base64.StdEncoding.AppendEncode(out, v)
@@ -98,9 +92,88 @@ func (c *column) append(out []byte, v any) ([]byte, error) {
 	return out, fmt.Errorf("a value of type %T has no form in JSON", v)
 }
 
+func appendFloat(out []byte, v float64, bits int) ([]byte, error) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return out, noNumber(v)
+	}
+	// The shortest decimal that is this number again; an exponent only where the digits would be endless.
+	format := byte('f')
+	if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
+		format = 'e'
+	}
+	return strconv.AppendFloat(out, v, format, -1, bits), nil
+}
+
+func noNumber(v any) error {
+	return fmt.Errorf("%v has no form in JSON: select NULL in its place", v)
+}
+
+// appendString writes what the database gives as text, by what it stands for.
+func (c *column) appendString(out []byte, v string) ([]byte, error) {
+	switch c.kind {
+	case float32s, float64s:
+		bits := 64
+		if c.kind == float32s {
+			bits = 32
+		}
+		if f, err := strconv.ParseFloat(v, bits); err == nil {
+			return appendFloat(out, f, bits)
+		}
+	case array:
+		return c.appendArray(out, v)
+	case binary:
+		if digits, ok := strings.CutPrefix(v, `\x`); ok { // PostgreSQL's form
+			data, err := hex.DecodeString(digits)
+			if err != nil {
+				return out, err
+			}
+			return c.append(out, data)
+		}
+	case number:
+		if isNumber(v) {
+			return append(out, v...), nil
+		}
+		if strings.Contains(v, "NaN") || strings.Contains(v, "Infinity") {
+			return out, noNumber(v)
+		}
+	case boolean:
+		switch v {
+		case "t", "true":
+			return append(out, "true"...), nil
+		case "f", "false":
+			return append(out, "false"...), nil
+		}
+	case document:
+		if !json.Valid([]byte(v)) {
+			return out, errors.New("it is declared as JSON, and its text is not")
+		}
+		return append(out, v...), nil
+	case instant:
+		return appendText(out, inUTC(v+"Z"))
+	case moment, date:
+		if strings.HasSuffix(v, "infinity") || strings.HasSuffix(v, " BC") {
+			return out, fmt.Errorf("%s has no form in JSON: select NULL in its place", v)
+		}
+		if c.kind == moment {
+			v = inUTC(v)
+		} else {
+			v = day(v)
+		}
+	}
+	return appendText(out, v)
+}
+
+// isNumber reports whether a text is a number of JSON.
+func isNumber(v string) bool {
+	if v == "" || v[len(v)-1] < '0' || v[len(v)-1] > '9' || v[0] != '-' && (v[0] < '0' || v[0] > '9') {
+		return false
+	}
+	return json.Valid([]byte(v))
+}
+
 // inUTC writes a timestamp with a zone as RFC 3339 in UTC, and leaves one without as it is.
 func inUTC(text string) string {
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04Z07:00"} {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04Z07:00", "2006-01-02 15:04:05.999999999Z07"} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return t.UTC().Format(time.RFC3339Nano)
 		}
@@ -118,19 +191,12 @@ func day(text string) string {
 	return text
 }
 
-func appendDocument(out, doc []byte) ([]byte, error) {
-	if !json.Valid(doc) {
-		return out, errors.New("it is declared as JSON, and its text is not")
-	}
-	return append(out, doc...), nil
-}
-
 const hexDigits = "0123456789abcdef"
 
 // appendText writes a JSON string. Only what JSON demands is escaped.
 func appendText(out []byte, s string) ([]byte, error) {
 	if !utf8.ValidString(s) {
-		return out, errors.New("its text is not valid UTF-8: select it as a BLOB")
+		return out, errors.New("its text is not valid UTF-8: select it as bytes")
 	}
 	out = append(out, '"')
 	start := 0

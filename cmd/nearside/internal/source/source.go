@@ -3,18 +3,11 @@ package source
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
-	"runtime"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
-
-	"modernc.org/sqlite" // SQLite without cgo
 
 	"github.com/nearside/nearside/internal/engine"
 )
@@ -30,102 +23,43 @@ const (
 	Many Rows = "many" // an array, of none too
 )
 
-const (
-	maxJSON     = 16 << 20 // bytes of what one load may return
-	busyTimeout = 5 * time.Second
-)
+const maxJSON = 16 << 20 // bytes of what one load may return
 
 // DB is an open database.
 type DB struct {
-	db     *sql.DB
-	writes *sql.DB // nil until a statement writes
-	at     string  // for errors: the path
+	b       backend
+	dialect *dialect
 }
 
-// CheckURL reports what is wrong with a database's URL, without opening it.
-func CheckURL(rawURL string) error {
-	_, err := sqlitePath(rawURL)
-	return err
-}
-
-func sqlitePath(rawURL string) (string, error) {
-	scheme, path, ok := strings.Cut(rawURL, ":")
-	switch {
-	case !ok:
-		return "", errors.New("expected sqlite:path")
-	case scheme == "sqlite" && path != "":
-		return strings.TrimPrefix(path, "//"), nil
-	case scheme == "sqlite":
-		return "", errors.New("expected a path behind sqlite:")
-	case scheme == "postgres", scheme == "postgresql", scheme == "mysql":
-		return "", fmt.Errorf("%s: is not supported yet, expected sqlite:path", scheme)
-	}
-	return "", fmt.Errorf("unknown scheme %.20q, expected sqlite:path", scheme)
-}
-
-// Open opens a database for reading. It must exist.
-func Open(ctx context.Context, rawURL string) (*DB, error) {
-	path, err := sqlitePath(rawURL)
+// Open opens a database for reading: sqlite:path, postgres://user:password@host/database, mysql://... It must exist.
+// timeout is of each statement, a last resort of the server behind the contexts of loads.
+func Open(ctx context.Context, rawURL string, timeout time.Duration) (*DB, error) {
+	d, err := dialectOf(rawURL)
 	if err != nil {
 		return nil, fmt.Errorf("the database: %w", err)
 	}
-	if info, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("open the database: %w", err)
-	} else if info.IsDir() {
-		return nil, fmt.Errorf("open the database: %s is a folder, expected a SQLite file", path)
-	}
-	// query_only forbids a load to write whatever its SQL says.
-	db, err := openSQLite(path, "mode=ro", "query_only(1)")
+	b, err := d.open(ctx, rawURL, timeout)
 	if err != nil {
+		away := d.away(err)
+		err = fmt.Errorf("open the database: %w", err)
+		if away {
+			err = awayError{err}
+		}
 		return nil, err
 	}
-	db.SetMaxOpenConns(max(4, 2*runtime.GOMAXPROCS(0))) // SQLite computes in this process: more would only queue for its cores
-	db.SetMaxIdleConns(max(4, 2*runtime.GOMAXPROCS(0)))
-	d := &DB{db: db, at: path}
-	var n int
-	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n); err != nil {
-		db.Close()
-		return nil, fmt.Errorf("open the database %s: %w", path, err)
-	}
-	return d, nil
+	return &DB{b, d}, nil
 }
 
-// Busy reports whether an error says that another program has locked the database: waiting may help.
-func Busy(err error) bool {
-	var e *sqlite.Error
-	const busy, locked = 5, 6 // SQLITE_BUSY and SQLITE_LOCKED, https://www.sqlite.org/rescode.html
-	return errors.As(err, &e) && (e.Code()&0xff == busy || e.Code()&0xff == locked)
-}
+// awayError is the error of a database that does not answer yet.
+type awayError struct{ error }
 
-// Create makes a new SQLite file to be filled. Its pragmas are those of a file that nobody needs after a crash.
-func Create(path string) (*sql.DB, error) {
-	db, err := openSQLite(path, "", "journal_mode(off)", "synchronous(off)", "locking_mode(exclusive)")
-	if err == nil {
-		db.SetMaxOpenConns(1)
-	}
-	return db, err
-}
+func (e awayError) Unwrap() error { return e.error }
 
-func openSQLite(path, mode string, pragmas ...string) (*sql.DB, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	q := url.Values{"_pragma": append([]string{"busy_timeout(" + strconv.FormatInt(busyTimeout.Milliseconds(), 10) + ")"}, pragmas...)}
-	dsn := url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}
-	if mode != "" {
-		dsn.RawQuery += "&" + mode
-	}
-	return sql.Open("sqlite", dsn.String())
-}
+// Away reports whether Open failed because the database does not answer yet, or is locked: waiting may help.
+func Away(err error) bool { return errors.As(err, new(awayError)) }
 
 // Close closes the database.
-func (d *DB) Close() error {
-	if d.writes != nil {
-		d.writes.Close()
-	}
-	return d.db.Close()
-}
+func (d *DB) Close() error { d.b.close(); return nil }
 
 // Param is a parameter of a query.
 type Param struct {
@@ -145,90 +79,78 @@ type Query struct {
 // Loader is a prepared query.
 type Loader struct {
 	Query
-	text  string // as the database was given it
-	stmt  *sql.Stmt
+	Types map[string]string // of parameters, "int" or "uuid", where the database tells
+
+	b     backend
+	stmt  stmt
 	binds []int // which parameter each placeholder is
 	cols  []column
 }
 
 // Prepare asks the database to check a query. The columns must have names, each another one.
 func (d *DB) Prepare(ctx context.Context, q Query) (*Loader, error) {
-	s, err := single(q.SQL)
+	s, err := single(q.SQL, d.dialect.lex)
 	if err != nil {
 		return nil, err
 	}
-	l := &Loader{Query: q}
-	var text strings.Builder
-	for i, name := range s.names {
-		text.WriteString(s.text[i] + "?")
-		n := -1
-		for j, p := range q.Params {
-			if p.Name == name {
-				n = j
-			}
-		}
+	l := &Loader{Query: q, b: d.b}
+	for _, name := range s.names {
+		n := l.param(name)
 		if n < 0 {
 			return nil, fmt.Errorf("{%s} is no parameter of the key", name)
 		}
 		l.binds = append(l.binds, n)
 	}
-	text.WriteString(s.text[len(s.names)])
-	if err := l.columns(ctx, d.db, text.String()); err != nil {
+	text := s.with(d.dialect.place)
+	if l.cols, err = d.b.columns(ctx, text, len(l.binds)); err != nil {
 		return nil, err
 	}
-	l.text = l.untyped(text.String())
-	if l.stmt, err = d.db.PrepareContext(ctx, l.text); err != nil {
+	if l.stmt, err = d.b.prepare(ctx, text, l.cols); err != nil {
 		return nil, err
 	}
-	return l, nil
+	types, err := d.b.params(ctx, text)
+	for i, t := range types {
+		if l.Types == nil {
+			l.Types = make(map[string]string)
+		}
+		if t != "" {
+			l.Types[s.names[i]] = t
+		}
+	}
+	return l, err
 }
 
-// columns learns the columns without running the query, which may be a long one: LIMIT 0 ends before it begins. What is
-// no SELECT does not fit into the brackets.
-func (l *Loader) columns(ctx context.Context, db *sql.DB, text string) error {
-	rows, err := db.QueryContext(ctx, "SELECT * FROM ("+text+"\n) LIMIT 0", make([]any, len(l.binds))...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	types, err := rows.ColumnTypes()
-	if err != nil {
-		return err
-	}
-	seen := make(map[string]bool)
-	for _, t := range types {
-		name := t.Name()
-		if i := strings.LastIndexByte(name, ':'); i > 0 && seen[name[:i]] {
-			name = name[:i] // SQLite numbers the second of a name: id, id:1
+func (l *Loader) param(name string) int {
+	return slices.IndexFunc(l.Params, func(p Param) bool { return p.Name == name })
+}
+
+func (l *Loader) column(name string) *column {
+	for i := range l.cols {
+		if l.cols[i].name == name {
+			return &l.cols[i]
 		}
-		switch {
-		case name == "":
-			return errors.New("a column has no name: give it one with AS")
-		case seen[name]:
-			return fmt.Errorf("two columns are named %q: give one another name with AS", name)
-		}
-		seen[name] = true
-		l.cols = append(l.cols, newColumn(name, t.DatabaseTypeName()))
 	}
 	return nil
 }
 
-// untyped hides the declared types of dates and timestamps from the driver, which would parse their text and forget
-// whether it had a zone. The order of the rows stays: SQLite keeps it through a subquery that is selected from alone.
-func (l *Loader) untyped(text string) string {
-	times := false
-	list := make([]string, len(l.cols))
-	for i, c := range l.cols {
-		name := `"` + strings.ReplaceAll(c.name, `"`, `""`) + `"`
-		if list[i] = name; c.kind == date || c.kind == timestamp {
-			times = true
-			list[i] = fmt.Sprintf("CASE typeof(%s) WHEN 'text' THEN %s || '' ELSE %s END AS %s", name, name, name, name)
+// bindings are the values of the query's placeholders.
+func (l *Loader) bindings(args []string) []any {
+	values := make([]any, len(l.binds))
+	for i, n := range l.binds {
+		values[i] = l.bind(n, args[n])
+	}
+	return values
+}
+
+// bind is the value of one parameter, which the key's pattern has checked. A server reads text as what it compares it
+// with; SQLite would compare a text with a number, and find nothing.
+func (l *Loader) bind(n int, arg string) any {
+	if _, local := l.b.(*sqliteDB); local && l.Params[n].Int {
+		if v, err := strconv.ParseInt(arg, 10, 64); err == nil {
+			return v
 		}
 	}
-	if !times {
-		return text
-	}
-	return "SELECT " + strings.Join(list, ", ") + " FROM (" + text + "\n)"
+	return arg
 }
 
 // Load runs the query. The answer is JSON: of One the row as an object, or ErrNotFound; of Many an array of objects.
@@ -238,57 +160,33 @@ func (l *Loader) Load(ctx context.Context, args []string) ([]byte, error) {
 		ctx, cancel = context.WithTimeout(ctx, l.Timeout)
 		defer cancel()
 	}
-	return l.query(ctx, l.stmt, args)
-}
-
-func (l *Loader) query(ctx context.Context, stmt *sql.Stmt, args []string) ([]byte, error) {
-	rows, err := stmt.QueryContext(ctx, l.bindings(args)...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	out, err := l.encode(rows)
+	rows, err := l.stmt.query(ctx, l.bindings(args))
+	var out []byte
 	if err == nil {
-		err = rows.Err()
+		out, err = l.encode(rows)
 	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, err
+	switch {
+	case err == nil:
+		return out, nil
+	case l.b.absent(err):
+		return nil, ErrNotFound
+	case ctx.Err() != nil && !errors.Is(err, ErrNotFound):
+		return nil, ctx.Err()
 	}
-	return out, nil
+	return nil, err
 }
 
 // encode reads all rows. Limits are counted while reading: a table without a LIMIT must not fill the memory.
-func (l *Loader) encode(rows *sql.Rows) ([]byte, error) {
-	read := newReader(l.cols)
+func (l *Loader) encode(rows cursor) ([]byte, error) {
+	cells := make([]any, len(l.cols))
 	all := rowsOf{out: make([]byte, 0, 256)}
-	for rows.Next() {
-		if err := rows.Scan(read.dest...); err != nil {
-			return nil, err
-		}
-		if all.add(l, read); all.err != nil {
-			return nil, all.err
-		}
+	for all.err == nil && rows.next(cells) {
+		all.add(l, rows.cols(), cells)
 	}
-	if err := rows.Err(); err != nil {
+	if err := rows.end(); err != nil && all.err == nil {
 		return nil, err
 	}
 	return all.end(l)
-}
-
-// reader holds the cells of the row that is being read.
-type reader struct {
-	cells, dest []any
-}
-
-func newReader(cols []column) *reader {
-	r := &reader{make([]any, len(cols)), make([]any, len(cols))}
-	for i := range r.cells {
-		r.dest[i] = &r.cells[i]
-	}
-	return r
 }
 
 // rowsOf is the JSON of one key's rows.
@@ -299,7 +197,7 @@ type rowsOf struct {
 }
 
 // add appends the row that was read.
-func (r *rowsOf) add(l *Loader, read *reader) {
+func (r *rowsOf) add(l *Loader, cols []column, cells []any) {
 	r.n++
 	switch {
 	case r.err != nil:
@@ -315,13 +213,13 @@ func (r *rowsOf) add(l *Loader, read *reader) {
 	case r.n > 1:
 		r.out = append(r.out, ',')
 	}
-	for i := range l.cols {
-		c := &l.cols[i]
+	for i := range cols {
+		c := &cols[i]
 		r.out = append(r.out, c.head...)
 		if i == 0 {
 			r.out[len(r.out)-len(c.head)] = '{'
 		}
-		if r.out, r.err = c.append(r.out, read.cells[i]); r.err != nil {
+		if r.out, r.err = c.append(r.out, cells[i]); r.err != nil {
 			r.err = fmt.Errorf("column %q: %w", c.name, r.err)
 			return
 		}

@@ -10,12 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // open returns a database made of these statements.
 func open(t testing.TB, statements ...string) *source.DB {
@@ -33,7 +29,7 @@ func open(t testing.TB, statements ...string) *source.DB {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	db, err := source.Open(t.Context(), "sqlite:"+path)
+	db, err := source.Open(t.Context(), "sqlite:"+path, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,9 +187,9 @@ func TestOpenErrors(t *testing.T) {
 	}
 	for url, want := range map[string]string{
 		"sqlite:/nowhere/shop.db": "no such file", "sqlite:": "expected a path", "sqlite:" + t.TempDir(): "is a folder",
-		"postgres://u:secret@h/d": "not supported yet", "shop.db": "expected sqlite:path", "sqlite:" + garbage: "not a database",
+		"postgres://u:secret@127.0.0.1:1/d": "connection refused", "mysql://u:secret@127.0.0.1:1/d": "connection refused", "oracle:x": "unknown scheme", "shop.db": "expected sqlite:path", "sqlite:" + garbage: "not a database",
 	} {
-		_, err := source.Open(t.Context(), url)
+		_, err := source.Open(t.Context(), url, time.Minute)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: got %v, want %q", url, err, want)
 		}
@@ -211,11 +207,11 @@ func TestBusy(t *testing.T) {
 	if _, err := w.Exec("CREATE TABLE t (x)"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = source.Open(t.Context(), "sqlite:"+path)
-	if err == nil || !source.Busy(err) {
+	_, err = source.Open(t.Context(), "sqlite:"+path, time.Minute)
+	if err == nil || !source.Away(err) {
 		t.Errorf("got %v, want it busy", err)
 	}
-	if _, err := source.Open(t.Context(), "sqlite:/nowhere.db"); err == nil || source.Busy(err) {
+	if _, err := source.Open(t.Context(), "sqlite:/nowhere.db", time.Minute); err == nil || source.Away(err) {
 		t.Errorf("got %v, want it not busy", err)
 	}
 }
@@ -224,7 +220,7 @@ func TestNames(t *testing.T) {
 	for sql, want := range map[string]string{
 		"SELECT {a}, {b}, {a}": "a b a", "SELECT '{{' AS x, {a} -- {b}\n, {c} /* {d} */": "a c", `SELECT "x" FROM t WHERE y = {a}`: "a", "SELECT {{}}": "",
 	} {
-		got, err := source.Names(sql)
+		got, err := source.Names("", sql)
 		if strings.Join(got, " ") != want || err != nil {
 			t.Errorf("%q: got %q, %v, want %q", sql, got, err, want)
 		}
@@ -241,7 +237,7 @@ func TestChinook(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Skipf("the Chinook database is not there: set NEARSIDE_DATA to the folder of chinook/ (%v)", err)
 	}
-	db, err := source.Open(t.Context(), "sqlite:"+path)
+	db, err := source.Open(t.Context(), "sqlite:"+path, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +253,7 @@ func TestChinook(t *testing.T) {
 func FuzzNames(f *testing.F) {
 	f.Add("SELECT {a} FROM t WHERE x = '{{' -- {b}\n AND y = {c};")
 	f.Fuzz(func(t *testing.T, sql string) {
-		names, err := source.Names(sql)
+		names, err := source.Names("", sql)
 		if err == nil && strings.Count(sql, "{") < len(names) {
 			t.Errorf("%q has the names %q", sql, names)
 		}

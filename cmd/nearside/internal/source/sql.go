@@ -17,15 +17,19 @@ type statement struct {
 var nameForm = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 
 // Names returns the parameters {name} of a SQL text in the order in which they stand there, a name perhaps twice. It
-// fails on what Prepare would refuse without asking a database.
-func Names(sql string) ([]string, error) {
-	s, err := single(sql)
+// fails on what Prepare would refuse without asking the database of the URL.
+func Names(rawURL, sql string) ([]string, error) {
+	lex := lexis{brackets: true} // of the demo shop
+	if d, err := dialectOf(rawURL); err == nil {
+		lex = d.lex
+	}
+	s, err := single(sql, lex)
 	return s.names, err
 }
 
 // single is split for a text without lists.
-func single(sql string) (s statement, err error) {
-	if s, err = split(sql); err == nil && s.list >= 0 {
+func single(sql string, lex lexis) (s statement, err error) {
+	if s, err = split(sql, lex); err == nil && s.list >= 0 {
 		err = fmt.Errorf("{%s...} is a list: it is for 'load_many' alone", s.names[s.list])
 	}
 	return s, err
@@ -33,17 +37,17 @@ func single(sql string) (s statement, err error) {
 
 // split finds the parameters of a SQL text. It knows what is no place for one: strings, quoted names and comments. A
 // parameter is always bound, never pasted, so one inside quotes would mean something else than was written.
-func split(sql string) (s statement, err error) {
+func split(sql string, lex lexis) (s statement, err error) {
 	s.list = -1
 	var lit strings.Builder
 	for i := 0; i < len(sql); {
 		rest := sql[i:]
-		n := opaque(rest)
+		n := lex.opaque(rest)
 		switch {
 		case n < 0:
 			return s, fmt.Errorf("%.20q is not closed", rest)
 		case n > 0:
-			if rest[0] != '-' && rest[0] != '/' {
+			if rest[0] != '-' && rest[0] != '/' && rest[0] != '#' {
 				if name := parameter.FindString(rest[:n]); name != "" {
 					return s, fmt.Errorf("%s stands inside quotes: a parameter is a value of its own, write it without quotes", name)
 				}
@@ -92,9 +96,29 @@ func split(sql string) (s statement, err error) {
 
 var parameter = regexp.MustCompile(`\{[a-z_][a-z0-9_]*(\.\.\.)?\}`)
 
+// with returns the text with its parameters written as a database does.
+func (s statement) with(place func(n int) string) string {
+	var b strings.Builder
+	for i := range s.names {
+		b.WriteString(s.text[i])
+		b.WriteString(place(i + 1))
+	}
+	b.WriteString(s.text[len(s.names)])
+	return b.String()
+}
+
+// lexis is how a database's strings and comments differ from standard SQL.
+type lexis struct {
+	brackets    bool // [a name]
+	backslashes bool // 'it\'s'
+	hashes      bool // # a comment
+	dollars     bool // $tag$ a string $tag$, and E'it\'s'
+	nested      bool // /* a /* comment */ */
+}
+
 // opaque returns the length of the string, quoted name or comment that sql begins with; 0 if with none, -1 if it is not
 // closed.
-func opaque(sql string) int {
+func (x lexis) opaque(sql string) int {
 	until := func(start int, end string) int {
 		n := strings.Index(sql[start:], end)
 		if n < 0 {
@@ -103,17 +127,54 @@ func opaque(sql string) int {
 		return start + n + len(end)
 	}
 	switch {
-	case strings.HasPrefix(sql, "--"):
-		if n := until(2, "\n"); n > 0 {
+	case strings.HasPrefix(sql, "--"), x.hashes && sql[0] == '#':
+		if n := until(1, "\n"); n > 0 {
 			return n
 		}
 		return len(sql)
+	case strings.HasPrefix(sql, "/*") && x.nested:
+		for i, depth := 2, 1; i < len(sql); i++ {
+			switch {
+			case strings.HasPrefix(sql[i:], "/*"):
+				depth++
+				i++
+			case strings.HasPrefix(sql[i:], "*/"):
+				i++
+				if depth--; depth == 0 {
+					return i + 1
+				}
+			}
+		}
+		return -1
 	case strings.HasPrefix(sql, "/*"):
 		return until(2, "*/")
+	case x.dollars && (strings.HasPrefix(sql, "E'") || strings.HasPrefix(sql, "e'")):
+		return escaped(sql, 1)
+	case x.backslashes && (sql[0] == '\'' || sql[0] == '"'):
+		return escaped(sql, 0)
 	case sql[0] == '\'', sql[0] == '"', sql[0] == '`':
 		return until(1, sql[:1]) // a doubled quote is read as two strings side by side: the same cuts
-	case sql[0] == '[':
+	case x.brackets && sql[0] == '[':
 		return until(1, "]")
+	case x.dollars && sql[0] == '$':
+		if tag := dollarTag.FindString(sql); tag != "" {
+			return until(len(tag), tag)
+		}
 	}
 	return 0
+}
+
+var dollarTag = regexp.MustCompile(`^\$([A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$`)
+
+// escaped returns the length of a string with backslashes whose quote stands at an index.
+func escaped(sql string, quote int) int {
+	for i := quote + 1; i < len(sql); i++ {
+		switch sql[i] {
+		case '\\':
+			i++
+		case sql[quote]:
+			return i + 1
+		}
+	}
+	return -1
 }

@@ -2,35 +2,28 @@ package source
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strconv"
-	"strings"
 )
 
 // ErrBadValue is wrapped by the error of a value that cannot be written: the database has not been asked.
 var ErrBadValue = errors.New("bad value")
 
-// Writer is a prepared statement that writes one row, and the query that reads it back.
+// Writer is a checked statement that writes one row, and the query that reads it back.
 type Writer struct {
 	load  *Loader
-	db    *sql.DB
-	write *sql.Stmt
-	read  *sql.Stmt
-	names []string // of the parameters of write, in their order
+	text  string
+	names []string // of the parameters of text, in their order
 }
 
 // PrepareWrite asks the database to check a statement that writes the row of a loader. Its parameters are those of the
 // key, and columns of the row.
 func (d *DB) PrepareWrite(ctx context.Context, text string, l *Loader) (*Writer, error) {
-	s, err := single(text)
+	s, err := single(text, d.dialect.lex)
 	if err != nil {
 		return nil, err
 	}
@@ -39,53 +32,8 @@ func (d *DB) PrepareWrite(ctx context.Context, text string, l *Loader) (*Writer,
 			return nil, fmt.Errorf("{%s} is neither in the key nor a column of 'load'", name)
 		}
 	}
-	db, err := d.writer(ctx)
-	if err != nil {
-		return nil, err
-	}
-	w := &Writer{load: l, db: db, names: s.names}
-	if w.write, err = db.PrepareContext(ctx, strings.Join(s.text, "?")); err != nil {
-		return nil, err
-	}
-	w.read, err = db.PrepareContext(ctx, l.text)
-	return w, err
-}
-
-// writer returns the connection for writing, opened by the first who needs it. One writes to a SQLite file at a time; that
-// they queue here, and not for its lock, is faster and fair.
-func (d *DB) writer(ctx context.Context) (*sql.DB, error) {
-	if d.writes != nil {
-		return d.writes, nil
-	}
-	db, err := openSQLite(d.at, "mode=rw&_txlock=immediate")
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(1)
-	tx, err := db.BeginTx(ctx, nil) // takes the lock: a file that may not be written is found here
-	if err == nil {
-		_, err = tx.ExecContext(ctx, "PRAGMA user_version = user_version")
-		err = errors.Join(err, tx.Rollback())
-	}
-	if err != nil {
-		db.Close()
-		return nil, fmt.Errorf("the database cannot be written: %w", err)
-	}
-	d.writes = db
-	return db, nil
-}
-
-func (l *Loader) param(name string) int {
-	return slices.IndexFunc(l.Params, func(p Param) bool { return p.Name == name })
-}
-
-func (l *Loader) column(name string) *column {
-	for i := range l.cols {
-		if l.cols[i].name == name {
-			return &l.cols[i]
-		}
-	}
-	return nil
+	w := &Writer{load: l, text: s.with(d.dialect.place), names: s.names}
+	return w, d.b.checkWrite(ctx, w.text, len(w.names))
 }
 
 // Change is a value that has been checked, ready to be written.
@@ -126,7 +74,7 @@ func (w *Writer) Check(args []string, value []byte) (*Change, error) {
 		if !ok {
 			return nil, fmt.Errorf("%w: the field %q is missing (null writes NULL)", ErrBadValue, name)
 		}
-		bound, err := w.load.column(name).bind(v)
+		bound, err := w.bind(w.load.column(name), v)
 		if err != nil {
 			return nil, fmt.Errorf("%w: the field %q: %w", ErrBadValue, name, err)
 		}
@@ -136,91 +84,45 @@ func (w *Writer) Check(args []string, value []byte) (*Change, error) {
 }
 
 // bind turns a JSON value into what the column is written with.
-func (c *column) bind(v any) (any, error) {
+func (w *Writer) bind(c *column, v any) (any, error) {
+	found := ""
 	switch v := v.(type) {
 	case nil:
 		return nil, nil
 	case json.Number:
-		if c.expects != "" && c.expects != "a number" {
-			return nil, fmt.Errorf("found the number %s, expected %s", v, c.expects)
-		}
-		if n, err := v.Int64(); err == nil {
-			return n, nil
-		}
-		f, err := v.Float64()
-		if err != nil {
-			return nil, fmt.Errorf("the number %.40s is too large", v)
-		}
-		return f, nil
+		found = "a number"
 	case bool:
-		if c.expects != "" && c.expects != "a boolean" {
-			return nil, fmt.Errorf("found %v, expected %s", v, c.expects)
-		}
-		return v, nil
+		found = "a boolean"
 	case string:
-		switch {
-		case c.kind == document:
-			data, err := json.Marshal(v)
-			return string(data), err
-		case c.expects == "base64":
-			data, err := base64.StdEncoding.DecodeString(v)
-			if err != nil {
-				return nil, fmt.Errorf("found %.40q, expected base64", v)
+		if found = "a string"; c.kind == binary {
+			if _, err := base64.StdEncoding.DecodeString(v); err == nil {
+				found = c.kind.expects()
 			}
-			return data, nil
-		case c.expects != "" && c.expects != "a string":
-			return nil, fmt.Errorf("found the string %.40q, expected %s", v, c.expects)
 		}
-		return v, nil
+	case []any:
+		found = "an array"
+	default:
+		found = "an object"
 	}
-	if c.kind != document {
-		return nil, fmt.Errorf("found an array or object, expected %s", cmp.Or(c.expects, "a plain value"))
+	if c.kind == document || c.kind == anything && (found == "an array" || found == "an object") {
+		data, err := json.Marshal(v)
+		return string(data), err
 	}
-	data, err := json.Marshal(v)
-	return string(data), err
+	if want := c.kind.expects(); want != "" && want != found {
+		return nil, fmt.Errorf("found %s, %.100v, expected %s", found, v, want)
+	}
+	return w.load.b.bind(c, v)
 }
 
 // Run writes the row and reads it back, in one transaction. It returns the row as JSON, as Load would. An error may have
 // come after the commit. ErrNotFound: there was no row to be written.
 func (c *Change) Run(ctx context.Context) (row []byte, err error) {
-	w := c.w
-	tx, err := w.db.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			tx.Rollback()
+	l := c.w.load
+	err = l.b.write(ctx, c.w.text, c.values, l.stmt, l.bindings(c.args), func(rows cursor) (err error) {
+		if row, err = l.encode(rows); err != nil {
+			err = fmt.Errorf("nothing was written, since the row cannot be read back: %w", err)
 		}
-	}()
-	result, err := tx.StmtContext(ctx, w.write).ExecContext(ctx, c.values...)
-	if err != nil {
-		return nil, err
-	}
-	if n, err := result.RowsAffected(); err == nil && n == 0 {
-		return nil, fmt.Errorf("no row matched, nothing was written: %w", ErrNotFound)
-	}
-	if row, err = w.load.query(ctx, tx.StmtContext(ctx, w.read), c.args); err != nil {
-		return nil, fmt.Errorf("nothing was written, since the row cannot be read back: %w", err)
-	}
-	return row, tx.Commit()
-}
-
-// bindings are the values of a query's placeholders.
-func (l *Loader) bindings(args []string) []any {
-	values := make([]any, len(l.binds))
-	for i, n := range l.binds {
-		values[i] = l.bind(n, args[n])
-	}
-	return values
-}
-
-// bind is the value of one parameter, which has been checked by the key's pattern.
-func (l *Loader) bind(n int, arg string) any {
-	if l.Params[n].Int {
-		if v, err := strconv.ParseInt(arg, 10, 64); err == nil {
-			return v
-		}
-	}
-	return arg
+		return err
+	})
+	return row, err
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 )
@@ -61,12 +62,12 @@ func TestWrite(t *testing.T) {
 		{all("id", "2"), `the field "id" is 2, and the key says 1`},
 		{all("nick", `"x"`), `the field "nick" is no column of the row`},
 		{all("age", ""), `the field "age" is missing`},
-		{all("age", `"old"`), `the field "age": found the string "old", expected a number`},
-		{all("age", `[1]`), `the field "age": found an array or object, expected a number`},
-		{all("name", `7`), `the field "name": found the number 7, expected a string`},
-		{all("ok", `"yes"`), `the field "ok": found the string "yes", expected a boolean`},
+		{all("age", `"old"`), `the field "age": found a string, old, expected a number`},
+		{all("age", `[1]`), `the field "age": found an array, [1], expected a number`},
+		{all("name", `7`), `the field "name": found a number, 7, expected a string`},
+		{all("ok", `"yes"`), `the field "ok": found a string, yes, expected a boolean`},
 		{all("score", `1e999`), `the number 1e999 is too large`},
-		{all("data", `"?"`), `the field "data": found "?", expected base64`},
+		{all("data", `"?"`), `the field "data": found a string, ?, expected a string of base64`},
 	} {
 		if _, err := write("1", c.value); !errors.Is(err, source.ErrBadValue) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s:\n got  %v\n want %s", c.value, err, c.want)
@@ -95,7 +96,7 @@ func TestWriteIsRefusedAtTheStart(t *testing.T) {
 		}
 	}
 	w.Close()
-	db, err := source.Open(t.Context(), "sqlite:"+path)
+	db, err := source.Open(t.Context(), "sqlite:"+path, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func TestWriteIsRefusedAtTheStart(t *testing.T) {
 		return // root may write what is read-only
 	}
 	os.Chmod(path, 0o400)
-	ro, err := source.Open(t.Context(), "sqlite:"+path)
+	ro, err := source.Open(t.Context(), "sqlite:"+path, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

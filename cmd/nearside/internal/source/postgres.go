@@ -1,0 +1,371 @@
+package source
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+var postgresDialect = dialect{
+	name: "PostgreSQL", lex: lexis{dollars: true, nested: true}, open: openPostgres, check: checkServerURL, away: postgresAway,
+	place: func(n int) string { return "$" + strconv.Itoa(n) },
+}
+
+const (
+	poolSize     = 16 // connections to a server for loads; writes have half as many
+	poolIdle     = 5 * time.Minute
+	poolLifetime = 30 * time.Minute
+)
+
+// postgresDB speaks to the server in its text form, in which every value is exact and has one form for all clients.
+type postgresDB struct {
+	url     string
+	timeout time.Duration
+	reads   *pgxpool.Pool
+
+	mu     sync.Mutex // guards writes
+	writes *pgxpool.Pool
+}
+
+func openPostgres(ctx context.Context, rawURL string, timeout time.Duration) (backend, error) {
+	d := &postgresDB{url: rawURL, timeout: timeout}
+	var err error
+	if d.reads, err = d.pool(ctx, poolSize, "on"); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// pool connects. What the text form depends on is set for each session.
+func (d *postgresDB) pool(ctx context.Context, size int32, readOnly string) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(d.url)
+	if err != nil { // its text may show the URL
+		return nil, errors.New("the URL of PostgreSQL cannot be parsed: " + urlForms)
+	}
+	cfg.MaxConns, cfg.MaxConnIdleTime, cfg.MaxConnLifetime = size, poolIdle, poolLifetime
+	for name, value := range map[string]string{
+		"application_name": "nearside", "timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "bytea_output": "hex",
+		"extra_float_digits": "1", "client_encoding": "UTF8", "default_transaction_read_only": readOnly,
+		// The context ends a load first; this ends what the server still does for a connection that is gone.
+		"statement_timeout": strconv.FormatInt((d.timeout + time.Second).Milliseconds(), 10),
+	} {
+		cfg.ConnConfig.RuntimeParams[name] = value
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, explained(err)
+	}
+	return pool, nil
+}
+
+// explained adds what to do to the errors of the server that need it.
+func explained(err error) error {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		switch e.Code {
+		case "28P01", "28000":
+			return fmt.Errorf("%s: check the user and the password in the URL", e.Message)
+		case "3D000":
+			return fmt.Errorf("%s: check the name behind the host in the URL", e.Message)
+		case "42501":
+			return fmt.Errorf("%s: GRANT it to the role that the URL names", e.Message)
+		case "57014":
+			return fmt.Errorf("%s: %w", e.Message, context.DeadlineExceeded)
+		case "25006":
+			return fmt.Errorf("%s: a load may not write", e.Message)
+		}
+	}
+	return err
+}
+
+func (d *postgresDB) close() {
+	if d.writes != nil {
+		d.writes.Close()
+	}
+	d.reads.Close()
+}
+
+// The errors of values that cannot be: https://www.postgresql.org/docs/current/errcodes-appendix.html
+var valueErrors = []string{"22P02", "22003", "22007", "22008"}
+
+func (d *postgresDB) absent(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && slices.Contains(valueErrors, e.Code)
+}
+
+func postgresAway(err error) bool {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.Code == "57P03" || e.Code == "53300" // it is starting, or has no connection left
+	}
+	var c *pgconn.ConnectError
+	return errors.As(err, &c)
+}
+
+func (d *postgresDB) columns(ctx context.Context, text string, _ int) ([]column, error) {
+	conn, err := d.reads.Acquire(ctx)
+	if err != nil {
+		return nil, explained(err)
+	}
+	defer conn.Release()
+	// In brackets, so that nothing but a SELECT fits.
+	sd, err := conn.Conn().Prepare(ctx, "", "SELECT * FROM ("+text+"\n) AS q")
+	if err != nil {
+		return nil, explained(err)
+	}
+	cols := postgresColumns(sd.Fields, conn.Conn().TypeMap())
+	return cols, named(cols)
+}
+
+func postgresColumns(fields []pgconn.FieldDescription, types *pgtype.Map) []column {
+	cols := make([]column, len(fields))
+	for i, f := range fields {
+		c := newColumn(f.Name, postgresKind(f.DataTypeOID))
+		if t, ok := types.TypeForOID(f.DataTypeOID); ok {
+			if a, ok := t.Codec.(*pgtype.ArrayCodec); ok {
+				c.kind, c.elem = array, postgresKind(a.ElementType.OID)
+			}
+		}
+		cols[i] = c
+	}
+	return cols
+}
+
+// postgresKind is what a type of the server holds. Whatever is not named is text: uuid, enums, time, interval, inet, ...
+func postgresKind(oid uint32) kind {
+	switch oid {
+	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID, pgtype.NumericOID, pgtype.OIDOID:
+		return number
+	case pgtype.Float4OID:
+		return float32s
+	case pgtype.Float8OID:
+		return float64s
+	case pgtype.BoolOID:
+		return boolean
+	case pgtype.ByteaOID:
+		return binary
+	case pgtype.DateOID:
+		return date
+	case pgtype.TimestampOID, pgtype.TimestamptzOID:
+		return moment
+	case pgtype.JSONOID, pgtype.JSONBOID:
+		return document
+	}
+	return text
+}
+
+func (d *postgresDB) params(ctx context.Context, text string) ([]string, error) {
+	conn, err := d.reads.Acquire(ctx)
+	if err != nil {
+		return nil, explained(err)
+	}
+	defer conn.Release()
+	sd, err := conn.Conn().Prepare(ctx, "", text)
+	if err != nil {
+		return nil, explained(err)
+	}
+	types := make([]string, len(sd.ParamOIDs))
+	for i, oid := range sd.ParamOIDs {
+		switch oid {
+		case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID:
+			types[i] = "int"
+		case pgtype.UUIDOID:
+			types[i] = "uuid"
+		}
+	}
+	return types, nil
+}
+
+func (d *postgresDB) prepare(_ context.Context, text string, cols []column) (stmt, error) {
+	return &postgresStmt{db: d, text: text, like: cols}, nil // the driver prepares it on each connection
+}
+
+type postgresStmt struct {
+	db   *postgresDB
+	text string
+	like []column
+}
+
+// query runs it again if the connection was gone before the query was sent (the server was restarted), or if a table was
+// altered behind the prepared statement.
+func (s *postgresStmt) query(ctx context.Context, args []any) (cursor, error) {
+	for try := 0; ; try++ {
+		c, err := s.run(ctx, s.db.reads, args)
+		if err == nil || try > 1 || !again(err) {
+			return c, err
+		}
+	}
+}
+
+func again(err error) bool {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.Code == "0A000" && strings.Contains(e.Message, "cached plan")
+	}
+	return pgconn.SafeToRetry(err)
+}
+
+type querier interface {
+	Query(ctx context.Context, text string, args ...any) (pgx.Rows, error)
+}
+
+func (s *postgresStmt) run(ctx context.Context, q querier, args []any) (cursor, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	rows, err := q.Query(ctx, s.text, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
+	if err != nil {
+		cancel()
+		return nil, explained(err)
+	}
+	c := &postgresCursor{rows: rows, cancel: cancel, of: s.like}
+	c.more = rows.Next() // the server's errors come here
+	if err := rows.Err(); err != nil {
+		cancel()
+		return nil, explained(err)
+	}
+	if fields := rows.FieldDescriptions(); !sameColumns(s.like, fields) {
+		if c.of = postgresColumns(fields, rows.Conn().TypeMap()); len(c.of) != len(s.like) {
+			cancel()
+			rows.Close()
+			return nil, fmt.Errorf("the query has %d columns, and had %d at the start: restart", len(c.of), len(s.like))
+		}
+	}
+	return c, nil
+}
+
+func sameColumns(cols []column, fields []pgconn.FieldDescription) bool {
+	if len(cols) != len(fields) {
+		return false
+	}
+	for i, f := range fields {
+		if cols[i].kind != array && cols[i].kind != postgresKind(f.DataTypeOID) || cols[i].name != f.Name {
+			return false
+		}
+	}
+	return true
+}
+
+type postgresCursor struct {
+	rows   pgx.Rows
+	cancel context.CancelFunc
+	of     []column
+	more   bool // a row has been read and not yet given
+}
+
+func (c *postgresCursor) cols() []column { return c.of }
+
+func (c *postgresCursor) next(cells []any) bool {
+	if !c.more && !c.rows.Next() {
+		return false
+	}
+	c.more = false
+	for i, raw := range c.rows.RawValues() {
+		if cells[i] = nil; raw != nil {
+			cells[i] = string(raw)
+		}
+	}
+	return true
+}
+
+// end gives up what has not been read: to close a result means to read all of it.
+func (c *postgresCursor) end() error {
+	err := c.rows.Err()
+	if c.more || c.rows.CommandTag().String() == "" {
+		c.cancel()
+	}
+	c.rows.Close()
+	if err == nil && c.rows.CommandTag().String() != "" {
+		err = c.rows.Err()
+	}
+	c.cancel()
+	return explained(err)
+}
+
+func (d *postgresDB) writer(ctx context.Context) (*pgxpool.Pool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.writes == nil {
+		pool, err := d.pool(ctx, poolSize/2, "off")
+		if err != nil {
+			return nil, err
+		}
+		d.writes = pool
+	}
+	return d.writes, nil
+}
+
+// checkWrite has the statement explained: that checks the role's rights too.
+func (d *postgresDB) checkWrite(ctx context.Context, text string, n int) error {
+	pool, err := d.writer(ctx)
+	if err == nil {
+		_, err = pool.Exec(ctx, "EXPLAIN "+text, make([]any, n)...)
+	}
+	return explained(err)
+}
+
+func (d *postgresDB) write(ctx context.Context, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error {
+	pool, err := d.writer(ctx)
+	if err != nil {
+		return err
+	}
+	tx, err := pool.Begin(ctx)
+	if err != nil {
+		return explained(err)
+	}
+	err = func() error {
+		tag, err := tx.Exec(ctx, text, args...)
+		if err != nil {
+			return explained(err)
+		}
+		if tag.RowsAffected() == 0 {
+			return errNoRow
+		}
+		cur, err := query.(*postgresStmt).run(ctx, tx, queryArgs)
+		if err != nil {
+			return err
+		}
+		return read(cur)
+	}()
+	if err != nil {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		tx.Rollback(end)
+		return err
+	}
+	return explained(tx.Commit(ctx))
+}
+
+// bind gives text, which the server reads as the column's type.
+func (d *postgresDB) bind(c *column, v any) (any, error) {
+	switch v := v.(type) {
+	case json.Number:
+		return v.String(), nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case string:
+		if c.kind == binary {
+			data, err := base64.StdEncoding.DecodeString(v)
+			return `\x` + hex.EncodeToString(data), err
+		}
+		return v, nil
+	case []any:
+		return nil, errors.New("arrays cannot be written")
+	}
+	return v, nil
+}

@@ -1,0 +1,127 @@
+package source
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// sqlStmt is a prepared query of database/sql, which prepares it again on new connections.
+type sqlStmt struct {
+	*sql.Stmt
+	text string
+	like []column
+	// kinds tells the columns of a result; nil: they are always those that were learned.
+	kinds func(*sql.Rows) ([]column, error)
+}
+
+func (s *sqlStmt) query(ctx context.Context, args []any) (cursor, error) {
+	rows, err := s.QueryContext(ctx, args...)
+	return s.cursor(rows, err)
+}
+
+func (s *sqlStmt) cursor(rows *sql.Rows, err error) (cursor, error) {
+	if err != nil {
+		return nil, err
+	}
+	c := &sqlCursor{rows: rows, of: s.like, dest: make([]any, len(s.like))}
+	if s.kinds != nil {
+		if c.of, err = s.kinds(rows); err != nil {
+			rows.Close()
+			return nil, err
+		}
+		c.dest = make([]any, len(c.of))
+	}
+	return c, nil
+}
+
+type sqlCursor struct {
+	rows *sql.Rows
+	of   []column
+	dest []any
+	err  error
+}
+
+func (c *sqlCursor) cols() []column { return c.of }
+
+func (c *sqlCursor) next(cells []any) bool {
+	if !c.rows.Next() {
+		return false
+	}
+	for i := range c.dest {
+		c.dest[i] = &cells[i]
+	}
+	c.err = c.rows.Scan(c.dest...)
+	return c.err == nil
+}
+
+func (c *sqlCursor) end() error {
+	if err := c.rows.Err(); err != nil && c.err == nil {
+		c.err = err
+	}
+	c.rows.Close()
+	return c.err
+}
+
+// describe learns the columns of a query. LIMIT 0 ends it before it begins; what is no SELECT does not fit into the
+// brackets.
+func describe(ctx context.Context, db *sql.DB, text string, n int, kinds func(*sql.Rows) ([]column, error)) ([]column, error) {
+	rows, err := db.QueryContext(ctx, "SELECT * FROM ("+text+"\n) AS q LIMIT 0", make([]any, n)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	cols, err := kinds(rows)
+	if err != nil {
+		return nil, err
+	}
+	return cols, named(cols)
+}
+
+// named checks that each column has a name of its own.
+func named(cols []column) error {
+	seen := make(map[string]bool)
+	for _, c := range cols {
+		name := c.name
+		if i := strings.LastIndexByte(name, ':'); i > 0 && seen[name[:i]] {
+			name = name[:i] // SQLite numbers the second of a name: id, id:1
+		}
+		switch {
+		case name == "" || name == "?column?":
+			return errors.New("a column has no name: give it one with AS")
+		case seen[name]:
+			return fmt.Errorf("two columns are named %q: give one another name with AS", name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// transact is backend.write for database/sql.
+func transact(ctx context.Context, tx *sql.Tx, text string, args []any, query *sqlStmt, queryArgs []any, read func(cursor) error) (err error) {
+	defer func() {
+		if err != nil {
+			tx.Rollback()
+		}
+	}()
+	result, err := tx.ExecContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err == nil && n == 0 {
+		return errNoRow
+	}
+	rows, err := tx.QueryContext(ctx, query.text, queryArgs...)
+	cur, err := query.cursor(rows, err)
+	if err != nil {
+		return err
+	}
+	if err := read(cur); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+var errNoRow = fmt.Errorf("no row matched, nothing was written: %w", ErrNotFound)

@@ -1,0 +1,234 @@
+package source
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite" // without cgo
+)
+
+const busyTimeout = 5 * time.Second
+
+var sqliteDialect = dialect{
+	name: "SQLite", lex: lexis{brackets: true}, place: func(int) string { return "?" }, open: openSQLite, away: sqliteAway,
+	check: func(rawURL string) error { _, err := sqlitePath(rawURL); return err },
+}
+
+func sqlitePath(rawURL string) (string, error) {
+	_, path, _ := strings.Cut(rawURL, ":")
+	if path = strings.TrimPrefix(path, "//"); path == "" {
+		return "", errors.New("expected a path behind sqlite:")
+	}
+	return path, nil
+}
+
+// sqliteDB is a SQLite file. It computes in this process: more connections than cores would only queue for those.
+type sqliteDB struct {
+	path  string
+	reads *sql.DB
+
+	mu     sync.Mutex // guards writes
+	writes *sql.DB    // nil until a statement writes
+}
+
+func openSQLite(ctx context.Context, rawURL string, _ time.Duration) (backend, error) {
+	path, err := sqlitePath(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if info.IsDir() {
+		return nil, fmt.Errorf("%s is a folder, expected a SQLite file", path)
+	}
+	// query_only forbids a load to write whatever its SQL says.
+	db, err := sqliteFile(path, "mode=ro", "query_only(1)")
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(max(4, 2*runtime.GOMAXPROCS(0)))
+	db.SetMaxIdleConns(max(4, 2*runtime.GOMAXPROCS(0)))
+	var n int
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&n); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &sqliteDB{path: path, reads: db}, nil
+}
+
+// Create makes a new SQLite file to be filled. Its pragmas are those of a file that nobody needs after a crash.
+func Create(path string) (*sql.DB, error) {
+	db, err := sqliteFile(path, "", "journal_mode(off)", "synchronous(off)", "locking_mode(exclusive)")
+	if err == nil {
+		db.SetMaxOpenConns(1)
+	}
+	return db, err
+}
+
+func sqliteFile(path, mode string, pragmas ...string) (*sql.DB, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	q := url.Values{"_pragma": append([]string{"busy_timeout(" + strconv.FormatInt(busyTimeout.Milliseconds(), 10) + ")"}, pragmas...)}
+	dsn := url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}
+	if mode != "" {
+		dsn.RawQuery += "&" + mode
+	}
+	return sql.Open("sqlite", dsn.String())
+}
+
+func (d *sqliteDB) close() {
+	if d.writes != nil {
+		d.writes.Close()
+	}
+	d.reads.Close()
+}
+
+func (d *sqliteDB) absent(error) bool { return false }
+
+// sqliteAway: another program has locked the file.
+func sqliteAway(err error) bool {
+	var e *sqlite.Error
+	const busy, locked = 5, 6 // SQLITE_BUSY and SQLITE_LOCKED, https://www.sqlite.org/rescode.html
+	return errors.As(err, &e) && (e.Code()&0xff == busy || e.Code()&0xff == locked)
+}
+
+func (d *sqliteDB) columns(ctx context.Context, text string, n int) ([]column, error) {
+	return describe(ctx, d.reads, text, n, func(rows *sql.Rows) ([]column, error) {
+		types, err := rows.ColumnTypes()
+		cols := make([]column, len(types))
+		for i, t := range types {
+			cols[i] = newColumn(t.Name(), sqliteKind(strings.ToUpper(t.DatabaseTypeName())))
+		}
+		return cols, err
+	})
+}
+
+// sqliteKind is what a declared type asks for. What a cell holds is known by the cell: SQLite stores anything anywhere.
+func sqliteKind(t string) kind {
+	switch {
+	case t == "JSON", t == "JSONB":
+		return document
+	case strings.HasPrefix(t, "BOOL"):
+		return boolean
+	case t == "DATE":
+		return date
+	case strings.HasPrefix(t, "DATETIME"), strings.HasPrefix(t, "TIMESTAMP"):
+		return moment
+	case strings.Contains(t, "CHAR"), strings.Contains(t, "TEXT"), strings.Contains(t, "CLOB"):
+		return text
+	case t == "BLOB":
+		return binary
+	case strings.Contains(t, "INT"), strings.Contains(t, "REAL"), strings.Contains(t, "FLOA"), strings.Contains(t, "DOUB"),
+		strings.Contains(t, "NUMERIC"), strings.Contains(t, "DECIMAL"):
+		return number
+	}
+	return anything
+}
+
+func (d *sqliteDB) params(context.Context, string) ([]string, error) { return nil, nil }
+
+func (d *sqliteDB) prepare(ctx context.Context, text string, cols []column) (stmt, error) {
+	text = untyped(text, cols)
+	st, err := d.reads.PrepareContext(ctx, text)
+	return &sqlStmt{Stmt: st, text: text, like: cols}, err
+}
+
+// untyped hides the declared types of dates and timestamps from the driver, which would parse their text and forget
+// whether it had a zone. The order of the rows stays: SQLite keeps it through a subquery that is selected from alone.
+func untyped(text string, cols []column) string {
+	times := false
+	list := make([]string, len(cols))
+	for i, c := range cols {
+		name := `"` + strings.ReplaceAll(c.name, `"`, `""`) + `"`
+		if list[i] = name; c.kind == date || c.kind == moment {
+			times = true
+			list[i] = fmt.Sprintf("CASE typeof(%s) WHEN 'text' THEN %s || '' ELSE %s END AS %s", name, name, name, name)
+		}
+	}
+	if !times {
+		return text
+	}
+	return "SELECT " + strings.Join(list, ", ") + " FROM (" + text + "\n)"
+}
+
+// writer returns the connection for writing. One writes to a SQLite file at a time; that they queue here, and not for its
+// lock, is faster and fair.
+func (d *sqliteDB) writer(ctx context.Context) (*sql.DB, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.writes != nil {
+		return d.writes, nil
+	}
+	db, err := sqliteFile(d.path, "mode=rw&_txlock=immediate")
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	tx, err := db.BeginTx(ctx, nil) // takes the lock: a file that may not be written is found here
+	if err == nil {
+		err = tx.Rollback()
+	}
+	if err != nil {
+		db.Close()
+		return nil, fmt.Errorf("the database cannot be written: %w", err)
+	}
+	d.writes = db
+	return db, nil
+}
+
+func (d *sqliteDB) checkWrite(ctx context.Context, text string, _ int) error {
+	db, err := d.writer(ctx)
+	if err != nil {
+		return err
+	}
+	st, err := db.PrepareContext(ctx, text)
+	if err == nil {
+		err = st.Close()
+	}
+	return err
+}
+
+func (d *sqliteDB) write(ctx context.Context, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error {
+	db, err := d.writer(ctx)
+	if err != nil {
+		return err
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	return transact(ctx, tx, text, args, query.(*sqlStmt), queryArgs, read)
+}
+
+func (d *sqliteDB) bind(c *column, v any) (any, error) {
+	switch v := v.(type) {
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n, nil
+		}
+		f, err := v.Float64()
+		if err != nil {
+			return nil, fmt.Errorf("the number %.40s is too large", v)
+		}
+		return f, nil
+	case string:
+		if c.kind == binary {
+			return base64.StdEncoding.DecodeString(v)
+		}
+	}
+	return v, nil
+}
