@@ -26,7 +26,7 @@ type Store struct {
 // Open connects to the server at rawURL: redis://[user:password@]host[:port][/db] or unix:///path[?db=n]. It fails if no
 // server answers before ctx ends. No password appears in its errors.
 func Open(ctx context.Context, rawURL string) (*Store, error) {
-	srv, err := parse(rawURL)
+	srv, err := Parse(rawURL)
 	if err != nil {
 		return nil, err
 	}
@@ -44,20 +44,20 @@ func Open(ctx context.Context, rawURL string) (*Store, error) {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("no answer in time: %w", ctx.Err())
 	}
-	return nil, fmt.Errorf("connect to Redis at %s: %w; %s", srv.address, err, advice(err))
+	return nil, fmt.Errorf("connect to Redis at %s: %w; %s", srv.Address, err, advice(err))
 }
 
 // dial connects. Until Open is done its context bounds the connection, handshake included, for which rueidis knows only
 // a fixed time.
-func (s server) dial(open context.Context, opened *atomic.Bool) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
+func (s Server) dial(open context.Context, opened *atomic.Bool) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
 	return func(ctx context.Context, address string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 		if opened.Load() {
-			return d.DialContext(ctx, s.network, address)
+			return d.DialContext(ctx, s.Network, address)
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(open, cancel)()
-		conn, err := d.DialContext(ctx, s.network, address)
+		conn, err := d.DialContext(ctx, s.Network, address)
 		if err == nil {
 			context.AfterFunc(open, func() {
 				if !opened.Load() {

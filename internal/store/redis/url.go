@@ -13,16 +13,16 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// server is what a URL says.
-type server struct {
-	network, address string
-	user, password   string
-	db               int
+// Server is what a URL says.
+type Server struct {
+	Network, Address string
+	User, Password   string
+	DB               int
 }
 
-// parse reads redis://[user:password@]host[:port][/db] or unix:///path[?db=n]. Its errors show neither user nor password,
+// Parse reads redis://[user:password@]host[:port][/db] or unix:///path[?db=n]. Its errors show neither user nor password,
 // nor the values of parameters, for a password may stand there.
-func parse(rawURL string) (s server, err error) {
+func Parse(rawURL string) (s Server, err error) {
 	u, err := url.Parse(rawURL)
 	if err != nil { // its text would show the password
 		return s, errors.New("the URL of Redis cannot be parsed: expected redis://[user:password@]host:port[/db] or unix:///path; special characters of a password are written as %XX")
@@ -37,12 +37,12 @@ func parse(rawURL string) (s server, err error) {
 		if port == "" {
 			port = "6379"
 		}
-		s.network, s.address, db = "tcp", net.JoinHostPort(host, port), strings.Trim(u.Path, "/")
+		s.Network, s.Address, db = "tcp", net.JoinHostPort(host, port), strings.Trim(u.Path, "/")
 	case "unix":
 		if u.Path == "" || u.Host != "" {
 			return s, fmt.Errorf("%s: expected unix:///path/to/redis.sock, with three slashes", shown)
 		}
-		s.network, s.address, db = "unix", u.Path, query.Get("db")
+		s.Network, s.Address, db = "unix", u.Path, query.Get("db")
 		query.Del("db")
 	case "rediss", "redis-sentinel", "redis+sentinel", "sentinel", "redis-cluster", "redis+cluster", "cluster":
 		return s, fmt.Errorf("%s: %s:// is not supported yet: expected redis:// or unix://", shown, u.Scheme)
@@ -53,27 +53,27 @@ func parse(rawURL string) (s server, err error) {
 		return s, fmt.Errorf("%s: unexpected parameter %q: redis:// takes none, unix:// takes db", shown, name)
 	}
 	if db != "" {
-		if s.db, err = strconv.Atoi(db); err != nil || s.db < 0 {
+		if s.DB, err = strconv.Atoi(db); err != nil || s.DB < 0 {
 			return s, fmt.Errorf("%s: database %q: expected a number such as 0", shown, db)
 		}
 	}
-	s.user = u.User.Username()
+	s.User = u.User.Username()
 	if password, set := u.User.Password(); set {
-		s.password = password
+		s.Password = password
 	} else {
-		s.user, s.password = "", s.user // redis://secret@host
+		s.User, s.Password = "", s.User // redis://secret@host
 	}
 	return s, nil
 }
 
 // option is the client's settings. One connection that pipelines everything, flushed after 20 µs, carries more than
 // several: 1.6 times the throughput of rueidis' defaults at 512 goroutines, and is no slower at one.
-func (s server) option() rueidis.ClientOption {
+func (s Server) option() rueidis.ClientOption {
 	return rueidis.ClientOption{
-		InitAddress:       []string{s.address},
-		Username:          s.user,
-		Password:          s.password,
-		SelectDB:          s.db,
+		InitAddress:       []string{s.Address},
+		Username:          s.User,
+		Password:          s.Password,
+		SelectDB:          s.DB,
 		ClientName:        "nearside",
 		ForceSingleClient: true,
 		PipelineMultiplex: -1,

@@ -26,6 +26,7 @@ import (
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside/cmd/nearside/internal/upstream"
 	"github.com/nearside/nearside/cmd/nearside/internal/web"
 )
 
@@ -132,7 +133,8 @@ type server struct {
 	shared  *engine.Shared
 	service *serve.Service
 
-	traffic *traffic // nil: none
+	upstream *upstream.Pool // nil: the embedded store
+	traffic  *traffic       // nil: none
 
 	redis    *resp.Server
 	redisLn  net.Listener
@@ -142,6 +144,9 @@ type server struct {
 }
 
 func (s *server) close() {
+	if s.upstream != nil {
+		s.upstream.Close()
+	}
 	if s.shared != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), endWait)
 		defer cancel()
@@ -308,6 +313,14 @@ func (s *server) listen(specs []serve.Spec) error {
 	}
 	s.service = serve.New(s.shared, specs)
 	handler := serve.NewHandler(s.service, s.cfg.Password, version(), s.logger, func() resp.Stats { return s.redis.Stats() })
+	if s.cfg.Redis != "" {
+		up, err := upstream.New(s.cfg.Redis)
+		if err != nil {
+			return exit{statusUsage, errors.Join(err, s.closeListeners())}
+		}
+		s.upstream = up
+		handler.PassTo(up, s.cfg.Allow)
+	}
 	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: s.cfg.MaxClients, RequireAuth: s.cfg.Password != "", Logger: s.logger})
 	s.http = &http.Server{
 		Handler: web.New(s.service, web.Options{MaxAge: s.cfg.HTTPMaxAge, Password: s.cfg.Password}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,

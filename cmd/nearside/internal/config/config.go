@@ -23,6 +23,7 @@ type Config struct {
 	TLS      *tls.Config // of both ports; nil: none
 	LogLevel string      // debug, info, warn or error
 
+	Allow       []string // commands that are passed on to Redis although they can harm it
 	MaxClients  int
 	Memory      int64 // bytes of the embedded store
 	HTTPMaxAge  time.Duration

@@ -49,6 +49,12 @@ var fields = []setting{
 		return address(&c.HTTP, v)
 	}},
 	{"password", true, func(c *Config, v string) error { c.Password = v; return nil }},
+	{"allow", true, func(c *Config, v string) error {
+		for name := range strings.FieldsFuncSeq(v, func(r rune) bool { return r == ' ' || r == ',' }) {
+			c.Allow = append(c.Allow, strings.ToLower(name))
+		}
+		return nil
+	}},
 	{"tls_cert", true, func(c *Config, v string) error { c.TLSCert = v; return nil }},
 	{"tls_key", true, func(c *Config, v string) error { c.TLSKey = v; return nil }},
 	{"log_level", true, func(c *Config, v string) error { return oneOf(&c.LogLevel, v, "debug", "info", "warn", "error") }},

@@ -127,6 +127,8 @@ func (l *loader) yaml(text []byte) {
 		switch {
 		case name == "caches":
 			l.caches(v)
+		case name == "allow":
+			l.allow(v, n)
 		case field(name) != nil:
 			if text, ok := l.scalar(name, v); ok {
 				l.set(name, text, l.at(n), n)
@@ -135,6 +137,20 @@ func (l *loader) yaml(text []byte) {
 			l.unknown(n, name, append(names(), "caches"))
 		}
 	})
+}
+
+// allow is a list of commands.
+func (l *loader) allow(v ast.Node, n int) {
+	list, ok := v.(*ast.SequenceNode)
+	if !ok {
+		l.failAt(n, "allow: found %.40q, expected a list of commands such as [keys, scan]", v.String())
+		return
+	}
+	for _, e := range list.Values {
+		if text, ok := l.scalar("allow", e); ok {
+			l.set("allow", text, l.at(n), n)
+		}
+	}
 }
 
 func line(n ast.Node) int {

@@ -158,6 +158,9 @@ func (r *Replies) Null() { r.weave(); r.took(AppendNull(r.out, r.c.Proto())) }
 // Error answers with an error; msg begins with its code.
 func (r *Replies) Error(msg string) { r.weave(); r.took(AppendError(r.out, msg)) }
 
+// Raw gives a reply that is already written in the client's version of the protocol.
+func (r *Replies) Raw(reply []byte) { r.weave(); r.took(append(r.out, reply...)) }
+
 // weave appends what stands before the next gap.
 func (r *Replies) weave() {
 	t := r.c.turn

@@ -159,8 +159,8 @@ func (h *Handler) command(_ context.Context, c *resp.Conn, out []byte, args [][]
 			continue
 		}
 		first, last := int64(0), int64(0)
-		if cmd.keys {
-			if first, last = 1, 1; cmd.arity < 0 {
+		if cmd.keys != noKeys {
+			if first, last = 1, 1; cmd.keys == allKeys {
 				last = -1
 			}
 		}

@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/upstream"
 )
 
 // Handler answers Redis clients.
@@ -22,6 +24,8 @@ type Handler struct {
 	started  time.Time
 	logger   *slog.Logger
 	stats    func() resp.Stats
+	upstream *upstream.Pool // for other keys; nil: they are refused
+	allow    []string       // commands that are passed on although their category is not
 }
 
 var _ resp.Handler = (*Handler)(nil)
@@ -34,10 +38,21 @@ func NewHandler(s *Service, password, version string, logger *slog.Logger, stats
 	}
 }
 
+// PassTo has commands about other keys passed on to Redis. Of those that can harm it, only the named ones are.
+func (h *Handler) PassTo(up *upstream.Pool, allow []string) { h.upstream, h.allow = up, allow }
+
 // Get answers what needs no trip: a key that is refused, or that cannot be.
 func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
+	if b, open := c.Value.(*block); open {
+		return h.queue(context.Background(), c, b, out, [][]byte{[]byte("GET"), key}), true
+	}
 	cache, err := h.service.find(key)
 	switch {
+	case errors.Is(err, errOther) && h.upstream != nil:
+		if err := guarded(key); err != nil {
+			return resp.AppendError(out, "ERR "+err.Error()), true
+		}
+		return out, false
 	case err != nil:
 		return resp.AppendError(out, "ERR "+err.Error()), true
 	case cache == nil:
@@ -47,9 +62,32 @@ func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
 }
 
 // GetMany answers a batch of GETs.
-func (h *Handler) GetMany(ctx context.Context, _ *resp.Conn, keys [][]byte, r *resp.Replies) {
-	for _, a := range h.service.Get(ctx, keys) {
+func (h *Handler) GetMany(ctx context.Context, c *resp.Conn, keys [][]byte, r *resp.Replies) {
+	var others [][]byte
+	for _, key := range keys {
+		if h.upstream != nil && h.service.foreign(key) {
+			others = append(others, key)
+		}
+	}
+	var theirs [][]byte
+	var failed error
+	if len(others) > 0 {
+		if theirs, failed = h.getForeign(ctx, c, others); failed != nil {
+			h.failed(failed)
+		}
+		if len(others) == len(keys) {
+			for i := range keys {
+				h.raw(r, theirs, i, failed)
+			}
+			return
+		}
+	}
+	next := 0
+	for i, a := range h.service.Get(ctx, keys) {
 		switch {
+		case len(others) > 0 && h.service.foreign(keys[i]):
+			h.raw(r, theirs, next, failed)
+			next++
 		case a.Err != nil:
 			h.failed(a.Err)
 			r.Error("ERR " + a.Err.Error())
@@ -61,15 +99,51 @@ func (h *Handler) GetMany(ctx context.Context, _ *resp.Conn, keys [][]byte, r *r
 	}
 }
 
+// raw gives a reply of Redis as it is.
+func (h *Handler) raw(r *resp.Replies, replies [][]byte, i int, failed error) {
+	if failed != nil {
+		r.Error("ERR " + failed.Error())
+		return
+	}
+	r.Raw(replies[i])
+}
+
 // failed logs an error that a client is told, in case nobody looks there.
 func (h *Handler) failed(err error) { h.logger.Debug("a request failed", "error", err) }
 
 // command is what is known about a command: its arguments and what it does.
 type command struct {
 	arity int // with the name; negative: at least so many
-	keys  bool
+	keys  keys
 	open  bool // before authentication too
 	run   func(h *Handler, ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte
+}
+
+// keys says which arguments of a command of ours are keys.
+type keys int
+
+const (
+	noKeys  keys = iota
+	oneKey       // the first
+	allKeys      // all: MGET, DEL, UNLINK, EXISTS
+)
+
+func (c command) keysOf(args [][]byte) [][]byte {
+	switch c.keys {
+	case oneKey:
+		return args[1:2]
+	case allKeys:
+		return args[1:]
+	}
+	return nil
+}
+
+// wrong is the error of a wrong number of arguments.
+func (c command) wrong(name string, args [][]byte) string {
+	if c.arity > 0 && len(args) != c.arity || len(args) < -c.arity {
+		return fmt.Sprintf("ERR wrong number of arguments for '%s' command", name)
+	}
+	return ""
 }
 
 // commands is set in init, since COMMAND itself reads it.
@@ -77,18 +151,22 @@ var commands map[string]command
 
 func init() {
 	commands = map[string]command{
-		"get":    {arity: 2, keys: true, run: (*Handler).get},
-		"mget":   {arity: -2, keys: true, run: (*Handler).mget},
-		"strlen": {arity: 2, keys: true, run: (*Handler).strlen},
-		"ttl":    {arity: 2, keys: true, run: (*Handler).ttl},
-		"pttl":   {arity: 2, keys: true, run: (*Handler).pttl},
-		"exists": {arity: -2, keys: true, run: (*Handler).exists},
-		"type":   {arity: 2, keys: true, run: (*Handler).typ},
-		"del":    {arity: -2, keys: true, run: (*Handler).del},
-		"unlink": {arity: -2, keys: true, run: (*Handler).del},
-		"set":    {arity: -3, keys: true, run: (*Handler).set},
-		"setex":  {arity: 4, keys: true, run: (*Handler).setex},
-		"psetex": {arity: 4, keys: true, run: (*Handler).setex},
+		"get":    {arity: 2, keys: oneKey, run: (*Handler).get},
+		"mget":   {arity: -2, keys: allKeys, run: (*Handler).mget},
+		"strlen": {arity: 2, keys: oneKey, run: (*Handler).strlen},
+		"ttl":    {arity: 2, keys: oneKey, run: (*Handler).ttl},
+		"pttl":   {arity: 2, keys: oneKey, run: (*Handler).pttl},
+		"exists": {arity: -2, keys: allKeys, run: (*Handler).exists},
+		"type":   {arity: 2, keys: oneKey, run: (*Handler).typ},
+		"del":    {arity: -2, keys: allKeys, run: (*Handler).del},
+		"unlink": {arity: -2, keys: allKeys, run: (*Handler).del},
+		"set":    {arity: -3, keys: oneKey, run: (*Handler).set},
+		"setex":  {arity: 4, keys: oneKey, run: (*Handler).setex},
+		"psetex": {arity: 4, keys: oneKey, run: (*Handler).setex},
+
+		"multi":   {arity: 1, run: (*Handler).multi},
+		"exec":    {arity: 1, run: (*Handler).exec},
+		"discard": {arity: 1, run: (*Handler).discard},
 
 		"ping":    {arity: -1, run: (*Handler).ping},
 		"echo":    {arity: 2, run: (*Handler).echo},
@@ -107,33 +185,36 @@ func init() {
 func (h *Handler) Do(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
 	name := strings.ToLower(string(args[0][:min(len(args[0]), 64)]))
 	cmd, known := commands[name]
-	switch {
-	case h.guarded && !c.Authed() && !cmd.open:
+	if h.guarded && !c.Authed() && !cmd.open {
 		return resp.AppendError(out, "NOAUTH Authentication required.")
-	case !known:
-		return resp.AppendError(out, "ERR "+refusal(name))
-	case cmd.arity > 0 && len(args) != cmd.arity, len(args) < -cmd.arity:
-		return resp.AppendError(out, fmt.Sprintf("ERR wrong number of arguments for '%s' command", name))
+	}
+	if b, open := c.Value.(*block); open && name != "exec" && name != "discard" && name != "multi" && name != "quit" {
+		return h.queue(ctx, c, b, out, args)
+	}
+	if !known {
+		return h.pass(ctx, c, out, args)
+	}
+	if bad := cmd.wrong(name, args); bad != "" {
+		return resp.AppendError(out, bad)
+	}
+	if keys := cmd.keysOf(args); len(keys) > 0 && h.upstream != nil {
+		switch others := count(keys, h.service.foreign); {
+		case others == len(keys):
+			return h.pass(ctx, c, out, args)
+		case others > 0:
+			return h.split(ctx, c, out, args)
+		}
 	}
 	return cmd.run(h, ctx, c, out, args)
 }
 
-// refusal says what to do in place of a command that is not answered.
-func refusal(name string) string {
-	switch name {
-	case "setnx", "getset", "mset", "append":
-		return fmt.Sprintf("'%s' is refused: SET writes the row where its cache declares a 'store'; else write the database, then DEL the key", name)
-	case "subscribe", "psubscribe", "ssubscribe", "monitor", "blpop", "brpop", "blmove", "wait":
-		return fmt.Sprintf("'%s' is refused: it holds its connection; connect to Redis itself for it", name)
-	case "flushall", "flushdb", "keys", "scan", "randomkey":
-		return fmt.Sprintf("'%s' is refused: it is about all keys; DEL the keys that changed", name)
-	case "multi", "exec", "discard", "watch":
-		return fmt.Sprintf("'%s' is refused: transactions are not answered; send the commands as a pipeline", name)
+func count(keys [][]byte, f func([]byte) bool) (n int) {
+	for _, k := range keys {
+		if f(k) {
+			n++
+		}
 	}
-	if i := strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 {
-		name = name[:i] + "..."
-	}
-	return fmt.Sprintf("'%s' is not answered here: declared keys are read with GET, MGET, STRLEN, TTL, PTTL, EXISTS and TYPE, written with SET and invalidated with DEL; other commands are not passed on", name)
+	return n
 }
 
 // authentic compares in constant time.

@@ -138,9 +138,11 @@ func (s *Service) Ping(ctx context.Context) error {
 	return s.shared.Store.Ping(ctx)
 }
 
+var errOther = errors.New("matches the key of no declared cache")
+
 // errForeign refuses a key that no cache declares.
 func errForeign(key []byte) error {
-	return fmt.Errorf("%.100q matches the key of no declared cache, and other keys are not passed on", key)
+	return fmt.Errorf("%.100q %w, and the embedded store has no others: configure 'redis:' to have them passed on to it", key, errOther)
 }
 
 // find returns the cache of a key. Nil without an error: the key has the form of a declared one, and a parameter that

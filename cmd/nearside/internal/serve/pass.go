@@ -1,0 +1,211 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nearside/nearside/internal/store"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/upstream"
+)
+
+// never are the commands that are not passed on, whatever is allowed, and what to do instead.
+var never = map[string]string{
+	"watch": "transactions are sent as one here: there is nothing to watch", "unwatch": "there is nothing to unwatch",
+	"subscribe": channels, "psubscribe": channels, "ssubscribe": channels, "unsubscribe": channels, "punsubscribe": channels, "sunsubscribe": channels,
+	"monitor": "connect to Redis itself for it", "wait": "connect to Redis itself for it", "waitaof": "connect to Redis itself for it",
+	"sync": "connect to Redis itself for it", "psync": "connect to Redis itself for it",
+	"readonly": "there is one node here", "readwrite": "there is one node here", "asking": "there is one node here",
+	"reset": "open a new connection", "move": "there is one database here", "swapdb": "there is one database here",
+}
+
+const channels = "it holds its connection: connect to Redis itself for it"
+
+// closed are the categories of Redis' access control whose commands are passed only if `allow` names them.
+var closed = []string{"admin", "dangerous", "scripting"}
+
+// foreign reports whether a key is of no declared cache.
+func (s *Service) foreign(key []byte) bool {
+	_, fit := s.keys.Find(key)
+	return fit != pattern.Match && fit != pattern.Misfit
+}
+
+// guarded refuses what is the layer's own.
+func guarded(key []byte) error {
+	if bytes.HasPrefix(key, []byte("nearside:")) {
+		return fmt.Errorf("%.100q is a key of the layer's own", key)
+	}
+	return store.CheckKey(string(key))
+}
+
+// pass sends a command about other keys to Redis, and its reply back as it is.
+func (h *Handler) pass(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+	if err := h.passable(ctx, args); err != nil {
+		return resp.AppendError(out, "ERR "+err.Error())
+	}
+	out, _, err := h.upstream.Do(ctx, c.Proto(), [][][]byte{args}, out)
+	if err != nil {
+		return h.fail(out, err)
+	}
+	return out
+}
+
+// passable reports why a command is not passed on.
+func (h *Handler) passable(ctx context.Context, args [][]byte) error {
+	name := printable(strings.ToLower(string(args[0][:min(len(args[0]), 64)])))
+	if why := never[name]; why != "" {
+		return fmt.Errorf("'%s' is refused: %s", name, why)
+	}
+	if h.upstream == nil {
+		return fmt.Errorf("'%s' is not answered on the embedded store: declared keys are read with GET, MGET, STRLEN, TTL, PTTL, EXISTS and TYPE, written with SET and invalidated with DEL; configure 'redis:' to have all else passed on to it", name)
+	}
+	cmd, known, err := h.upstream.Command(ctx, args)
+	switch {
+	case err != nil:
+		return err
+	case !known:
+		return fmt.Errorf("unknown command '%s'", name)
+	}
+	if err := h.permitted(name, cmd, args); err != nil {
+		return err
+	}
+	keys, err := h.upstream.Keys(ctx, cmd, args)
+	if err != nil {
+		return fmt.Errorf("'%s': %s", name, strings.TrimPrefix(err.Error(), "ERR "))
+	}
+	for _, key := range keys {
+		if !h.service.foreign(key) {
+			return fmt.Errorf("'%s' is refused for %.100q, a key of a declared cache: it is read with GET, MGET, STRLEN, TTL, PTTL, EXISTS and TYPE, written with SET and invalidated with DEL", name, key)
+		}
+		if err := guarded(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// permitted looks at what a command can do beyond its keys.
+func (h *Handler) permitted(name string, cmd upstream.Command, args [][]byte) error {
+	allowed := slices.Contains(h.allow, name) || len(args) > 1 && slices.Contains(h.allow, strings.ToLower(name+"|"+string(args[1])))
+	for _, category := range closed {
+		if !allowed && slices.Contains(cmd.Categories, category) {
+			return fmt.Errorf("'%s' is refused, since it is @%s: name it under 'allow:' in the configuration, or connect to Redis itself", name, category)
+		}
+	}
+	option := func(word string) bool {
+		return slices.ContainsFunc(args[1:], func(a []byte) bool { return is(a, word) })
+	}
+	switch {
+	case slices.Contains(cmd.Categories, "blocking") && (name != "xread" && name != "xreadgroup" || option("BLOCK")):
+		return fmt.Errorf("'%s' is refused: it would wait, and %s", name, channels)
+	case !allowed && (name == "scan" || name == "randomkey"):
+		return fmt.Errorf("'%s' is refused, since it shows the layer's own keys: name it under 'allow:' in the configuration", name)
+	case strings.HasPrefix(name, "sort") && (option("BY") || option("GET")):
+		return fmt.Errorf("'%s' with BY or GET is refused: it reads keys that it does not name", name)
+	case name == "copy" && option("DB"):
+		return fmt.Errorf("'copy' with DB is refused: there is one database here")
+	}
+	return nil
+}
+
+// split answers MGET, DEL, UNLINK and EXISTS of declared and of other keys, in two trips at once.
+func (h *Handler) split(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+	var ours, others [][]byte
+	for _, key := range args[1:] {
+		if h.service.foreign(key) {
+			others = append(others, key)
+		} else {
+			ours = append(ours, key)
+		}
+	}
+	theirs := append([][]byte{args[0]}, others...)
+	if err := h.passable(ctx, theirs); err != nil {
+		return resp.AppendError(out, "ERR "+err.Error())
+	}
+	type answer struct {
+		reply []byte
+		err   error
+	}
+	ch := make(chan answer, 1)
+	go func() {
+		reply, _, err := h.upstream.Do(ctx, c.Proto(), [][][]byte{theirs}, nil)
+		ch <- answer{reply, err}
+	}()
+	own := commands[strings.ToLower(string(args[0]))].run(h, ctx, c, nil, append([][]byte{args[0]}, ours...))
+	other := <-ch
+	switch {
+	case other.err != nil:
+		return h.fail(out, other.err)
+	case own[0] == '-':
+		return append(out, own...)
+	case other.reply[0] == '-':
+		return append(out, other.reply...)
+	case own[0] == ':':
+		return resp.AppendInt(out, integer(own)+integer(other.reply))
+	}
+	out = resp.AppendArray(out, len(args)-1)
+	own, rest := elements(own), elements(other.reply)
+	for _, key := range args[1:] {
+		from := &own
+		if h.service.foreign(key) {
+			from = &rest
+		}
+		n := bulk(*from)
+		out = append(out, (*from)[:n]...)
+		*from = (*from)[n:]
+	}
+	return out
+}
+
+// integer reads :n.
+func integer(reply []byte) (n int64) {
+	fmt.Sscanf(string(reply), ":%d\r\n", &n)
+	return n
+}
+
+// elements returns what stands behind the header of an array.
+func elements(reply []byte) []byte {
+	_, rest, _ := bytes.Cut(reply, []byte("\r\n"))
+	return rest
+}
+
+// bulk is the length of the string, or the null, that a reply begins with.
+func bulk(reply []byte) int {
+	end := bytes.Index(reply, []byte("\r\n")) + 2
+	n := -1
+	if reply[0] == '$' {
+		fmt.Sscanf(string(reply[:end]), "$%d", &n)
+	}
+	if n < 0 {
+		return end
+	}
+	return end + n + 2
+}
+
+// printable cuts a name at what would spoil a line.
+func printable(name string) string {
+	if i := strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 {
+		name = name[:i] + "..."
+	}
+	return name
+}
+
+// getForeign answers GETs of other keys, in one trip. each is told the reply of each key, in their order.
+func (h *Handler) getForeign(ctx context.Context, c *resp.Conn, keys [][]byte) (replies [][]byte, err error) {
+	cmds := make([][][]byte, len(keys))
+	for i, key := range keys {
+		cmds[i] = [][]byte{[]byte("GET"), key}
+	}
+	out, ends, err := h.upstream.Do(ctx, c.Proto(), cmds, nil)
+	at := 0
+	for _, end := range ends {
+		replies = append(replies, out[at:end])
+		at = end
+	}
+	return replies, err
+}
