@@ -110,6 +110,22 @@ func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) {
 	return e.Value, err
 }
 
+// Ready is Get for a store in this process, if it holds the value: nobody is waited for. A miss is not counted, since Get
+// will look again.
+func (c *Cache[K, V]) Ready(k K) (v V, ok bool) {
+	key, err := c.key(k)
+	if err != nil {
+		return v, false
+	}
+	ctx := context.Background()
+	item := c.Store.Get(ctx, key, c.Config.Stale > 0)
+	if !item.Found {
+		return v, false
+	}
+	e, why := c.served(ctx, k, key, item)
+	return e.Value, why == useless{}
+}
+
 // Entry is Get with what is known about the value. With ErrNotFound, Source says who knew.
 func (c *Cache[K, V]) Entry(ctx context.Context, k K) (Entry[V], error) { return c.get(ctx, k, true) }
 

@@ -41,7 +41,7 @@ func NewHandler(s *Service, password, version string, logger *slog.Logger, stats
 // PassTo has commands about other keys passed on to Redis. Of those that can harm it, only the named ones are.
 func (h *Handler) PassTo(up *upstream.Pool, allow []string) { h.upstream, h.allow = up, allow }
 
-// Get answers what needs no trip: a key that is refused, or that cannot be.
+// Get answers what needs no trip: a key that is refused, or that cannot be, or a hit on the embedded store.
 func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
 	if b, open := c.Value.(*block); open {
 		return h.queue(context.Background(), c, b, out, [][]byte{[]byte("GET"), key}), true
@@ -57,6 +57,10 @@ func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
 		return resp.AppendError(out, "ERR "+err.Error()), true
 	case cache == nil:
 		return resp.AppendNull(out, c.Proto()), true
+	case h.service.local:
+		if v, ok := cache.Ready(string(key)); ok {
+			return resp.AppendBulk(out, v), true
+		}
 	}
 	return out, false
 }

@@ -4,7 +4,6 @@ package serve
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/memory"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
 )
@@ -45,11 +45,13 @@ type Service struct {
 	shared *engine.Shared
 	keys   *pattern.Set
 	caches []*Cache
+	local  bool // the store is in this process: nobody waits for it
 }
 
 // New returns the caches of specs, whose patterns must not overlap.
 func New(shared *engine.Shared, specs []Spec) *Service {
 	s := &Service{shared: shared}
+	_, s.local = shared.Store.(*memory.Store)
 	patterns := make([]*pattern.Pattern, len(specs))
 	for i, spec := range specs {
 		patterns[i] = spec.Key
@@ -103,12 +105,13 @@ func loadMany(ctx context.Context, spec Spec, keys []string) (map[string][]byte,
 
 var errNoRow = errors.New("no JSON")
 
-// row accepts what a load may have written; what another program left there (hello) is loaded again.
+// row accepts what a load may have written; what another program left there (hello) is loaded again. It looks at both ends
+// alone: to parse what is only handed on would be a third of the cost of a hit.
 func row(data []byte) ([]byte, error) {
-	if len(data) == 0 || data[0] != '{' && data[0] != '[' || !json.Valid(data) {
-		return nil, errNoRow
+	if n := len(data); n >= 2 && (data[0] == '{' && data[n-1] == '}' || data[0] == '[' && data[n-1] == ']') {
+		return data, nil
 	}
-	return data, nil
+	return nil, errNoRow
 }
 
 // Caches returns the declared caches in the order of the configuration.
@@ -168,6 +171,9 @@ type Answer struct {
 
 // Get answers for many keys of any caches, each cache in one trip.
 func (s *Service) Get(ctx context.Context, keys [][]byte) []Answer {
+	if len(keys) == 1 {
+		return []Answer{s.one(ctx, keys[0])}
+	}
 	out := make([]Answer, len(keys))
 	batches := make([]batch, len(s.caches))
 	used := 0
@@ -196,6 +202,20 @@ func (s *Service) Get(ctx context.Context, keys [][]byte) []Answer {
 	}
 	wg.Wait()
 	return out
+}
+
+// one is Get for one key, which costs less than a batch of one.
+func (s *Service) one(ctx context.Context, key []byte) (a Answer) {
+	c, err := s.find(key)
+	if c == nil {
+		return Answer{Err: err}
+	}
+	if a.Value, err = c.Cache.Get(ctx, string(key)); err != nil {
+		if a.Value = nil; !errors.Is(err, engine.ErrNotFound) {
+			a.Err = err
+		}
+	}
+	return a
 }
 
 func (s *Service) index(c *Cache) int {
