@@ -170,8 +170,10 @@ func (s *server) openDatabase(ctx context.Context) error {
 		url = "sqlite:" + path
 	}
 	db, err := source.Open(ctx, url, s.cfg.LoadTimeout)
+	if source.Away(err) {
+		s.logger.Warn("the database does not answer: waiting for it", "for", databaseWait, "error", err)
+	}
 	for until := time.Now().Add(databaseWait); source.Away(err) && ctx.Err() == nil && time.Now().Before(until); {
-		s.logger.Warn("the database does not answer: waiting for it", "error", err)
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
