@@ -66,6 +66,7 @@ func New[K comparable, V any](c *Client, name string, cfg Config[K, V]) *Cache[K
 		panic(fmt.Sprintf("nearside: New(%q): %v", name, err))
 	}
 	c.register(name, cache.Stats)
+	c.shared.CheckKeys(name + ":*")
 	return cache
 }
 

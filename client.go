@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
@@ -26,6 +28,15 @@ type Options struct {
 	// MemoryBytes bounds the store of "memory:". 256 MiB if zero.
 	MemoryBytes int64
 
+	// Replicas is how many replicas of Redis must have an invalidation, or the end of an Update, before it returns nil: a
+	// failover then does not lose it. It is asked with WAIT, on connections of its own, and costs a trip of replication;
+	// too few within WriteBudget are ErrUnavailable. Off if zero.
+	Replicas int
+
+	// Redis has the last word on the settings of the Redis client: credentials that change, a dialer of one's own. It is
+	// called once, by Open.
+	Redis func(*rueidis.ClientOption)
+
 	// Logger gets one line per change of state, never one per request. slog.Default() if nil.
 	Logger *slog.Logger
 }
@@ -40,28 +51,38 @@ type Client struct {
 
 // Open connects to the store at rawURL:
 //
-//	redis://[user:password@]host:port[/db]
-//	unix:///path/to/redis.sock[?db=n]
-//	memory:                                  in this process, for tests and for one process without Redis
+//	redis://[user:password@]host:port[/db]              one server; rediss:// with TLS
+//	unix:///path/to/redis.sock[?db=n]                   by a socket
+//	redis://h1:p1,h2:p2,h3:p3?cluster=true              a cluster, of which some nodes are named; rediss:// with TLS
+//	redis-sentinel://h1,h2,h3/master-name[/db]          by sentinels; rediss-sentinel:// with TLS
+//	memory:                                             in this process, for tests and for one process without Redis
 //
-// It fails if no server answers before ctx ends, or within 5 s. Passwords never appear in its errors.
+// With TLS the parameters ca, cert and key name PEM files, and server_name what the certificate must be for.
+// sentinel_user and sentinel_password are for the sentinels themselves. docs/redis.md has a line for each service.
+//
+// It fails if no server answers before ctx ends, or within 5 s, and if the server cannot do what is needed: its error
+// names what is missing and how to grant it. Passwords never appear in it.
 func Open(ctx context.Context, rawURL string, o *Options) (*Client, error) {
-	if o == nil {
-		o = &Options{}
+	var set Options
+	if o != nil {
+		set = *o
 	}
+	if set.Logger == nil {
+		set.Logger = slog.Default()
+	}
+	return open(ctx, rawURL, set)
+}
+
+func open(ctx context.Context, rawURL string, o Options) (*Client, error) {
 	s, err := openStore(ctx, rawURL, o)
 	if err != nil {
 		return nil, err
 	}
-	logger := o.Logger
-	if logger == nil {
-		logger = slog.Default()
-	}
-	shared := engine.NewShared(s, orDefault(o.Budget, 25*time.Millisecond), orDefault(o.WriteBudget, time.Second), logger)
+	shared := engine.NewShared(s, orDefault(o.Budget, 25*time.Millisecond), orDefault(o.WriteBudget, time.Second), o.Logger)
 	return &Client{shared: shared, caches: make(map[string]func() CacheStats)}, nil
 }
 
-func openStore(ctx context.Context, rawURL string, o *Options) (store.Store, error) {
+func openStore(ctx context.Context, rawURL string, o Options) (store.Store, error) {
 	scheme, rest, ok := strings.Cut(rawURL, ":")
 	switch {
 	case !ok:
@@ -77,7 +98,7 @@ func openStore(ctx context.Context, rawURL string, o *Options) (store.Store, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return redis.Open(ctx, rawURL)
+	return redis.Open(ctx, rawURL, redis.Options{Configure: o.Redis, Replicas: o.Replicas, Logger: o.Logger})
 }
 
 // orDefault is the convention of all settings: zero means the default, negative switches off.

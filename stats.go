@@ -15,6 +15,10 @@ type CacheStats = engine.Stats
 type Stats struct {
 	Caches map[string]CacheStats // by name
 
+	// Problems are what Redis was found to be unable to do, each with what is lost and the command that grants it: a right
+	// that is missing, for example. Each was logged once.
+	Problems []string
+
 	// Of the store; zero, with StoreErr set, if it did not answer.
 	Keys     int64 // with a value, of whatever program
 	Bytes    int64 // of memory used
@@ -33,6 +37,7 @@ func (c *Client) Stats(ctx context.Context) Stats {
 		s.Caches[name] = stats()
 	}
 	c.mu.Unlock()
+	s.Problems = c.shared.Store.Problems()
 	u, err := c.shared.Store.Usage(ctx)
 	s.Keys, s.Bytes, s.MaxBytes, s.Evicted, s.StoreErr = u.Keys, u.Bytes, u.MaxBytes, u.Evicted, err
 	return s

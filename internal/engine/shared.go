@@ -71,6 +71,15 @@ func (s *Shared) spawn(f func()) bool {
 	return !closed
 }
 
+// CheckKeys looks, in the background, whether the store lets us at the keys that match a glob.
+func (s *Shared) CheckKeys(glob string) {
+	s.spawn(func() {
+		ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
+		defer cancel()
+		s.Store.CheckKeys(ctx, glob)
+	})
+}
+
 // read returns the context of a read of the store, which ends with until or with its caller. To hear of a caller who
 // leaves costs more than the little that he waits for the end of a short budget.
 func (s *Shared) read(ctx context.Context, until time.Time) (context.Context, context.CancelFunc) {

@@ -34,6 +34,11 @@ type Store interface {
 	// End tells that the write is over. True: its value was put.
 	End(ctx context.Context, ends []End) []Outcome
 
+	// CheckKeys learns whether keys that match a glob, and their sidecars, may be read and written. What may not is a
+	// problem.
+	CheckKeys(ctx context.Context, glob string)
+	// Problems returns what the store was found to be unable to do, each with what is lost and how it is mended.
+	Problems() []string
 	// Usage counts keys and bytes.
 	Usage(ctx context.Context) (Usage, error)
 	// Ping returns nil if the store answers.

@@ -126,3 +126,9 @@ func (s *Store) sweep() {
 		}
 	}
 }
+
+// CheckKeys does nothing: all keys are ours.
+func (s *Store) CheckKeys(context.Context, string) {}
+
+// Problems returns nil: it can do all of the protocol.
+func (s *Store) Problems() []string { return nil }

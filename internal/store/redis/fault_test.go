@@ -55,8 +55,9 @@ func TestFullServer(t *testing.T) {
 // An error that is none of a wrong type is not taken for one: somebody would delete the value as Dead.
 func TestForbiddenCommandIsNoForeignType(t *testing.T) {
 	server := redistest.Start(t)
-	server.Do(t, "ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-get")
+	server.Do(t, "ACL", "SETUSER", "u", "on", ">p", "~*", "+@all")
 	s := open(t, "redis://u:p@"+server.Addr)
+	server.Do(t, "ACL", "SETUSER", "u", "-get")
 	if g := s.Acquire(t.Context(), []store.Claim{{Key: "a", Token: "t1", Lease: time.Minute}})[0]; g.Err == nil {
 		t.Errorf("got %+v, want an error", g)
 	}
@@ -92,7 +93,7 @@ func TestHungServer(t *testing.T) {
 	left, leave := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, leave)
 	answersWithin(t, time.Second, func() {
-		if _, err := redis.Open(left, server.URL()); !errors.Is(err, context.Canceled) {
+		if _, err := redis.Open(left, server.URL(), redis.Options{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("open: got %v, want that its caller left", err)
 		}
 	})

@@ -26,21 +26,29 @@ func sidecar(key string) string {
 	if key != "" && !strings.Contains(key, "}") {
 		return "{" + key + "}:~l"
 	}
-	return "~l:{" + tagOf(slot(key)) + "}:" + key
+	return "~l:{" + tagOf(Slot(key)) + "}:" + key
 }
 
 const slots = 16384
 
-// slot is the key's slot in a cluster: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model
-func slot(key string) uint16 {
+// Slot is the key's slot in a cluster: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model
+func Slot(key string) uint16 {
 	if open := strings.IndexByte(key, '{'); open >= 0 {
 		if n := strings.IndexByte(key[open+1:], '}'); n > 0 {
 			key = key[open+1 : open+1+n]
 		}
 	}
-	crc := uint16(0) // CRC-16/XMODEM
+	crc := uint16(0)
 	for i := range len(key) {
-		crc ^= uint16(key[i]) << 8
+		crc = crc<<8 ^ crcTable[byte(crc>>8)^key[i]]
+	}
+	return crc % slots
+}
+
+// crcTable is CRC-16/XMODEM of each byte.
+var crcTable = func() (t [256]uint16) {
+	for i := range t {
+		crc := uint16(i) << 8
 		for range 8 {
 			if crc&0x8000 != 0 {
 				crc = crc<<1 ^ 0x1021
@@ -48,9 +56,10 @@ func slot(key string) uint16 {
 				crc <<= 1
 			}
 		}
+		t[i] = crc
 	}
-	return crc % slots
-}
+	return t
+}()
 
 // tagOf returns the shortest number, in base 36, that hashes to a slot.
 func tagOf(s uint16) string { return tags()[s] }
@@ -59,7 +68,7 @@ var tags = sync.OnceValue(func() []string {
 	out := make([]string, slots)
 	for n, left := uint64(0), slots; left > 0; n++ {
 		tag := strconv.FormatUint(n, 36)
-		if s := slot(tag); out[s] == "" {
+		if s := Slot(tag); out[s] == "" {
 			out[s] = tag
 			left--
 		}

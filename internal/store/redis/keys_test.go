@@ -9,7 +9,7 @@ import (
 
 func TestSidecar(t *testing.T) {
 	for key, want := range map[string]string{
-		"user:42": "{user:42}:~l", "{u}:42": "{u}:42:~l", "a{b}c": "a{b}c:~l", "a{b": "{a{b}:~l", "": "~l:{1bz}:", "u": "{u}:~l", "{a}": "~l:{" + tagOf(slot("a")) + "}:{a}",
+		"user:42": "{user:42}:~l", "{u}:42": "{u}:42:~l", "a{b}c": "a{b}c:~l", "a{b": "{a{b}:~l", "": "~l:{1bz}:", "u": "{u}:~l", "{a}": "~l:{" + tagOf(Slot("a")) + "}:{a}",
 	} {
 		if got := sidecar(key); got != want {
 			t.Errorf("sidecar(%q) = %q, want %q", key, got, want)
@@ -46,8 +46,8 @@ func TestSidecarIsInTheSlotOfItsKey(t *testing.T) {
 		}
 		return n
 	}
-	if slot("123456789") != 12739 {
-		t.Errorf("slot(123456789) = %d, want 12739", slot("123456789"))
+	if Slot("123456789") != 12739 {
+		t.Errorf("Slot(123456789) = %d, want 12739", Slot("123456789"))
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 3000 {
@@ -55,8 +55,8 @@ func TestSidecarIsInTheSlotOfItsKey(t *testing.T) {
 		for i := range key {
 			key[i] = "{}ab:"[rng.IntN(5)]
 		}
-		if a, b := slotOf(string(key)), slotOf(sidecar(string(key))); a != b || a != int64(slot(string(key))) {
-			t.Errorf("%q is in slot %d, its sidecar %q in %d; slot() says %d", key, a, sidecar(string(key)), b, slot(string(key)))
+		if a, b := slotOf(string(key)), slotOf(sidecar(string(key))); a != b || a != int64(Slot(string(key))) {
+			t.Errorf("%q is in slot %d, its sidecar %q in %d; slot() says %d", key, a, sidecar(string(key)), b, Slot(string(key)))
 		}
 	}
 }
@@ -66,8 +66,8 @@ func FuzzSidecar(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, key string) {
-		if slot(key) != slot(sidecar(key)) {
-			t.Errorf("%q: slot %d, sidecar %q: slot %d", key, slot(key), sidecar(key), slot(sidecar(key)))
+		if Slot(key) != Slot(sidecar(key)) {
+			t.Errorf("%q: slot %d, sidecar %q: slot %d", key, Slot(key), sidecar(key), Slot(sidecar(key)))
 		}
 	})
 }

@@ -4,12 +4,12 @@ package redis
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
+	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/redis/rueidis"
@@ -17,73 +17,143 @@ import (
 	"github.com/nearside/nearside/internal/store"
 )
 
-// Store keeps values in Redis.
-type Store struct {
-	c      rueidis.Client
-	closed atomic.Bool
+// Options are the settings of a store beside its URL. The zero value means the defaults.
+type Options struct {
+	// Configure has the last word on the client's settings. Nil: nothing is changed.
+	Configure func(*rueidis.ClientOption)
+
+	// Replicas is how many replicas must have an invalidation, or the end of a write, before it counts as done. Zero: it
+	// is not asked for. See wait.go.
+	Replicas int
+
+	Logger *slog.Logger // nil: nothing is logged
 }
 
-// Open connects to the server at rawURL: redis://[user:password@]host[:port][/db] or unix:///path[?db=n]. It fails if no
-// server answers before ctx ends. No password appears in its errors.
-func Open(ctx context.Context, rawURL string) (*Store, error) {
-	srv, err := Parse(rawURL)
+// Store keeps values in Redis.
+type Store struct {
+	c        rueidis.Client
+	target   Target
+	replicas int
+	logger   *slog.Logger
+	closed   atomic.Bool
+	opened   atomic.Bool
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+
+	topology topology
+	recent   recent
+	poke     chan struct{}  // asks for a look at the topology at once
+	watching sync.WaitGroup // the goroutine that looks
+
+	seeds    seeds
+	mu       sync.Mutex // guards problems
+	problems []string
+}
+
+// Open connects to what rawURL names; see Parse. It fails if no server answers before ctx ends, and if what answers cannot
+// do what the protocol needs. No password appears in its errors.
+func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
+	t, err := Parse(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	o, opened := srv.option(), new(atomic.Bool)
-	o.DialCtxFn = srv.dial(ctx, opened)
-	c, err := rueidis.NewClient(o)
-	if err == nil {
-		s := &Store{c: c}
-		if err = s.Ping(ctx); err == nil {
-			opened.Store(true)
-			return s, nil
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{target: t, replicas: max(o.Replicas, 0), logger: o.Logger, poke: make(chan struct{}, 1)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if err := s.open(ctx, o); err != nil {
+		s.cancel()
+		if ctx.Err() != nil {
+			err = fmt.Errorf("no answer in time: %w", ctx.Err())
+			if t.TLS != nil {
+				err = remedy{err, "check the address, and that the server speaks TLS there"}
+			}
 		}
-		s.Close()
+		return nil, fmt.Errorf("connect to Redis at %s: %w; %s", t, err, advice(err))
 	}
-	if ctx.Err() != nil {
-		err = fmt.Errorf("no answer in time: %w", ctx.Err())
-	}
-	return nil, fmt.Errorf("connect to Redis at %s: %w; %s", srv.Address, err, advice(err))
+	s.opened.Store(true)
+	s.watching.Go(s.watch)
+	return s, nil
 }
 
-// dial connects. Until Open is done its context bounds the connection, handshake included, for which rueidis knows only
-// a fixed time.
-func (s Server) dial(open context.Context, opened *atomic.Bool) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
-	return func(ctx context.Context, address string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
-		if opened.Load() {
-			return d.DialContext(ctx, s.Network, address)
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(open, cancel)()
-		conn, err := d.DialContext(ctx, s.Network, address)
-		if err == nil {
-			context.AfterFunc(open, func() {
-				if !opened.Load() {
-					conn.Close()
-				}
-			})
-		}
-		return conn, err
+func (s *Store) open(ctx context.Context, o Options) (err error) {
+	option := s.target.option()
+	option.DialCtxFn = s.dialer(ctx)
+	if o.Configure != nil {
+		o.Configure(&option)
 	}
+	if s.c, err = rueidis.NewClient(option); err != nil {
+		return err
+	}
+	if err = s.check(ctx); err == nil {
+		err = s.look(ctx)
+	}
+	if err != nil {
+		s.c.Close()
+	}
+	return err
 }
 
 // advice says what to do about an error of the connection.
 func advice(err error) string {
 	text := err.Error()
+	has := func(parts ...string) bool {
+		for _, p := range parts {
+			if strings.Contains(text, p) {
+				return true
+			}
+		}
+		return false
+	}
+	var told remedy
 	switch {
-	case strings.Contains(text, "WRONGPASS"), strings.Contains(text, "NOAUTH"), strings.Contains(text, "invalid password"):
+	case errors.As(err, &told):
+		return told.todo
+	case has("WRONGPASS", "NOAUTH", "invalid password", "AUTH called without any password", "AUTH <password> called without"):
 		return "check the user and the password in the URL"
-	case strings.Contains(text, "connection refused"), strings.Contains(text, "no such file"):
+	case has("DENIED Redis is running in protected mode"):
+		return "the server is in protected mode: give it a password (requirepass) or an ACL user and put it into the URL, or bind it to loopback"
+	case has("certificate has expired or is not yet valid"):
+		return "renew the server's certificate, or check the clock of this machine"
+	case has("x509: certificate is valid for", "doesn't contain any IP SANs", "x509: cannot validate certificate for", "certificate is not valid for any names"):
+		return "use a name of the certificate in the URL, or name it: ?server_name=NAME"
+	case has("certificate signed by unknown authority", "certificate is not trusted"):
+		return "name the authority that signed it: ?ca=FILE"
+	case has("certificate required", "bad certificate", "handshake failure"):
+		return "the server wants a certificate of ours that it trusts: ?cert=FILE&key=FILE"
+	case has("first record does not look like a TLS handshake"):
+		return "the server does not speak TLS there: use redis://, or its TLS port"
+	case has("CLUSTERDOWN", ErrNoSlot.Error()):
+		return "the cluster is not whole: redis-cli --cluster check HOST:PORT, then --cluster fix"
+	case has("cluster support disabled"):
+		return "the server is no cluster: leave out ?cluster=true"
+	case has("No such master with that name", "redis nil message"):
+		return "the sentinels know no master of that name: check the end of the URL"
+	case has("connection refused", "no such file"):
 		return "is the server running there? 'memory:' needs none"
-	case strings.Contains(text, "no such host"):
+	case has("no such host", "server misbehaving", "Temporary failure in name resolution"):
 		return "check the host name"
-	case strings.Contains(text, "DB index"):
+	case has("DB index"):
 		return "check the number of the database at the end of the URL"
+	case has("LOADING"):
+		return "the server is reading its data: try again in a moment"
+	case has("EOF", "connection reset"):
+		return "the server closed the connection: does it want TLS (rediss://)?"
 	}
 	return "check the address, and that redis-cli can reach it from here"
 }
+
+// ErrNoSlot is what the client says of a slot that no master serves.
+var ErrNoSlot = rueidis.ErrNoSlot
+
+// remedy is an error that knows what to do about it.
+type remedy struct {
+	error
+	todo string
+}
+
+func (r remedy) Unwrap() error { return r.error }
 
 // failed is the error of a command, which may be about no key.
 func failed(verb, key string, err error) error {
@@ -101,7 +171,7 @@ func wrongType(err error) bool {
 	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
 }
 
-// Ping returns nil if the server answers.
+// Ping returns nil if the server answers; of a cluster, one of its nodes.
 func (s *Store) Ping(ctx context.Context) error {
 	if s.closed.Load() {
 		return store.ErrClosed
@@ -112,39 +182,51 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Usage reads INFO and DBSIZE. Keys are those of the whole database, of whatever program.
+// Usage reads INFO and DBSIZE of every master. Keys are those of the whole database, of whatever program.
 func (s *Store) Usage(ctx context.Context) (u store.Usage, err error) {
 	if s.closed.Load() {
 		return u, store.ErrClosed
 	}
-	rs := s.c.DoMulti(ctx, s.c.B().Dbsize().Build(), s.c.B().Info().Section("memory").Build(), s.c.B().Info().Section("stats").Build())
-	if u.Keys, err = rs[0].AsInt64(); err != nil {
-		return u, failed("dbsize", "", err)
-	}
-	for _, r := range rs[1:] {
-		text, err := r.ToString()
+	for _, c := range s.masters() {
+		rs := c.DoMulti(ctx, c.B().Dbsize().Build(), c.B().Info().Section("memory").Build(), c.B().Info().Section("stats").Build())
+		keys, err := rs[0].AsInt64()
 		if err != nil {
-			return u, failed("info", "", err)
+			return store.Usage{}, failed("dbsize", "", err)
 		}
-		for line := range strings.SplitSeq(text, "\r\n") {
-			name, value, _ := strings.Cut(line, ":")
-			n, _ := strconv.ParseInt(value, 10, 64)
-			switch name {
-			case "used_memory":
-				u.Bytes = n
-			case "maxmemory":
-				u.MaxBytes = n
-			case "evicted_keys":
-				u.Evicted = n
+		u.Keys += keys
+		for _, r := range rs[1:] {
+			text, err := r.ToString()
+			if err != nil {
+				return store.Usage{}, failed("info", "", err)
 			}
+			u.Bytes += number(text, "used_memory")
+			u.MaxBytes += number(text, "maxmemory")
+			u.Evicted += number(text, "evicted_keys")
 		}
 	}
 	return u, nil
 }
 
-// Close closes the connection.
+// field returns a line of INFO, "" if it is not there.
+func field(info, name string) string {
+	for line := range strings.SplitSeq(info, "\r\n") {
+		if n, value, _ := strings.Cut(line, ":"); n == name {
+			return value
+		}
+	}
+	return ""
+}
+
+func number(info, name string) int64 {
+	n, _ := strconv.ParseInt(field(info, name), 10, 64)
+	return n
+}
+
+// Close closes the connections.
 func (s *Store) Close() {
 	if !s.closed.Swap(true) {
+		s.cancel()
+		s.watching.Wait()
 		s.c.Close()
 	}
 }

@@ -29,7 +29,7 @@ func open(t testing.TB, url string) *redis.Store {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	s, err := redis.Open(ctx, url)
+	s, err := redis.Open(ctx, url, redis.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,17 +137,16 @@ func TestOpenErrors(t *testing.T) {
 		"redis://:s3cret%21@" + server.Addr + "/99": "check the number of the database",
 		"unix:///nowhere/redis.sock":                "is the server running there?",
 		"unix://nowhere/redis.sock":                 "three slashes",
-		"rediss://:s3cret%21@localhost":             "not supported yet",
+		"rediss://:s3cret%21@" + server.Addr:        "speaks TLS there",
 		"http://:s3cret%21@localhost":               "unknown scheme",
 		"redis://:s3cret!%zz@localhost":             "cannot be parsed",
 		"redis://:s3cret%21@localhost/x":            "expected a number",
 		"redis://s3cret@localhost/x":                "expected a number",
 		"redis://localhost?password=s3cret":         `unexpected parameter "password"`,
-		"redis-sentinel://s3cret@localhost":         "redis-sentinel:// is not supported yet",
-		"redis-cluster://s3cret@localhost":          "redis-cluster:// is not supported yet",
+		"redis-cluster://s3cret@localhost":          `unknown scheme "redis-cluster"`,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		s, err := redis.Open(ctx, url)
+		s, err := redis.Open(ctx, url, redis.Options{})
 		cancel()
 		if err == nil {
 			s.Close()

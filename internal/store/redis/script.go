@@ -47,39 +47,63 @@ func newScript(src string) *script {
 	return &script{src, hex.EncodeToString(sum[:])}
 }
 
-// run sends the script once for each key, in one trip: one command per element, so that each fails alone. A server that
-// has forgotten the script (a restart, a failover, SCRIPT FLUSH) is sent its text.
+// run sends the script once for each key, in one trip to each node: one command per element, so that each fails alone. A
+// server that has forgotten the script (a restart, a failover, SCRIPT FLUSH) is sent its text. While a slot moves to
+// another node its keys may stand on two, and a script that needs both is told to try again: it is, until ctx ends.
 func (s *Store) run(ctx context.Context, sc *script, keys []string, args func(i int) []string) []rueidis.RedisResult {
+	build := func(i int, whole bool) rueidis.Completed {
+		key, side := keys[i], sidecar(keys[i])
+		if whole {
+			return s.c.B().Eval().Script(sc.src).Numkeys(2).Key(key, side).Arg(args(i)...).Build()
+		}
+		return s.c.B().Evalsha().Sha1(sc.sha).Numkeys(2).Key(key, side).Arg(args(i)...).Build()
+	}
 	if len(keys) == 1 {
-		side, a := sidecar(keys[0]), args(0)
-		r := s.c.Do(ctx, s.c.B().Evalsha().Sha1(sc.sha).Numkeys(2).Key(keys[0], side).Arg(a...).Build())
-		if forgotten(r) {
-			r = s.c.Do(ctx, s.c.B().Eval().Script(sc.src).Numkeys(2).Key(keys[0], side).Arg(a...).Build())
+		r := s.c.Do(ctx, build(0, false))
+		for pause := firstPause; unfinished(r) && (!split(r) || pauseFor(ctx, pause)); pause = min(2*pause, lastPause) {
+			r = s.c.Do(ctx, build(0, true))
 		}
 		return []rueidis.RedisResult{r}
 	}
 	cmds := make(rueidis.Commands, len(keys))
-	for i, key := range keys {
-		cmds[i] = s.c.B().Evalsha().Sha1(sc.sha).Numkeys(2).Key(key, sidecar(key)).Arg(args(i)...).Build()
+	for i := range keys {
+		cmds[i] = build(i, false)
 	}
 	out := s.c.DoMulti(ctx, cmds...)
-	var again []int
-	for i := range out {
-		if forgotten(out[i]) {
-			again = append(again, i)
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		var left []int
+		wait := false
+		for i := range out {
+			if unfinished(out[i]) {
+				left = append(left, i)
+				wait = wait || split(out[i])
+			}
+		}
+		if len(left) == 0 || wait && !pauseFor(ctx, pause) {
+			return out
+		}
+		cmds = make(rueidis.Commands, len(left))
+		for n, i := range left {
+			cmds[n] = build(i, true)
+		}
+		for n, r := range s.c.DoMulti(ctx, cmds...) {
+			out[left[n]] = r
 		}
 	}
-	if len(again) == 0 {
-		return out
-	}
-	cmds = make(rueidis.Commands, len(again))
-	for n, i := range again {
-		cmds[n] = s.c.B().Eval().Script(sc.src).Numkeys(2).Key(keys[i], sidecar(keys[i])).Arg(args(i)...).Build()
-	}
-	for n, r := range s.c.DoMulti(ctx, cmds...) {
-		out[again[n]] = r
-	}
-	return out
+}
+
+const (
+	firstPause = time.Millisecond // between attempts at keys that stand on two nodes
+	lastPause  = 20 * time.Millisecond
+)
+
+// unfinished reports whether the script did not run and may be sent again.
+func unfinished(r rueidis.RedisResult) bool { return forgotten(r) || split(r) }
+
+// split reports whether the two keys stand on two nodes.
+func split(r rueidis.RedisResult) bool {
+	e, ok := rueidis.IsRedisErr(r.Error())
+	return ok && e.IsTryAgain()
 }
 
 func forgotten(r rueidis.RedisResult) bool {

@@ -62,14 +62,18 @@ func life(ms int64) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// GetMany is one MGET, with the PTTLs behind it if ttl is set.
+// GetMany is one MGET, with the PTTLs behind it if ttl is set; in a cluster, whose MGET knows one slot alone, a pipeline of
+// GETs to each node.
 func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.Item {
 	out := make([]store.Item, len(keys))
-	if s.closed.Load() || len(keys) == 0 {
+	switch {
+	case s.closed.Load() || len(keys) == 0:
 		for i := range out {
 			out[i].Err = store.ErrClosed
 		}
 		return out
+	case s.target.Mode == Cluster:
+		return s.getEach(ctx, keys, ttl, out)
 	}
 	cmds := rueidis.Commands{s.c.B().Mget().Key(keys...).Build()}
 	if ttl {
@@ -89,6 +93,27 @@ func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.It
 			if ttl {
 				left(&out[i], rs[1+i], key)
 			}
+		}
+	}
+	return out
+}
+
+func (s *Store) getEach(ctx context.Context, keys []string, ttl bool, out []store.Item) []store.Item {
+	per := 1
+	if ttl {
+		per = 2
+	}
+	cmds := make(rueidis.Commands, 0, per*len(keys))
+	for _, key := range keys {
+		cmds = append(cmds, s.c.B().Get().Key(key).Build())
+		if ttl {
+			cmds = append(cmds, s.c.B().Pttl().Key(key).Build())
+		}
+	}
+	rs := s.c.DoMulti(ctx, cmds...)
+	for i, key := range keys {
+		if out[i] = item(rs[per*i], key); ttl {
+			left(&out[i], rs[per*i+1], key)
 		}
 	}
 	return out
@@ -146,6 +171,12 @@ func (s *Store) Release(ctx context.Context, leases []store.Lease) []store.Outco
 
 // Invalidate runs invalidate.lua.
 func (s *Store) Invalidate(ctx context.Context, keys []string, hold time.Duration) []store.Outcome {
+	s.recent.add(keys, func(int) time.Duration { return hold })
+	return s.invalidate(ctx, keys, hold)
+}
+
+// invalidate is Invalidate without a note of it.
+func (s *Store) invalidate(ctx context.Context, keys []string, hold time.Duration) []store.Outcome {
 	return s.outcomes(ctx, "invalidate", invalidateScript, keys, func(int) []string { return []string{px0(hold)} })
 }
 
@@ -165,7 +196,9 @@ func (s *Store) Begin(ctx context.Context, intents []store.Intent) []store.Outco
 
 // End runs end.lua.
 func (s *Store) End(ctx context.Context, ends []store.End) []store.Outcome {
-	return s.outcomes(ctx, "end", endScript, keysOf(ends, func(e store.End) string { return e.Key }), func(i int) []string {
+	keys := keysOf(ends, func(e store.End) string { return e.Key })
+	s.recent.add(keys, func(i int) time.Duration { return ends[i].Hold })
+	return s.outcomes(ctx, "end", endScript, keys, func(i int) []string {
 		e, how := ends[i], "D"
 		if e.Put {
 			how = "P"
@@ -183,7 +216,11 @@ func (s *Store) outcomes(ctx context.Context, verb string, sc *script, keys []st
 		}
 		return out
 	}
-	for i, r := range s.run(ctx, sc, keys, args) {
+	run := s.run
+	if s.replicas > 0 && (sc == invalidateScript || sc == endScript) {
+		run = s.confirmed
+	}
+	for i, r := range run(ctx, sc, keys, args) {
 		n, err := r.AsInt64()
 		if out[i].OK = n == 1; err != nil {
 			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}

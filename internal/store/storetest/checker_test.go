@@ -45,7 +45,7 @@ func three(t *testing.T, engine string) []store.Store {
 	var out []store.Store
 	for range 3 {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		s, err := redis.Open(ctx, server.URL())
+		s, err := redis.Open(ctx, server.URL(), redis.Options{})
 		cancel()
 		if err != nil {
 			t.Fatal(err)

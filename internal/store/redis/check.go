@@ -1,0 +1,197 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/redis/rueidis"
+)
+
+// probe is a command that Open tries, on a key that nobody has, to learn whether the server lets us.
+type probe struct {
+	name string // as ACL SETUSER takes it
+	cmd  rueidis.Completed
+	loss string // what is missing without it; "": everything, so Open fails
+}
+
+const probeKey = "nearside:check"
+
+// probes all go to the node of the key: a batch about one slot may hold commands without a key.
+func (s *Store) probes() []probe {
+	b, side := s.c.B(), sidecar(probeKey)
+	ps := []probe{
+		{"ping", b.Ping().Build(), ""},
+		{"get", b.Get().Key(probeKey).Build(), ""},
+		{"mget", b.Mget().Key(probeKey).Build(), ""},
+		{"pttl", b.Pttl().Key(probeKey).Build(), ""},
+		{"type", b.Type().Key(probeKey).Build(), ""},
+		{"set", b.Set().Key(side).Value("-").PxMilliseconds(1).Build(), ""},
+		{"del", b.Del().Key(side).Build(), ""},
+		{"unlink", b.Unlink().Key(side).Build(), ""},
+		{"evalsha", b.Evalsha().Sha1(releaseScript.sha).Numkeys(2).Key(probeKey, side).Arg("-").Build(), ""},
+		{"eval", b.Eval().Script(releaseScript.src).Numkeys(2).Key(probeKey, side).Arg("-").Build(), ""},
+		{"info", b.Info().Section("server").Build(), "a failover is not noticed, and the invalidations that it lost are not repeated"},
+		{"dbsize", b.Dbsize().Build(), "statistics have no number of keys"},
+		{"client|tracking", b.ClientTracking().Off().Build(), "there is no near tier"},
+	}
+	if s.replicas > 0 {
+		ps = append(ps, probe{"wait", b.Wait().Numreplicas(0).Timeout(1).Build(), ""})
+	}
+	return ps
+}
+
+// check learns what the server can do. What the protocol cannot do without is an error; the rest is a problem.
+func (s *Store) check(ctx context.Context) error {
+	if err := s.checkMode(ctx); err != nil {
+		return err
+	}
+	ps := s.probes()
+	cmds := make(rueidis.Commands, len(ps))
+	for i, p := range ps {
+		cmds[i] = p.cmd
+	}
+	var needed, wanted, losses []string
+	for i, r := range s.c.DoMulti(ctx, cmds...) {
+		err := r.Error()
+		e, answered := rueidis.IsRedisErr(err)
+		switch {
+		case err == nil, rueidis.IsRedisNil(err), answered && (e.IsNoScript() || deniedKey(e) || deniedInside(e)):
+		case !answered:
+			return err
+		case denied(e) && ps[i].loss == "":
+			needed = append(needed, "+"+ps[i].name)
+		case denied(e):
+			wanted = append(wanted, "+"+ps[i].name)
+			losses = append(losses, ps[i].loss)
+		case unknownCommand(e) && ps[i].loss == "":
+			return remedy{fmt.Errorf("the server has no %s", strings.ToUpper(ps[i].name)), "use Redis 6.2 or Valkey, or later ones, with this command enabled: the protocol needs it"}
+		case unknownCommand(e):
+			s.problem("the server has no %s: %s", strings.ToUpper(ps[i].name), ps[i].loss)
+		case strings.HasPrefix(e.Error(), "READONLY"):
+			return remedy{errors.New("the server is a read-only replica"), "connect to its master, or by redis-sentinel:// to whoever is the master"}
+		case strings.HasPrefix(e.Error(), "OOM"), strings.HasPrefix(e.Error(), "MISCONF"), strings.HasPrefix(e.Error(), "NOREPLICAS"):
+			s.problem("the server refuses writes (%s): values are loaded and not stored", e.Error())
+		default:
+			return err
+		}
+	}
+	if len(needed) > 0 {
+		return remedy{fmt.Errorf("the user %s may not run %s", s.user(), named(needed)), "grant it: " + s.grant(needed...)}
+	}
+	if len(wanted) > 0 {
+		s.problem("the user %s may not run %s: %s; grant it: %s", s.user(), named(wanted), strings.Join(losses, "; "), s.grant(wanted...))
+	}
+	return nil
+}
+
+// checkMode compares what the URL says with what the server is.
+func (s *Store) checkMode(ctx context.Context) error {
+	info, err := s.c.Do(ctx, s.c.B().Info().Section("cluster").Build()).ToString()
+	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered {
+		return err
+	}
+	switch enabled := field(info, "cluster_enabled"); {
+	case enabled == "1" && s.target.Mode != Cluster:
+		return remedy{errors.New("the server is a node of a cluster"), "add ?cluster=true to the URL"}
+	case s.target.Mode == Cluster && (enabled == "0" || s.c.Mode() != rueidis.ClientModeCluster):
+		return errors.New("the server has cluster support disabled")
+	case s.target.Mode != Cluster:
+		return nil
+	}
+	state, err := s.c.Do(ctx, s.c.B().ClusterInfo().Build()).ToString()
+	if e, answered := rueidis.IsRedisErr(err); answered && denied(e) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if n := number(state, "cluster_slots_assigned"); n < slots {
+		return fmt.Errorf("CLUSTERDOWN: %d of %d slots are served by no node", slots-n, slots)
+	}
+	if n := number(state, "cluster_slots_fail") + number(state, "cluster_slots_pfail"); n > 0 {
+		return fmt.Errorf("CLUSTERDOWN: the masters of %d slots do not answer", n)
+	}
+	return nil
+}
+
+// CheckKeys learns whether keys that match a glob, such as user:*, and their sidecars may be read and written. What may
+// not is a problem.
+func (s *Store) CheckKeys(ctx context.Context, glob string) {
+	side := sidecar(glob)
+	cmds := rueidis.Commands{
+		s.c.B().Get().Key(glob).Build(), s.c.B().Unlink().Key(glob).Build(),
+		s.c.B().Get().Key(side).Build(), s.c.B().Unlink().Key(side).Build(),
+	}
+	var missing []string
+	for i, r := range s.c.DoMulti(ctx, cmds...) {
+		if e, ok := rueidis.IsRedisErr(r.Error()); ok && deniedKey(e) {
+			missing = append(missing, "~"+[]string{glob, side}[i/2])
+		}
+	}
+	if missing = slices.Compact(missing); len(missing) > 0 {
+		s.problem("the user %s may not read and write the keys %s: they are loaded and not stored, and their invalidations fail; grant it: %s",
+			s.user(), strings.ReplaceAll(strings.Join(missing, " "), "~", ""), s.grant(missing...))
+	}
+}
+
+// problem notes what the server cannot do, and says it once.
+func (s *Store) problem(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	s.mu.Lock()
+	known := slices.Contains(s.problems, text)
+	if !known {
+		s.problems = append(s.problems, text)
+	}
+	s.mu.Unlock()
+	if !known {
+		s.logger.Warn("redis: " + text)
+	}
+}
+
+// Problems returns what the server cannot do, each with what is lost and how it is mended.
+func (s *Store) Problems() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.problems)
+}
+
+func (s *Store) user() string {
+	if s.target.User == "" {
+		return "default"
+	}
+	return s.target.User
+}
+
+func (s *Store) grant(rules ...string) string {
+	return "ACL SETUSER " + s.user() + " " + strings.Join(rules, " ")
+}
+
+func named(rules []string) string {
+	names := make([]string, len(rules))
+	for i, r := range rules {
+		names[i] = strings.ReplaceAll(strings.TrimPrefix(r, "+"), "|", " ")
+	}
+	return strings.Join(names, ", ")
+}
+
+// denied and deniedKey tell apart what NOPERM speaks of: a command, or a key.
+func denied(e *rueidis.RedisError) bool {
+	return strings.HasPrefix(e.Error(), "NOPERM") && !deniedKey(e)
+}
+
+func deniedKey(e *rueidis.RedisError) bool {
+	text := e.Error()
+	return strings.HasPrefix(text, "NOPERM") && (strings.Contains(text, "one of the keys") || strings.Contains(text, "access a key"))
+}
+
+// deniedInside is about a command of a script; each is probed by itself too.
+func deniedInside(e *rueidis.RedisError) bool {
+	return strings.Contains(e.Error(), "executing the script can't") || strings.Contains(e.Error(), "ACL failure in script")
+}
+
+func unknownCommand(e *rueidis.RedisError) bool {
+	return strings.Contains(strings.ToLower(e.Error()), "unknown command") || strings.Contains(strings.ToLower(e.Error()), "unknown subcommand")
+}

@@ -1,0 +1,134 @@
+package redis
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Redis replicates after it has answered. A master that dies takes with it what it had acknowledged last: an invalidation
+// too, and the old value is back on the replica that follows it. So each process remembers what it has invalidated or
+// written lately, and invalidates it again when another process serves the key: not once, since the old master may have
+// taken commands while the new one was there, but twice.
+
+const (
+	recentFor = 10 * time.Second // how long an invalidation is remembered, counted from when all masters were last seen
+	recentMax = 100_000          // and how many
+	againIn   = 2 * time.Second  // after the first repetition
+)
+
+// recent is what was invalidated lately, the oldest first.
+type recent struct {
+	mu      sync.Mutex
+	list    []touched
+	dropped bool // some were forgotten since the last change of the topology
+}
+
+type touched struct {
+	key  string
+	hold time.Duration
+	at   time.Time
+}
+
+// add notes invalidations, before they are sent: a change that is seen while they are under way must repeat them.
+func (r *recent) add(keys []string, hold func(i int) time.Duration) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, key := range keys {
+		r.list = append(r.list, touched{key, hold(i), now})
+	}
+	if over := len(r.list) - recentMax; over > 0 {
+		r.list, r.dropped = r.list[over:], true
+	}
+}
+
+// prune forgets what is older.
+func (r *recent) prune(than time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for n < len(r.list) && r.list[n].at.Before(than) {
+		n++
+	}
+	if r.list = r.list[n:]; len(r.list) == 0 {
+		r.list = nil
+	}
+}
+
+// in returns the keys of some slots with the longest hold of each, and whether others were forgotten.
+func (r *recent) in(spans []span) (keys map[string]time.Duration, dropped bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	keys = make(map[string]time.Duration)
+	for _, t := range r.list {
+		slot := Slot(t.key)
+		for _, sp := range spans {
+			if sp.first <= slot && slot <= sp.last {
+				keys[t.key] = max(keys[t.key], t.hold)
+			}
+		}
+	}
+	dropped, r.dropped = r.dropped, false
+	return keys, dropped
+}
+
+// repeat invalidates again what was invalidated lately in some slots, and once more a little later.
+func (s *Store) repeat(moved []span) {
+	s.watching.Go(func() {
+		for i := range 2 {
+			if i > 0 {
+				select {
+				case <-time.After(againIn):
+				case <-s.ctx.Done():
+					return
+				}
+			}
+			keys, dropped := s.recent.in(moved)
+			done, failed := s.invalidateAgain(keys)
+			if i == 0 || failed != nil {
+				s.logger.Info("redis: another server answers for some keys, recent invalidations are repeated",
+					"server", moved[0].node.address, "repeated", done, "of", len(keys), "error", failed)
+			}
+			if dropped {
+				s.logger.Warn("redis: more was invalidated than is remembered: values that a failover brought back live until their TTL", "remembered", recentMax)
+			}
+		}
+	})
+}
+
+// invalidateAgain sends the invalidations in batches, each until it is done or the store is closed; the longest outage
+// that is waited out is a minute.
+func (s *Store) invalidateAgain(keys map[string]time.Duration) (done int, failed error) {
+	ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
+	defer cancel()
+	byHold := make(map[time.Duration][]string)
+	for key, hold := range keys {
+		byHold[hold] = append(byHold[hold], key)
+	}
+	for hold, keys := range byHold {
+		for len(keys) > 0 && ctx.Err() == nil {
+			batch := keys[:min(len(keys), 1000)]
+			keys = keys[len(batch):]
+			var again []string
+			for i, o := range s.invalidate(ctx, batch, hold) {
+				if o.Err == nil {
+					done++
+					continue
+				}
+				failed = o.Err
+				again = append(again, batch[i])
+			}
+			if keys = append(keys, again...); len(again) > 0 {
+				select {
+				case <-time.After(100 * time.Millisecond):
+				case <-ctx.Done():
+				}
+			}
+		}
+	}
+	if done == len(keys) {
+		failed = nil
+	}
+	return done, failed
+}

@@ -1,0 +1,229 @@
+package redis
+
+import (
+	"context"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// node is a master. Its identity changes when another process, or a process in another role, answers in its place: then
+// what it had acknowledged and not replicated is lost.
+type node struct{ address, identity string }
+
+// span is a range of slots that one master serves.
+type span struct {
+	first, last uint16
+	node        node
+}
+
+// topology is who serves which slots, as it was last seen. A single server serves all.
+type topology struct {
+	mu    sync.Mutex
+	spans []span
+}
+
+// lookEvery is how often the topology is looked at. A connection that is made anew brings a look at once.
+const lookEvery = time.Second
+
+// watch looks at the topology until Close, and repeats recent invalidations where it has changed.
+func (s *Store) watch() {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+		case <-s.poke:
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
+		s.look(ctx)
+		cancel()
+	}
+}
+
+// LookSoon asks for a look at the topology.
+func (s *Store) LookSoon() {
+	select {
+	case s.poke <- struct{}{}:
+	default:
+	}
+}
+
+// look learns who serves which slots. If others do than before, what was invalidated shortly before is invalidated again.
+func (s *Store) look(ctx context.Context) error {
+	began := time.Now()
+	now, err := s.spans(ctx)
+	if err != nil {
+		return err
+	}
+	s.topology.mu.Lock()
+	before := s.topology.spans
+	s.topology.spans = now
+	s.topology.mu.Unlock()
+	if before != nil {
+		if moved := changes(before, now); len(moved) > 0 {
+			s.repeat(moved)
+		}
+	}
+	if complete(now) {
+		s.recent.prune(began.Add(-recentFor))
+	}
+	return nil
+}
+
+// changes returns the slots that are served by others than before. A master of which nothing is known now is none.
+func changes(before, now []span) (moved []span) {
+	for _, n := range now {
+		for _, b := range before {
+			if n.first <= b.last && b.first <= n.last && n.node != b.node && n.node.identity != "" {
+				moved = append(moved, span{max(n.first, b.first), min(n.last, b.last), n.node})
+			}
+		}
+	}
+	return moved
+}
+
+// complete reports whether every slot's master is known.
+func complete(spans []span) bool {
+	n := 0
+	for _, s := range spans {
+		if s.node.identity != "" {
+			n += int(s.last) - int(s.first) + 1
+		}
+	}
+	return n == slots
+}
+
+// spans asks who serves which slots. Who does not answer has no identity.
+func (s *Store) spans(ctx context.Context) ([]span, error) {
+	nodes := s.c.Nodes()
+	if s.target.Mode != Cluster {
+		var out []span
+		for address, c := range nodes {
+			id, err := identity(ctx, c)
+			if err != nil {
+				return nil, failed("info", "", err)
+			}
+			out = append(out, span{0, slots - 1, node{address, id}})
+		}
+		return out, nil
+	}
+	rows, err := s.c.Do(ctx, s.c.B().ClusterSlots().Build()).ToArray()
+	if err != nil {
+		return nil, failed("cluster slots", "", err)
+	}
+	var out []span
+	for _, row := range rows {
+		if sp, ok := spanOf(row); ok {
+			out = append(out, sp)
+		}
+	}
+	slices.SortFunc(out, func(a, b span) int { return int(a.first) - int(b.first) })
+	ids := make(map[string]string)
+	var mu sync.Mutex
+	var asked sync.WaitGroup
+	for _, sp := range out {
+		address := sp.node.address
+		if _, known := ids[address]; known || nodes[address] == nil {
+			continue
+		}
+		ids[address] = ""
+		asked.Go(func() {
+			id, err := identity(ctx, nodes[address])
+			if err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				ids[address] = id
+			}
+		})
+	}
+	asked.Wait()
+	for i := range out {
+		if id := ids[out[i].node.address]; id != "" {
+			out[i].node.identity += " " + id
+		} else {
+			out[i].node.identity = ""
+		}
+	}
+	return out, nil
+}
+
+// spanOf reads a row of CLUSTER SLOTS: first slot, last slot, master (address, port, id, ...), replicas.
+func spanOf(row rueidis.RedisMessage) (sp span, ok bool) {
+	parts, err := row.ToArray()
+	if err != nil || len(parts) < 3 {
+		return sp, false
+	}
+	first, err1 := parts[0].AsInt64()
+	last, err2 := parts[1].AsInt64()
+	master, err3 := parts[2].ToArray()
+	if err1 != nil || err2 != nil || err3 != nil || len(master) < 3 {
+		return sp, false
+	}
+	host, _ := master[0].ToString()
+	port, _ := master[1].AsInt64()
+	id, _ := master[2].ToString()
+	address := net.JoinHostPort(host, strconv.FormatInt(port, 10))
+	return span{uint16(first), uint16(last), node{address, id}}, true
+}
+
+// identity is the process that answers, and its role. A server that does not let us ask is always the same.
+func identity(ctx context.Context, c rueidis.Client) (string, error) {
+	rs := c.DoMulti(ctx, c.B().Info().Section("server").Build(), c.B().Info().Section("replication").Build())
+	var words [2]string
+	for i, name := range []string{"run_id", "role"} {
+		text, err := rs[i].ToString()
+		if e, ok := rueidis.IsRedisErr(err); ok && denied(e) {
+			return "unknown", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		words[i] = field(text, name)
+	}
+	return words[0] + " " + words[1], nil
+}
+
+// masters returns a client for each master, as they were last seen.
+func (s *Store) masters() (out []rueidis.Client) {
+	if s.target.Mode != Cluster {
+		return []rueidis.Client{s.c}
+	}
+	nodes := s.c.Nodes()
+	for _, address := range s.Masters() {
+		if c := nodes[address]; c != nil {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Masters returns the addresses of all masters, as they were last seen.
+func (s *Store) Masters() []string {
+	s.topology.mu.Lock()
+	defer s.topology.mu.Unlock()
+	set := make(map[string]bool)
+	for _, sp := range s.topology.spans {
+		set[sp.node.address] = true
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// Address returns who serves a slot, as it was last seen; "" if nobody does.
+func (s *Store) Address(slot uint16) string {
+	s.topology.mu.Lock()
+	defer s.topology.mu.Unlock()
+	for _, sp := range s.topology.spans {
+		if sp.first <= slot && slot <= sp.last {
+			return sp.node.address
+		}
+	}
+	return ""
+}
