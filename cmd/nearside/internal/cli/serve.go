@@ -134,6 +134,7 @@ type server struct {
 	service *serve.Service
 
 	upstream *upstream.Pool // nil: the embedded store
+	route    upstream.Route // of its keys
 	traffic  *traffic       // nil: none
 
 	redis    *resp.Server
@@ -273,11 +274,11 @@ func (s *server) openStore(ctx context.Context) error {
 	} else {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		r, err := redis.Open(ctx, s.cfg.Redis)
+		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger})
 		if err != nil {
 			return exit{statusUnreachable, fmt.Errorf("%s: %w", s.cfg.Where("redis"), err)}
 		}
-		st = r
+		st, s.route = r, r
 	}
 	s.shared = engine.NewShared(st, budget, writeBudget, s.logger)
 	return nil
@@ -316,12 +317,12 @@ func (s *server) listen(specs []serve.Spec) error {
 	s.service = serve.New(s.shared, specs)
 	handler := serve.NewHandler(s.service, s.cfg.Password, version(), s.logger, func() resp.Stats { return s.redis.Stats() })
 	if s.cfg.Redis != "" {
-		up, err := upstream.New(s.cfg.Redis)
+		to, err := redis.Parse(s.cfg.Redis)
 		if err != nil {
 			return exit{statusUsage, errors.Join(err, s.closeListeners())}
 		}
-		s.upstream = up
-		handler.PassTo(up, s.cfg.Allow)
+		s.upstream = upstream.New(to, s.route)
+		handler.PassTo(s.upstream, s.cfg.Allow)
 	}
 	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: s.cfg.MaxClients, RequireAuth: s.cfg.Password != "", Logger: s.logger})
 	s.http = &http.Server{

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/upstream"
 )
 
 const (
@@ -20,6 +21,8 @@ type block struct {
 	bytes  int
 	ours   bool // the first command was a read of a declared key
 	broken bool // a command was refused: EXEC does nothing
+
+	slot int // of the keys of commands that are sent to Redis
 }
 
 // reads are the commands on declared keys that a block may have.
@@ -29,7 +32,7 @@ func (h *Handler) multi(_ context.Context, c *resp.Conn, out []byte, _ [][]byte)
 	if c.Value != nil {
 		return resp.AppendError(out, "ERR MULTI calls can not be nested")
 	}
-	c.Value = &block{}
+	c.Value = &block{slot: upstream.Anywhere}
 	return resp.AppendSimple(out, ok)
 }
 
@@ -87,8 +90,16 @@ func (h *Handler) queueable(ctx context.Context, b *block, args [][]byte) string
 	}
 	b.ours = ours
 	if !ours {
-		if err := h.passable(ctx, args); err != nil {
+		_, keys, err := h.passable(ctx, args)
+		if err != nil {
 			return "ERR " + err.Error()
+		}
+		slot := h.upstream.Slot(keys)
+		if b.slot == upstream.Anywhere {
+			b.slot = slot
+		}
+		if slot == upstream.Several || slot != upstream.Anywhere && slot != b.slot {
+			return "CROSSSLOT Keys in request don't hash to the same slot: a cluster has transactions within one slot alone"
 		}
 	}
 	return ""
@@ -110,7 +121,7 @@ func (h *Handler) exec(ctx context.Context, c *resp.Conn, out []byte, _ [][]byte
 		return out
 	}
 	cmds := slices.Concat([][][]byte{{[]byte("MULTI")}}, b.cmds, [][][]byte{{[]byte("EXEC")}})
-	replies, ends, err := h.upstream.Do(ctx, c.Proto(), cmds, nil)
+	replies, ends, err := h.upstream.Do(ctx, c.Proto(), b.slot, cmds, nil)
 	if err != nil {
 		return h.fail(out, err)
 	}

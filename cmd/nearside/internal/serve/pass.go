@@ -45,48 +45,49 @@ func guarded(key []byte) error {
 
 // pass sends a command about other keys to Redis, and its reply back as it is.
 func (h *Handler) pass(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
-	if err := h.passable(ctx, args); err != nil {
+	cmd, keys, err := h.passable(ctx, args)
+	if err != nil {
 		return resp.AppendError(out, "ERR "+err.Error())
 	}
-	out, _, err := h.upstream.Do(ctx, c.Proto(), [][][]byte{args}, out)
-	if err != nil {
-		return h.fail(out, err)
+	begin := len(out)
+	if out, err = h.upstream.Pass(ctx, c.Proto(), cmd, args, keys, out); err != nil {
+		return h.fail(out[:begin], err)
 	}
 	return out
 }
 
-// passable reports why a command is not passed on.
-func (h *Handler) passable(ctx context.Context, args [][]byte) error {
+// passable returns what is known about a command that may be passed on, and its keys. The error says why it may not.
+func (h *Handler) passable(ctx context.Context, args [][]byte) (cmd upstream.Command, keys [][]byte, err error) {
 	name := printable(strings.ToLower(string(args[0][:min(len(args[0]), 64)])))
 	if why := never[name]; why != "" {
-		return fmt.Errorf("'%s' is refused: %s", name, why)
+		return cmd, nil, fmt.Errorf("'%s' is refused: %s", name, why)
 	}
 	if h.upstream == nil {
-		return fmt.Errorf("'%s' is not answered on the embedded store: declared keys are read with GET, MGET, STRLEN, TTL, PTTL, EXISTS and TYPE, written with SET and invalidated with DEL; configure 'redis:' to have all else passed on to it", name)
+		return cmd, nil, fmt.Errorf("'%s' is not answered on the embedded store: declared keys are read with GET, MGET, STRLEN, TTL, PTTL, EXISTS and TYPE, written with SET and invalidated with DEL; configure 'redis:' to have all else passed on to it", name)
 	}
 	cmd, known, err := h.upstream.Command(ctx, args)
 	switch {
 	case err != nil:
-		return err
+		return cmd, nil, err
 	case !known:
-		return fmt.Errorf("unknown command '%s'", name)
+		return cmd, nil, fmt.Errorf("unknown command '%s'", name)
 	}
 	if err := h.permitted(name, cmd, args); err != nil {
-		return err
+		return cmd, nil, err
 	}
-	keys, err := h.upstream.Keys(ctx, cmd, args)
+	keys, err = h.upstream.Keys(ctx, cmd, args)
 	if err != nil {
-		return fmt.Errorf("'%s': %s", name, strings.TrimPrefix(err.Error(), "ERR "))
+		return cmd, nil, fmt.Errorf("'%s': %s", name, strings.TrimPrefix(err.Error(), "ERR "))
 	}
 	for _, key := range keys {
 		if !h.service.foreign(key) {
-			return fmt.Errorf("'%s' is refused for %.100q, a key of a declared cache: it is read with GET, MGET, STRLEN, TTL, PTTL, EXISTS and TYPE, written with SET and invalidated with DEL", name, key)
+			return cmd, nil, fmt.Errorf("'%s' is refused for %.100q, a key of a declared cache: it is read with GET, MGET, STRLEN, TTL, PTTL, EXISTS and TYPE, written with SET and invalidated with DEL", name, key)
 		}
 		if err := guarded(key); err != nil {
-			return err
+			return cmd, nil, err
 		}
 	}
-	return nil
+	return cmd, keys, nil
 }
 
 // permitted looks at what a command can do beyond its keys.
@@ -124,7 +125,8 @@ func (h *Handler) split(ctx context.Context, c *resp.Conn, out []byte, args [][]
 		}
 	}
 	theirs := append([][]byte{args[0]}, others...)
-	if err := h.passable(ctx, theirs); err != nil {
+	cmd, keys, err := h.passable(ctx, theirs)
+	if err != nil {
 		return resp.AppendError(out, "ERR "+err.Error())
 	}
 	type answer struct {
@@ -133,7 +135,7 @@ func (h *Handler) split(ctx context.Context, c *resp.Conn, out []byte, args [][]
 	}
 	ch := make(chan answer, 1)
 	go func() {
-		reply, _, err := h.upstream.Do(ctx, c.Proto(), [][][]byte{theirs}, nil)
+		reply, err := h.upstream.Pass(ctx, c.Proto(), cmd, theirs, keys, nil)
 		ch <- answer{reply, err}
 	}()
 	own := commands[strings.ToLower(string(args[0]))].run(h, ctx, c, nil, append([][]byte{args[0]}, ours...))
@@ -195,17 +197,11 @@ func printable(name string) string {
 	return name
 }
 
-// getForeign answers GETs of other keys, in one trip. each is told the reply of each key, in their order.
+// getForeign answers GETs of other keys, in one trip to each node.
 func (h *Handler) getForeign(ctx context.Context, c *resp.Conn, keys [][]byte) (replies [][]byte, err error) {
-	cmds := make([][][]byte, len(keys))
+	cmds, slots := make([][][]byte, len(keys)), make([]int, len(keys))
 	for i, key := range keys {
-		cmds[i] = [][]byte{[]byte("GET"), key}
+		cmds[i], slots[i] = [][]byte{[]byte("GET"), key}, h.upstream.Slot(keys[i:i+1])
 	}
-	out, ends, err := h.upstream.Do(ctx, c.Proto(), cmds, nil)
-	at := 0
-	for _, end := range ends {
-		replies = append(replies, out[at:end])
-		at = end
-	}
-	return replies, err
+	return h.upstream.Each(ctx, c.Proto(), cmds, slots)
 }

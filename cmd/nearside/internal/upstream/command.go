@@ -15,6 +15,8 @@ type Command struct {
 	first, last, step int // where its keys are
 	movable           bool
 	parent            bool // its subcommands count
+
+	request, response string // how it is done in a cluster; "": at the node of its keys
 }
 
 // Command looks a command up by its arguments; for one with subcommands (CONFIG GET) the subcommand counts. The server's own
@@ -24,12 +26,12 @@ func (p *Pool) Command(ctx context.Context, args [][]byte) (cmd Command, known b
 	table := p.table
 	p.mu.Unlock()
 	if table == nil {
-		out, _, err := p.Do(ctx, 2, [][][]byte{{[]byte("COMMAND")}}, nil)
+		out, _, err := p.Do(ctx, 2, Anywhere, [][][]byte{{[]byte("COMMAND")}}, nil)
 		if err != nil {
 			return cmd, false, err
 		}
 		if table, err = parseTable(out); err != nil {
-			return cmd, false, p.failed(err)
+			return cmd, false, fmt.Errorf("Redis: %w", err)
 		}
 		p.mu.Lock()
 		p.table = table
@@ -48,7 +50,7 @@ func (p *Pool) Command(ctx context.Context, args [][]byte) (cmd Command, known b
 // Keys returns the keys in a command's arguments. Where their places depend on other arguments, the server is asked.
 func (p *Pool) Keys(ctx context.Context, cmd Command, args [][]byte) ([][]byte, error) {
 	if cmd.movable {
-		out, _, err := p.Do(ctx, 2, [][][]byte{append([][]byte{[]byte("COMMAND"), []byte("GETKEYS")}, args...)}, nil)
+		out, _, err := p.Do(ctx, 2, Anywhere, [][][]byte{append([][]byte{[]byte("COMMAND"), []byte("GETKEYS")}, args...)}, nil)
 		switch {
 		case err != nil:
 			return nil, err
@@ -84,7 +86,7 @@ func (p *Pool) Keys(ctx context.Context, cmd Command, args [][]byte) ([][]byte, 
 // table is the commands by name, subcommands as "config|get".
 type table map[string]Command
 
-// node is a reply of version 2 as a tree.
+// node is a reply as a tree; of version 3, what the commands that are parsed may answer.
 type node struct {
 	text string
 	list []node
@@ -97,7 +99,7 @@ func parse(b []byte) (n node, rest []byte, err error) {
 	}
 	line, body := head, string(head[1:])
 	switch line[0] {
-	case '+', '-', ':':
+	case '+', '-', ':', '_', ',', '#', '(':
 		return node{text: body}, b, nil
 	}
 	size, err := strconv.Atoi(body)
@@ -151,6 +153,16 @@ func (t table) add(e node) error {
 	}
 	for _, a := range e.list[6].list {
 		c.Categories = append(c.Categories, strings.TrimPrefix(a.text, "@"))
+	}
+	if len(e.list) > 7 {
+		for _, tip := range e.list[7].list {
+			switch name, value, _ := strings.Cut(tip.text, ":"); name {
+			case "request_policy":
+				c.request = value
+			case "response_policy":
+				c.response = value
+			}
+		}
 	}
 	if len(e.list) > 9 {
 		for _, sub := range e.list[9].list {

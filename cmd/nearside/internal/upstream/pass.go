@@ -1,0 +1,207 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nearside/nearside/internal/store/redis"
+)
+
+// Pass carries out one command of a client, whose keys are known, and appends its reply to out. In a cluster, commands about
+// keys of several nodes are taken apart where the server says how (its tips request_policy and response_policy,
+// https://redis.io/docs/latest/develop/reference/command-tips/), and SINTER is worked out here.
+func (p *Pool) Pass(ctx context.Context, proto int, cmd Command, args, keys [][]byte, out []byte) ([]byte, error) {
+	slot := p.Slot(keys)
+	switch {
+	case p.to.Mode != redis.Cluster, slot >= 0:
+	case len(keys) > 0 && is(args[0], "SINTER"):
+		return p.intersect(ctx, proto, keys, out)
+	case len(keys) > 0 && cmd.request == "multi_shard":
+		return p.spread(ctx, proto, cmd, args, out)
+	case len(keys) > 0:
+		return append(out, crossSlot...), nil
+	case cmd.request == "all_shards" || cmd.request == "all_nodes":
+		return p.everywhere(ctx, proto, cmd, args, out)
+	case cmd.request == "special":
+		return append(out, fmt.Sprintf("-ERR '%s' is refused: it speaks of one node, and this is a cluster: connect to the node itself\r\n", args[0])...), nil
+	}
+	out, _, err := p.Do(ctx, proto, slot, [][][]byte{args}, out)
+	return out, err
+}
+
+const crossSlot = "-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+
+// Several is what Slot returns for keys of several slots.
+const Several = -2
+
+// Slot returns the slot of keys; outside of a cluster, and without keys, Anywhere.
+func (p *Pool) Slot(keys [][]byte) int {
+	slot := Anywhere
+	if p.to.Mode != redis.Cluster {
+		return slot
+	}
+	for _, key := range keys {
+		switch s := int(redis.Slot(string(key))); slot {
+		case Anywhere:
+			slot = s
+		case s:
+		default:
+			return Several
+		}
+	}
+	return slot
+}
+
+// spread sends the part about each slot by itself, and puts the replies together.
+func (p *Pool) spread(ctx context.Context, proto int, cmd Command, args [][]byte, out []byte) ([]byte, error) {
+	var order []int                 // slots, in the order of their first key
+	parts := make(map[int][][]byte) // by slot
+	var at []int                    // the slot of each key
+	step := max(cmd.step, 1)
+	for i := cmd.first; i+step <= len(args); i += step {
+		slot := int(redis.Slot(string(args[i])))
+		if parts[slot] == nil {
+			order = append(order, slot)
+			parts[slot] = [][]byte{args[0]}
+		}
+		parts[slot] = append(parts[slot], args[i:i+step]...)
+		at = append(at, slot)
+	}
+	cmds := make([][][]byte, len(order))
+	for n, slot := range order {
+		cmds[n] = parts[slot]
+	}
+	replies, err := p.Each(ctx, proto, cmds, order)
+	if err != nil {
+		return out, err
+	}
+	if bad := firstError(replies); bad != nil {
+		return append(out, bad...), nil
+	}
+	if cmd.response != "" {
+		return combine(cmd.response, replies, out)
+	}
+	left := make(map[int][]byte) // the elements of each reply that are not taken yet
+	for n, slot := range order {
+		_, left[slot], _ = bytes.Cut(replies[n], []byte("\r\n"))
+	}
+	out = append(strconv.AppendInt(append(out, '*'), int64(len(at)), 10), '\r', '\n')
+	for _, slot := range at {
+		_, rest, err := parse(left[slot])
+		if err != nil {
+			return out, err
+		}
+		n := len(left[slot]) - len(rest)
+		out = append(out, left[slot][:n]...)
+		left[slot] = rest
+	}
+	return out, nil
+}
+
+// everywhere sends a command to all masters.
+func (p *Pool) everywhere(ctx context.Context, proto int, cmd Command, args [][]byte, out []byte) ([]byte, error) {
+	masters := p.route.Masters()
+	replies := make([][]byte, len(masters))
+	for i, address := range masters {
+		var err error
+		if replies[i], _, err = p.exchange(ctx, place{address, proto}, [][][]byte{args}, nil); err != nil {
+			return out, err
+		}
+	}
+	if bad := firstError(replies); bad != nil && cmd.response != "one_succeeded" {
+		return append(out, bad...), nil
+	}
+	return combine(cmd.response, replies, out)
+}
+
+// combine makes one reply of several, as the server's tip says.
+func combine(how string, replies [][]byte, out []byte) ([]byte, error) {
+	switch how {
+	case "agg_sum":
+		sum := int64(0)
+		for _, r := range replies {
+			n, err := strconv.ParseInt(strings.Trim(string(r), ":\r\n"), 10, 64)
+			if err != nil {
+				return out, errReply
+			}
+			sum += n
+		}
+		return append(strconv.AppendInt(append(out, ':'), sum, 10), '\r', '\n'), nil
+	case "one_succeeded":
+		for _, r := range replies {
+			if r[0] != '-' {
+				return append(out, r...), nil
+			}
+		}
+	case "": // lists are joined, such as those of KEYS
+		n, body := 0, []byte(nil)
+		for _, r := range replies {
+			head, rest, _ := bytes.Cut(r, []byte("\r\n"))
+			if head[0] != '*' && head[0] != '~' {
+				return append(out, replies[0]...), nil
+			}
+			k, _ := strconv.Atoi(string(head[1:]))
+			n, body = n+k, append(body, rest...)
+		}
+		out = append(strconv.AppendInt(append(out, replies[0][0]), int64(n), 10), '\r', '\n')
+		return append(out, body...), nil
+	}
+	return append(out, replies[0]...), nil // all_succeeded: they say the same
+}
+
+func firstError(replies [][]byte) []byte {
+	for _, r := range replies {
+		if r[0] == '-' {
+			return r
+		}
+	}
+	return nil
+}
+
+// intersect is SINTER of sets on several nodes.
+func (p *Pool) intersect(ctx context.Context, proto int, keys [][]byte, out []byte) ([]byte, error) {
+	cmds, slots := make([][][]byte, len(keys)), make([]int, len(keys))
+	for i, key := range keys {
+		cmds[i], slots[i] = [][]byte{[]byte("SMEMBERS"), key}, int(redis.Slot(string(key)))
+	}
+	replies, err := p.Each(ctx, 2, cmds, slots)
+	if err != nil {
+		return out, err
+	}
+	if bad := firstError(replies); bad != nil {
+		return append(out, bad...), nil
+	}
+	in := make(map[string]int) // in how many of the sets so far
+	var common []string
+	for i, r := range replies {
+		set, _, err := parse(r)
+		if err != nil {
+			return out, err
+		}
+		for _, member := range set.list {
+			if in[member.text] == i {
+				in[member.text]++
+			}
+			if i == 0 {
+				common = append(common, member.text)
+			}
+		}
+	}
+	common = slices.DeleteFunc(common, func(m string) bool { return in[m] < len(keys) })
+	kind := byte('*')
+	if proto == 3 {
+		kind = '~'
+	}
+	out = append(strconv.AppendInt(append(out, kind), int64(len(common)), 10), '\r', '\n')
+	for _, m := range common {
+		out = append(strconv.AppendInt(append(out, '$'), int64(len(m)), 10), '\r', '\n')
+		out = append(append(out, m...), '\r', '\n')
+	}
+	return out, nil
+}
+
+func is(arg []byte, word string) bool { return strings.EqualFold(string(arg), word) }
