@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// A setup writes what a server needs into its folder and returns its command line. The ports are free, but not kept so.
-type setup func(s *Server, port string) (args []string, err error)
+// A setup writes what a server needs into its folder and returns its command line. The ports are free, but not kept so;
+// bus is for the one who needs a second.
+type setup func(s *Server, port, bus string) (args []string, err error)
 
 // start starts a server and waits until it answers.
 func start(prepare setup) (s *Server, err error) {
@@ -32,9 +33,9 @@ func startOnce(prepare setup) (*Server, error) {
 	}
 	s := &Server{dir: dir, Socket: filepath.Join(dir, "redis.sock")}
 	var port string
-	if port, err = freePort(); err == nil {
+	if port, s.bus, err = freePorts(); err == nil {
 		s.Addr = net.JoinHostPort("127.0.0.1", port)
-		s.args, err = prepare(s, port)
+		s.args, err = prepare(s, port, s.bus)
 	}
 	if err == nil {
 		err = s.launch()
@@ -46,14 +47,20 @@ func startOnce(prepare setup) (*Server, error) {
 	return s, nil
 }
 
-func freePort() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+// freePorts holds both ports before it lets go of them, so that they are two.
+func freePorts() (string, string, error) {
+	a, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	defer ln.Close()
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	return port, err
+	defer a.Close()
+	b, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", "", err
+	}
+	defer b.Close()
+	port := func(ln net.Listener) string { return fmt.Sprint(ln.Addr().(*net.TCPAddr).Port) }
+	return port(a), port(b), nil
 }
 
 // launch starts the process and waits until it answers; one that does not is killed.
@@ -69,6 +76,7 @@ func (s *Server) launch() error {
 	}
 	cmd, exited := s.cmd, make(chan struct{})
 	s.exited = exited
+	s.frozen.Store(false)
 	go func() {
 		cmd.Wait()
 		close(exited)
@@ -117,6 +125,16 @@ func (s *Server) greet() error {
 	return nil
 }
 
+// running says whether the process lives and is not frozen.
+func (s *Server) running() bool {
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return !s.frozen.Load()
+	}
+}
+
 // Kill ends the server as a power cut does. Restart brings it back.
 func (s *Server) Kill() { s.kill() }
 
@@ -159,6 +177,15 @@ func (s *Server) tail() string {
 		return err.Error()
 	}
 	return fmt.Sprintf("%s says:\n%s", s.Addr, text[max(0, len(text)-3000):])
+}
+
+// withLogs adds to an error what the servers say.
+func withLogs(err error, servers ...*Server) error {
+	var b strings.Builder
+	for _, s := range servers {
+		b.WriteString("\n" + s.tail())
+	}
+	return fmt.Errorf("%w%s", err, b.String())
 }
 
 // poll asks until the answer is nil. When the time is over it returns the last one.

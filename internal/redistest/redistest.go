@@ -1,5 +1,5 @@
 // Package redistest starts real Redis servers for tests: children of the test, on free ports of 127.0.0.1, each with a
-// folder of its own, stopped by their process handle.
+// folder of its own, stopped by their process handle. There are single servers and clusters.
 package redistest
 
 import (
@@ -21,6 +21,8 @@ type Server struct {
 	Socket string // path of its unix socket
 
 	dir    string
+	id     string // as a node of a cluster
+	bus    string // port of the cluster bus
 	args   []string
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process is gone
@@ -44,7 +46,7 @@ func Start(t testing.TB, args ...string) *Server {
 }
 
 func single(args []string) setup {
-	return func(s *Server, port string) ([]string, error) {
+	return func(s *Server, port, _ string) ([]string, error) {
 		s.password = option(args, "requirepass")
 		return append(s.options(port), args...), nil
 	}
@@ -70,14 +72,18 @@ func option(args []string, name string) (value string) {
 // shared is what the tests of a package have in common.
 var shared struct {
 	sync.Mutex
-	server *Server
+	server  *Server
+	cluster *Cluster
 }
 
-// Main runs the tests of a package that uses Shared. It returns the status for os.Exit.
+// Main runs the tests of a package that uses Shared or SharedCluster. It returns the status for os.Exit.
 func Main(m *testing.M) int {
 	defer func() {
 		if shared.server != nil {
 			shared.server.Stop()
+		}
+		if shared.cluster != nil {
+			shared.cluster.Stop()
 		}
 	}()
 	return m.Run()

@@ -3,6 +3,7 @@ package redistest_test
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/redis/rueidis"
@@ -48,5 +49,96 @@ func TestServer(t *testing.T) {
 	kept.Restart(t)
 	if got := text(t, kept.Do(t, "GET", "a")); got != "1" {
 		t.Fatalf("GET after a restart with an append-only file: %q", got)
+	}
+}
+
+func TestCluster(t *testing.T) {
+	c := redistest.SharedCluster(t)
+	if len(c.Nodes) != 6 || !strings.HasSuffix(c.URL(), "?cluster=true") || strings.Count(c.URL(), ",") != 2 {
+		t.Fatalf("%d nodes, %s", len(c.Nodes), c.URL())
+	}
+	for i := range 100 {
+		c.Do(t, "SET", fmt.Sprint("key:", i), fmt.Sprint(i), "EX", "100")
+	}
+	read := func() {
+		t.Helper()
+		for i := range 100 {
+			if got := text(t, c.Do(t, "GET", fmt.Sprint("key:", i))); got != fmt.Sprint(i) {
+				t.Fatalf("key:%d = %q", i, got)
+			}
+		}
+	}
+	read()
+	c.Invariants(t, "key:")
+
+	for range 2 { // there and back
+		old := c.Master(t, "key:1")
+		replica := c.Replica(t, old)
+		c.Failover(t, replica)
+		if now := c.Master(t, "key:1"); now != replica {
+			t.Fatalf("the master is %s, not %s", now.Addr, replica.Addr)
+		}
+		if back := c.Replica(t, replica); back != old {
+			t.Fatalf("the replica is %s, not %s", back.Addr, old.Addr)
+		}
+		read()
+	}
+
+	from := c.Master(t, "{a}")
+	added := c.AddNode(t)
+	c.Reshard(t, from, added, 100)
+	if n := len(c.Masters(t)); n != 4 {
+		t.Fatalf("%d masters", n)
+	}
+	read()
+	c.FlushAll(t)
+	for _, s := range c.Masters(t) {
+		if n, _ := s.Do(t, "DBSIZE").AsInt64(); n != 0 {
+			t.Fatalf("%d keys after FlushAll", n)
+		}
+	}
+}
+
+func TestClusterMasterDies(t *testing.T) {
+	c := redistest.SharedCluster(t)
+	for _, test := range []struct {
+		name string
+		hurt func(*redistest.Server)
+		heal func(*redistest.Server)
+	}{
+		{"killed", (*redistest.Server).Kill, func(s *redistest.Server) { s.Restart(t) }},
+		{"paused", (*redistest.Server).Pause, (*redistest.Server).Continue},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			old := c.Master(t, "a")
+			replica := c.Replica(t, old)
+			c.Do(t, "SET", "a", test.name)
+			old.Do(t, "WAIT", "1", "5000")
+			test.hurt(old)
+			c.Wait(t)
+			if now := c.Master(t, "a"); now != replica {
+				t.Fatalf("the master is %s, not %s", now.Addr, replica.Addr)
+			}
+			if got := text(t, replica.Do(t, "GET", "a")); got != test.name {
+				t.Fatalf("GET after the failover: %q", got)
+			}
+			test.heal(old)
+			c.Wait(t)
+			if got := c.Replica(t, replica); got != old {
+				t.Fatalf("the replica is %s, not %s", got.Addr, old.Addr)
+			}
+			if got := text(t, c.Do(t, "GET", "a")); got != test.name {
+				t.Fatalf("GET when all are back: %q", got)
+			}
+		})
+	}
+}
+
+func TestClusterPassword(t *testing.T) {
+	c := redistest.StartCluster(t, 3, 0, "--requirepass", "s3cret", "--masterauth", "s3cret", "--cluster-node-timeout", "5000")
+	c.Do(t, "SET", "a", "1")
+	c.Reshard(t, c.Nodes[0], c.Nodes[1], 10)
+	if got, _ := c.Nodes[0].Do(t, "CONFIG", "GET", "cluster-node-timeout").AsStrMap(); got["cluster-node-timeout"] != "5000" {
+		t.Fatal(got)
 	}
 }
