@@ -112,7 +112,7 @@ func (s *Server) answers() bool {
 	return n > 0 && err == nil && !strings.HasPrefix(string(answer[:n]), "-LOADING")
 }
 
-// greet has our own client notice that the server is a new process.
+// greet has our own client notice that the server is a new process, and does what is to be done to one.
 func (s *Server) greet() error {
 	s.mu.Lock()
 	known := s.c != nil
@@ -121,6 +121,9 @@ func (s *Server) greet() error {
 		if err := poll(5*time.Second, func() error { _, err := s.ask("PING"); return err }); err != nil {
 			return err
 		}
+	}
+	if s.ready != nil {
+		return s.ready()
 	}
 	return nil
 }

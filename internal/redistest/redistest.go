@@ -1,5 +1,6 @@
 // Package redistest starts real Redis servers for tests: children of the test, on free ports of 127.0.0.1, each with a
-// folder of its own, stopped by their process handle. There are single servers and clusters.
+// folder of its own, stopped by their process handle. There are single servers, clusters, and
+// masters with replicas that sentinels watch.
 package redistest
 
 import (
@@ -24,6 +25,7 @@ type Server struct {
 	id     string // as a node of a cluster
 	bus    string // port of the cluster bus
 	args   []string
+	ready  func() error // what to do when it answers
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process is gone
 	frozen atomic.Bool   // by Pause
@@ -72,11 +74,12 @@ func option(args []string, name string) (value string) {
 // shared is what the tests of a package have in common.
 var shared struct {
 	sync.Mutex
-	server  *Server
-	cluster *Cluster
+	server    *Server
+	cluster   *Cluster
+	sentinels *Sentinels
 }
 
-// Main runs the tests of a package that uses Shared or SharedCluster. It returns the status for os.Exit.
+// Main runs the tests of a package that uses Shared, SharedCluster or SharedSentinels. It returns the status for os.Exit.
 func Main(m *testing.M) int {
 	defer func() {
 		if shared.server != nil {
@@ -84,6 +87,9 @@ func Main(m *testing.M) int {
 		}
 		if shared.cluster != nil {
 			shared.cluster.Stop()
+		}
+		if shared.sentinels != nil {
+			shared.sentinels.Stop()
 		}
 	}()
 	return m.Run()

@@ -142,3 +142,53 @@ func TestClusterPassword(t *testing.T) {
 		t.Fatal(got)
 	}
 }
+
+func TestSentinels(t *testing.T) {
+	g := redistest.SharedSentinels(t)
+	var addrs []string
+	for _, s := range g.Sentinels {
+		addrs = append(addrs, s.Addr)
+	}
+	if want := "redis-sentinel://" + strings.Join(addrs, ",") + "/mymaster"; g.URL() != want {
+		t.Fatalf("%s, want %s", g.URL(), want)
+	}
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: addrs, Sentinel: rueidis.SentinelOption{MasterSet: "mymaster"}, DisableCache: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Do(t.Context(), client.B().Set().Key("a").Value("1").ExSeconds(100).Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	g.Invariants(t, "a")
+	old, replica := g.Master(t), g.Replica(t)
+	old.Do(t, "WAIT", "1", "5000")
+	g.Failover(t)
+	if g.Master(t) != replica || g.Replica(t) != old {
+		t.Fatal("the failover changed nothing")
+	}
+	if got := text(t, g.Master(t).Do(t, "GET", "a")); got != "1" {
+		t.Fatalf("GET after the failover: %q", got)
+	}
+
+	replica.Kill() // now the master
+	g.Wait(t)
+	if g.Master(t) != old {
+		t.Fatal("the death of the master changed nothing")
+	}
+	replica.Restart(t)
+	g.Wait(t)
+	if got := text(t, replica.Do(t, "GET", "a")); got != "1" {
+		t.Fatalf("GET from the restarted replica: %q", got)
+	}
+	g.FlushAll(t)
+}
+
+func TestSentinelsPassword(t *testing.T) {
+	g := redistest.StartSentinels(t, "--requirepass", "s3cret", "--masterauth", "s3cret")
+	g.Sentinels[0].Restart(t)
+	g.Failover(t)
+	g.Master(t).Do(t, "SET", "a", "1")
+}
