@@ -1,6 +1,8 @@
 package redistest
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -198,4 +200,8 @@ func poll(limit time.Duration, ask func() error) error {
 			return err
 		}
 	}
+}
+
+func dialUnix(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
+	return d.DialContext(ctx, "unix", path)
 }

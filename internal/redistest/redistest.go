@@ -1,5 +1,5 @@
 // Package redistest starts real Redis servers for tests: children of the test, on free ports of 127.0.0.1, each with a
-// folder of its own, stopped by their process handle. There are single servers, clusters, and
+// folder of its own, stopped by their process handle. There are single servers, with and without TLS, clusters, and
 // masters with replicas that sentinels watch.
 package redistest
 
@@ -20,6 +20,7 @@ import (
 type Server struct {
 	Addr   string // host:port
 	Socket string // path of its unix socket
+	Certs  *Certs // what StartTLS made for it; nil without TLS
 
 	dir    string
 	id     string // as a node of a cluster
@@ -30,7 +31,8 @@ type Server struct {
 	exited chan struct{} // closed when the process is gone
 	frozen atomic.Bool   // by Pause
 
-	password string
+	bySocket           bool // whether our own client comes by the socket
+	username, password string
 
 	mu sync.Mutex // protects c
 	c  rueidis.Client
@@ -117,13 +119,19 @@ func share[T any](t testing.TB, v **T, start func() (*T, error)) *T {
 	return *v
 }
 
-// URL returns the server's address as the layer takes it.
-func (s *Server) URL() string { return "redis://" + s.Addr }
+// URL returns the server's address as the layer takes it; that of a TLS server names the files of the CA and the client.
+func (s *Server) URL() string {
+	if s.Certs != nil {
+		return "rediss://" + s.Addr + "?" + s.Certs.query()
+	}
+	return "redis://" + s.Addr
+}
 
 // UnixURL is URL by the socket.
 func (s *Server) UnixURL() string { return "unix://" + s.Socket }
 
-// Client returns a plain client of the server.
+// Client returns a plain client of the server. That of a TLS server comes by the socket, and as a user of its own, so
+// that it gets in whatever a test does to certificates and users.
 func (s *Server) Client(t testing.TB) rueidis.Client {
 	t.Helper()
 	c, err := s.client()
@@ -140,8 +148,12 @@ func (s *Server) client() (rueidis.Client, error) {
 		return s.c, nil
 	}
 	option := rueidis.ClientOption{
-		InitAddress: []string{s.Addr}, Password: s.password, DisableCache: true, ForceSingleClient: true,
+		InitAddress: []string{s.Addr}, Username: s.username, Password: s.password, DisableCache: true, ForceSingleClient: true,
 		PipelineMultiplex: -1, // one connection, which greet can renew
+	}
+	if s.bySocket {
+		option.InitAddress = []string{s.Socket}
+		option.DialCtxFn = dialUnix
 	}
 	c, err := rueidis.NewClient(option)
 	if err == nil {

@@ -1,10 +1,14 @@
 package redistest_test
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/rueidis"
 	"go.uber.org/goleak"
@@ -191,4 +195,82 @@ func TestSentinelsPassword(t *testing.T) {
 	g.Sentinels[0].Restart(t)
 	g.Failover(t)
 	g.Master(t).Do(t, "SET", "a", "1")
+}
+
+func TestTLS(t *testing.T) {
+	s := redistest.StartTLS(t)
+	if u, err := url.Parse(s.URL()); err != nil || u.Scheme != "rediss" || u.Query().Get("ca") != s.Certs.CA {
+		t.Fatalf("%s: %v", s.URL(), err)
+	}
+	none := redistest.Pair{}
+	for _, test := range []struct {
+		name           string
+		server, client redistest.Pair
+		want           string // in the error; "" is success, and how a reset connection is told varies
+	}{
+		{"right", s.Certs.Server, s.Certs.Client, ""},
+		{"no client certificate", s.Certs.Server, none, "any"},
+		{"client of another CA", s.Certs.Server, s.Certs.ForeignClient, "any"},
+		{"expired", s.Certs.Expired, s.Certs.Client, "expired"},
+		{"another host", s.Certs.OtherHost, s.Certs.Client, "127.0.0.1"},
+		{"another CA", s.Certs.Foreign, s.Certs.Client, "unknown authority"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s.UseCert(t, test.server)
+			err := set(s, s.Certs.Config(t, test.client), "", "")
+			if (err == nil) != (test.want == "") || err != nil && test.want != "any" && !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+	s.UseCert(t, s.Certs.Server)
+	if err := set(s, nil, "", ""); err == nil {
+		t.Fatal("the server takes a client without TLS")
+	}
+}
+
+func TestTLSUsers(t *testing.T) {
+	s := redistest.StartTLS(t, "--tls-auth-clients", "optional")
+	config := s.Certs.Config(t, redistest.Pair{})
+	s.ACLSetUser(t, "app", "on", ">s3cret", "~*", "+@all")
+	s.ACLSetUser(t, "default", "off")
+	for _, test := range []struct{ name, user, password, want string }{
+		{"right", "app", "s3cret", ""},
+		{"wrong password", "app", "other", "WRONGPASS"},
+		{"nobody", "", "", "NOAUTH"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := set(s, config, test.user, test.password)
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+	s.Restart(t)
+	s.ACLSetUser(t, "app", "on", ">s3cret", "~*", "+@all")
+	if err := set(s, config, "app", "s3cret"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// set writes and reads a key as a client with the configuration.
+func set(s *redistest.Server, config *tls.Config, user, password string) error {
+	c, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{s.Addr}, TLSConfig: config, Username: user, Password: password,
+		DisableCache: true, ForceSingleClient: true, DisableRetry: true,
+	})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := c.Do(ctx, c.B().Set().Key("a").Value("1").Build()).Error(); err != nil {
+		return err
+	}
+	got, err := c.Do(ctx, c.B().Get().Key("a").Build()).ToString()
+	if err == nil && got != "1" {
+		err = fmt.Errorf("got %q", got)
+	}
+	return err
 }
