@@ -57,7 +57,7 @@ func TestServer(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
-	c := redistest.SharedCluster(t)
+	c := redistest.StartCluster(t, 3, 1)
 	if len(c.Nodes) != 6 || !strings.HasSuffix(c.URL(), "?cluster=true") || strings.Count(c.URL(), ",") != 2 {
 		t.Fatalf("%d nodes, %s", len(c.Nodes), c.URL())
 	}
