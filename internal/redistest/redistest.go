@@ -79,6 +79,7 @@ var shared struct {
 	server    *Server
 	cluster   *Cluster
 	sentinels *Sentinels
+	tls       *Server
 }
 
 // Main runs the tests of a package that uses Shared, SharedCluster or SharedSentinels. It returns the status for os.Exit.
@@ -86,6 +87,9 @@ func Main(m *testing.M) int {
 	defer func() {
 		if shared.server != nil {
 			shared.server.Stop()
+		}
+		if shared.tls != nil {
+			shared.tls.Stop()
 		}
 		if shared.cluster != nil {
 			shared.cluster.Stop()

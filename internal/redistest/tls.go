@@ -38,7 +38,16 @@ type Pair struct{ Cert, Key string }
 // of redis-server. On its unix socket it answers without TLS.
 func StartTLS(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s, err := start(func(s *Server, port, _ string) (options []string, err error) {
+	s, err := start(tlsOnly(args))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func tlsOnly(args []string) setup {
+	return func(s *Server, port, _ string) (options []string, err error) {
 		if s.Certs, err = writeCerts(s.dir); err != nil {
 			return nil, err
 		}
@@ -48,12 +57,7 @@ func StartTLS(t testing.TB, args ...string) *Server {
 			"--tls-port", port, "--tls-ca-cert-file", s.Certs.CA, "--tls-cert-file", s.Certs.Server.Cert,
 			"--tls-key-file", s.Certs.Server.Key, "--tls-auth-clients", "yes",
 			"--user", s.username, "on", "nopass", "~*", "&*", "+@all"), args...), nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	t.Cleanup(s.Stop)
-	return s
 }
 
 // UseCert has the server of StartTLS show another certificate from now on, until it is restarted.

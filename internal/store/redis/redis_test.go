@@ -38,11 +38,15 @@ func open(t testing.TB, url string) *redis.Store {
 }
 
 func TestConformance(t *testing.T) {
-	server := redistest.Shared(t)
-	storetest.Run(t, func(t testing.TB) store.Store {
-		server.Do(t, "FLUSHALL")
-		return open(t, server.URL())
-	})
+	for _, kind := range redistest.Kinds {
+		t.Run(kind.Name, func(t *testing.T) {
+			server := kind.Shared(t)
+			storetest.Run(t, func(t testing.TB) store.Store {
+				server.FlushAll(t)
+				return open(t, server.URL())
+			})
+		})
+	}
 }
 
 func TestConformanceOnASocket(t *testing.T) {

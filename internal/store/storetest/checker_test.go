@@ -33,19 +33,32 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
+// place is where the stores of a checker keep what they keep.
+type place struct {
+	name string
+	on   redistest.Backend // nil: in memory
+}
+
+// places are the memory store and every kind of Redis.
+func places(t *testing.T, f func(t *testing.T, p place)) {
+	t.Run("memory", func(t *testing.T) { f(t, place{name: "memory"}) })
+	for _, kind := range redistest.Kinds {
+		t.Run(kind.Name, func(t *testing.T) { f(t, place{kind.Name, kind.Shared(t)}) })
+	}
+}
+
 // three are the stores of three processes.
-func three(t *testing.T, engine string) []store.Store {
-	if engine == "memory" {
+func (p place) three(t *testing.T) []store.Store {
+	if p.on == nil {
 		s := memory.New(memory.Options{})
 		t.Cleanup(s.Close)
 		return []store.Store{s, s, s}
 	}
-	server := redistest.Shared(t)
-	server.Do(t, "FLUSHALL")
+	p.on.FlushAll(t)
 	var out []store.Store
 	for range 3 {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		s, err := redis.Open(ctx, server.URL(), redis.Options{})
+		s, err := redis.Open(ctx, p.on.URL(), redis.Options{})
 		cancel()
 		if err != nil {
 			t.Fatal(err)
@@ -58,16 +71,16 @@ func three(t *testing.T, engine string) []store.Store {
 
 // Law 1: no stale survivor.
 func TestChecker(t *testing.T) {
-	for _, engine := range []string{"memory", "redis"} {
+	places(t, func(t *testing.T, at place) {
 		profiles := storetest.Profiles()
-		if engine == "redis" {
+		if at.on != nil {
 			profiles = append(profiles, storetest.Profile{
-				Name: "lost values and leases, FLUSHALL, SCRIPT FLUSH", Invalidate: 0.5, Absent: 0.1, Faults: faults(t),
+				Name: "lost values and leases, FLUSHALL, SCRIPT FLUSH", Invalidate: 0.5, Absent: 0.1, Faults: at.faults(t),
 			})
 		}
 		for _, p := range profiles {
-			t.Run(engine+"/"+p.Name, func(t *testing.T) {
-				r := storetest.Check(t, three(t, engine), p, *length, *seed)
+			t.Run(p.Name, func(t *testing.T) {
+				r := storetest.Check(t, at.three(t), p, *length, *seed)
 				t.Log(r)
 				if r.Stale > 0 || r.Survived > 0 {
 					t.Errorf("seed %d: %s; first: %s", *seed, r, r.First)
@@ -75,20 +88,25 @@ func TestChecker(t *testing.T) {
 				if r.Gets == 0 || r.Loads == 0 || r.Writes == 0 {
 					t.Errorf("nothing happened: %s", r)
 				}
-				if engine == "redis" {
-					redistest.Shared(t).Invariants(t, "row:")
+				if at.on != nil {
+					at.on.Invariants(t, "row:")
 				}
 			})
 		}
-	}
+	})
 }
 
 // faults takes away what Redis may lose by eviction or a failover: values and leases, not the barriers of writers that
 // die (no writer dies in that profile).
-func faults(t *testing.T) func(*rand.Rand, string) {
+func (p place) faults(t *testing.T) func(*rand.Rand, string) {
 	const loseLease = `local l = redis.call('GET', KEYS[1]) if l and string.sub(l, 1, 1) == 't' then redis.call('DEL', KEYS[1]) end return 0`
+	nodes := make(map[string]*redistest.Server)
 	return func(rng *rand.Rand, key string) {
-		server := redistest.Shared(t)
+		server := nodes[key]
+		if server == nil {
+			server = p.on.Node(t, key)
+			nodes[key] = server
+		}
 		switch n := rng.IntN(20); {
 		case n < 10:
 			server.Do(t, "DEL", key)
@@ -104,11 +122,11 @@ func faults(t *testing.T) func(*rand.Rand, string) {
 
 // The checker is itself checked: with a rule left out it must find violations.
 func TestCheckerFindsBrokenRules(t *testing.T) {
-	for _, engine := range []string{"memory", "redis"} {
+	places(t, func(t *testing.T, at place) {
 		for _, p := range storetest.Broken() {
-			t.Run(engine+"/"+p.Name, func(t *testing.T) {
+			t.Run(p.Name, func(t *testing.T) {
 				for try := range 10 { // an overlap may take a while to happen
-					r := storetest.Check(t, three(t, engine), p, *length, *seed+uint64(try))
+					r := storetest.Check(t, at.three(t), p, *length, *seed+uint64(try))
 					t.Log(r)
 					if r.Stale > 0 || r.Survived > 0 {
 						return
@@ -117,5 +135,5 @@ func TestCheckerFindsBrokenRules(t *testing.T) {
 				t.Error("no violation found in 10 runs")
 			})
 		}
-	}
+	})
 }
