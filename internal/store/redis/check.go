@@ -89,7 +89,7 @@ func (s *Store) check(ctx context.Context) error {
 
 // checkMode compares what the URL says with what the server is.
 func (s *Store) checkMode(ctx context.Context) error {
-	info, err := s.c.Do(ctx, s.c.B().Info().Section("cluster").Build()).ToString()
+	info, err := s.c.DoMulti(ctx, s.c.B().Info().Section("cluster").Build())[0].ToString()
 	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered {
 		return err
 	}
@@ -101,7 +101,7 @@ func (s *Store) checkMode(ctx context.Context) error {
 	case s.target.Mode != Cluster:
 		return nil
 	}
-	state, err := s.c.Do(ctx, s.c.B().ClusterInfo().Build()).ToString()
+	state, err := s.c.DoMulti(ctx, s.c.B().ClusterInfo().Build())[0].ToString()
 	if e, answered := rueidis.IsRedisErr(err); answered && denied(e) {
 		return nil
 	}

@@ -70,7 +70,7 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 				err = remedy{err, "check the address, and that the server speaks TLS there"}
 			}
 		}
-		return nil, fmt.Errorf("connect to Redis at %s: %w; %s", t, err, advice(err))
+		return nil, fmt.Errorf("connect to Redis at %s: %w; %s", t, err, t.advice(err))
 	}
 	s.opened.Store(true)
 	s.watching.Go(s.watch)
@@ -84,7 +84,7 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 		o.Configure(&option)
 	}
 	if s.c, err = rueidis.NewClient(option); err != nil {
-		return err
+		return s.target.overheard(ctx, err)
 	}
 	if err = s.check(ctx); err == nil {
 		err = s.look(ctx)
@@ -94,66 +94,6 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	}
 	return err
 }
-
-// advice says what to do about an error of the connection.
-func advice(err error) string {
-	text := err.Error()
-	has := func(parts ...string) bool {
-		for _, p := range parts {
-			if strings.Contains(text, p) {
-				return true
-			}
-		}
-		return false
-	}
-	var told remedy
-	switch {
-	case errors.As(err, &told):
-		return told.todo
-	case has("WRONGPASS", "NOAUTH", "invalid password", "AUTH called without any password", "AUTH <password> called without"):
-		return "check the user and the password in the URL"
-	case has("DENIED Redis is running in protected mode"):
-		return "the server is in protected mode: give it a password (requirepass) or an ACL user and put it into the URL, or bind it to loopback"
-	case has("certificate has expired or is not yet valid"):
-		return "renew the server's certificate, or check the clock of this machine"
-	case has("x509: certificate is valid for", "doesn't contain any IP SANs", "x509: cannot validate certificate for", "certificate is not valid for any names"):
-		return "use a name of the certificate in the URL, or name it: ?server_name=NAME"
-	case has("certificate signed by unknown authority", "certificate is not trusted"):
-		return "name the authority that signed it: ?ca=FILE"
-	case has("certificate required", "bad certificate", "handshake failure"):
-		return "the server wants a certificate of ours that it trusts: ?cert=FILE&key=FILE"
-	case has("first record does not look like a TLS handshake"):
-		return "the server does not speak TLS there: use redis://, or its TLS port"
-	case has("CLUSTERDOWN", ErrNoSlot.Error()):
-		return "the cluster is not whole: redis-cli --cluster check HOST:PORT, then --cluster fix"
-	case has("cluster support disabled"):
-		return "the server is no cluster: leave out ?cluster=true"
-	case has("No such master with that name", "redis nil message"):
-		return "the sentinels know no master of that name: check the end of the URL"
-	case has("connection refused", "no such file"):
-		return "is the server running there? 'memory:' needs none"
-	case has("no such host", "server misbehaving", "Temporary failure in name resolution"):
-		return "check the host name"
-	case has("DB index"):
-		return "check the number of the database at the end of the URL"
-	case has("LOADING"):
-		return "the server is reading its data: try again in a moment"
-	case has("EOF", "connection reset"):
-		return "the server closed the connection: does it want TLS (rediss://)?"
-	}
-	return "check the address, and that redis-cli can reach it from here"
-}
-
-// ErrNoSlot is what the client says of a slot that no master serves.
-var ErrNoSlot = rueidis.ErrNoSlot
-
-// remedy is an error that knows what to do about it.
-type remedy struct {
-	error
-	todo string
-}
-
-func (r remedy) Unwrap() error { return r.error }
 
 // failed is the error of a command, which may be about no key.
 func failed(verb, key string, err error) error {
@@ -171,12 +111,13 @@ func wrongType(err error) bool {
 	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
 }
 
-// Ping returns nil if the server answers; of a cluster, one of its nodes.
+// Ping returns nil if the server answers; of a cluster, one of its masters.
 func (s *Store) Ping(ctx context.Context) error {
 	if s.closed.Load() {
 		return store.ErrClosed
 	}
-	if err := s.c.Do(ctx, s.c.B().Ping().Build()).Error(); err != nil {
+	// A batch of commands without a key goes to a master, a single one to any node, known to be down or not.
+	if err := s.c.DoMulti(ctx, s.c.B().Ping().Build())[0].Error(); err != nil {
 		return failed("ping", "", err)
 	}
 	return nil

@@ -27,14 +27,7 @@ func TestMain(m *testing.M) {
 
 func open(t testing.TB, url string) *redis.Store {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	s, err := redis.Open(ctx, url, redis.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return s
+	return openWith(t, url, redis.Options{})
 }
 
 func TestConformance(t *testing.T) {

@@ -115,7 +115,7 @@ func (s *Store) spans(ctx context.Context) ([]span, error) {
 		}
 		return out, nil
 	}
-	rows, err := s.c.Do(ctx, s.c.B().ClusterSlots().Build()).ToArray()
+	rows, err := clusterSlots(ctx, nodes)
 	if err != nil {
 		return nil, failed("cluster slots", "", err)
 	}
@@ -126,25 +126,7 @@ func (s *Store) spans(ctx context.Context) ([]span, error) {
 		}
 	}
 	slices.SortFunc(out, func(a, b span) int { return int(a.first) - int(b.first) })
-	ids := make(map[string]string)
-	var mu sync.Mutex
-	var asked sync.WaitGroup
-	for _, sp := range out {
-		address := sp.node.address
-		if _, known := ids[address]; known || nodes[address] == nil {
-			continue
-		}
-		ids[address] = ""
-		asked.Go(func() {
-			id, err := identity(ctx, nodes[address])
-			if err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				ids[address] = id
-			}
-		})
-	}
-	asked.Wait()
+	ids := identities(ctx, nodes, out)
 	for i := range out {
 		if id := ids[out[i].node.address]; id != "" {
 			out[i].node.identity += " " + id
@@ -153,6 +135,44 @@ func (s *Store) spans(ctx context.Context) ([]span, error) {
 		}
 	}
 	return out, nil
+}
+
+// identities asks all masters at once who they are. Who does not answer is left out.
+func identities(ctx context.Context, nodes map[string]rueidis.Client, of []span) map[string]string {
+	var mu sync.Mutex
+	ids := make(map[string]string)
+	var all sync.WaitGroup
+	asked := make(map[string]bool)
+	for _, sp := range of {
+		address := sp.node.address
+		c := nodes[address]
+		if asked[address] || c == nil {
+			continue
+		}
+		asked[address] = true
+		all.Go(func() {
+			if id, err := identity(ctx, c); err == nil {
+				mu.Lock()
+				ids[address] = id
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return ids
+}
+
+// clusterSlots asks one node after the other, in no order, until one answers.
+func clusterSlots(ctx context.Context, nodes map[string]rueidis.Client) (rows []rueidis.RedisMessage, err error) {
+	for _, c := range nodes {
+		one, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		rows, err = c.Do(one, c.B().ClusterSlots().Build()).ToArray()
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return rows, err
 }
 
 // spanOf reads a row of CLUSTER SLOTS: first slot, last slot, master (address, port, id, ...), replicas.

@@ -39,10 +39,11 @@ func (s *Store) confirmed(ctx context.Context, sc *script, keys []string, args f
 }
 
 func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, group []int, args func(i int) []string, out []rueidis.RedisResult) {
-	// The answer must come before ctx ends, else it is not known.
+	// The answer must come before ctx ends, else nothing is known; Redis looks at the limits of WAIT ten times a second.
 	limit := 100 * time.Millisecond
 	if end, ok := ctx.Deadline(); ok {
-		limit = max(time.Until(end)*3/4, time.Millisecond)
+		left := time.Until(end)
+		limit = max(left-150*time.Millisecond, left/2, time.Millisecond)
 	}
 	for pause := time.Millisecond; ; pause *= 2 {
 		c, release := s.c.Dedicate()

@@ -1,0 +1,97 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// advice says what to do about an error of the connection.
+func (t Target) advice(err error) string {
+	text := err.Error()
+	has := func(parts ...string) bool {
+		for _, p := range parts {
+			if strings.Contains(text, p) {
+				return true
+			}
+		}
+		return false
+	}
+	var told remedy
+	switch {
+	case errors.As(err, &told):
+		return told.todo
+	case has("WRONGPASS", "NOAUTH", "invalid password", "AUTH called without any password", "AUTH <password> called without"):
+		return "check the user and the password in the URL"
+	case has("DENIED Redis is running in protected mode"):
+		return "the server is in protected mode: give it a password (requirepass) or an ACL user and put it into the URL, or bind it to loopback"
+	case has("certificate has expired or is not yet valid"):
+		return "renew the server's certificate, or check the clock of this machine"
+	case has("x509: certificate is valid for", "doesn't contain any IP SANs", "x509: cannot validate certificate for", "certificate is not valid for any names"):
+		return "use a name of the certificate in the URL, or name it: ?server_name=NAME"
+	case has("certificate signed by unknown authority", "certificate is not trusted"):
+		return "name the authority that signed it: ?ca=FILE"
+	case has("certificate required", "bad certificate", "handshake failure"):
+		return "the server wants a certificate of ours that it trusts: ?cert=FILE&key=FILE"
+	case has("first record does not look like a TLS handshake"):
+		return "the server does not speak TLS there: use redis://, or its TLS port"
+	case has("CLUSTERDOWN", ErrNoSlot.Error()):
+		return "the cluster is not whole: redis-cli --cluster check HOST:PORT, then --cluster fix"
+	case has("cluster support disabled"):
+		return "the server is no cluster: leave out ?cluster=true"
+	case has("No such master with that name", "redis nil message"):
+		return "the sentinels know no master of that name: check the end of the URL"
+	case has("connection refused", "no such file"):
+		return "is the server running there? 'memory:' needs none"
+	case has("no such host", "server misbehaving", "Temporary failure in name resolution"):
+		return "check the host name"
+	case has("DB index"):
+		return "check the number of the database at the end of the URL"
+	case has("LOADING"):
+		return "the server is reading its data: try again in a moment"
+	case has("EOF", "connection reset", "broken pipe") && t.TLS != nil:
+		return "the server closed the connection: does it want a certificate of ours that it trusts (?cert=FILE&key=FILE)?"
+	case has("EOF", "connection reset", "broken pipe"):
+		return "the server closed the connection: does it want TLS (rediss://)?"
+	}
+	return "check the address, and that redis-cli can reach it from here"
+}
+
+// ErrNoSlot is what the client says of a slot that no master serves.
+var ErrNoSlot = rueidis.ErrNoSlot
+
+// remedy is an error that knows what to do about it.
+type remedy struct {
+	error
+	todo string
+}
+
+func (r remedy) Unwrap() error { return r.error }
+
+// overheard finds out why a server closed the connection. One that takes no strangers says so and closes at once, which the
+// client, who is writing, may not hear; so it is listened to.
+func (t Target) overheard(ctx context.Context, err error) error {
+	if t.TLS != nil || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	conn, e := t.Dial(ctx, &net.Dialer{}, t.Addresses[0])
+	if e != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	words := make([]byte, 256)
+	n, _ := conn.Read(words)
+	if said, _, _ := strings.Cut(string(words[:n]), "\r\n"); strings.HasPrefix(said, "-") {
+		return errors.New(said[1:])
+	}
+	return err
+}
