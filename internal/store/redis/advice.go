@@ -37,7 +37,7 @@ func (t Target) advice(err error) string {
 		return "use a name of the certificate in the URL, or name it: ?server_name=NAME"
 	case has("certificate signed by unknown authority", "certificate is not trusted"):
 		return "name the authority that signed it: ?ca=FILE"
-	case has("certificate required", "bad certificate", "handshake failure"):
+	case has("certificate required", "bad certificate", "handshake failure", "remote error: tls: unknown certificate"):
 		return "the server wants a certificate of ours that it trusts: ?cert=FILE&key=FILE"
 	case has("first record does not look like a TLS handshake"):
 		return "the server does not speak TLS there: use redis://, or its TLS port"
