@@ -149,6 +149,36 @@ func TestOrder(t *testing.T) {
 	wg.Wait()
 }
 
+// Commands that outgrow the input of one turn are read whole, in whatever pieces they come, and so is what stands behind them.
+func TestLargeCommands(t *testing.T) {
+	s := serve(t, resp.Config{})
+	for _, size := range []int{8 << 10, 16 << 10, 17 << 10, 64<<10 + 1, 16 << 20} {
+		v := strings.Repeat("v", size)
+		for _, piece := range []int{5 << 10, 16 << 10, 64 << 20} {
+			if size > 1<<20 && piece < size {
+				continue // the race detector would take half a minute
+			}
+			conn := s.dial(t)
+			in := encode("ECHO", v) + encode("GET", "miss:a") + encode("ECHO", v) + encode("GET", "hit:b")
+			go func() {
+				for rest := []byte(in); len(rest) > 0; {
+					n := min(piece, len(rest))
+					if _, err := conn.Write(rest[:n]); err != nil {
+						return // the reader will say so
+					}
+					rest = rest[n:]
+				}
+			}()
+			want := bulk(v) + bulk("a") + bulk(v) + bulk("b")
+			got := make([]byte, len(want))
+			if n, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+				t.Fatalf("%d bytes in pieces of %d: wrong replies (%d bytes, %v)", size, piece, n, err)
+			}
+			conn.Close()
+		}
+	}
+}
+
 // A client that sends a long pipeline before it reads the first reply is answered.
 func TestLongPipeline(t *testing.T) {
 	n := 200_000
