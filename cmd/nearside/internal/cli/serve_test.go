@@ -245,7 +245,7 @@ func TestHTTP(t *testing.T) {
 	}{
 		{"GET", "/v1/user/100001", nil, 404, `{"error":"\"user:100001\": not found"}`},
 		{"GET", "/v1/user/abc", nil, 404, `{"error":"user:{id}: {id} cannot be \"abc\": expected int"}`},
-		{"GET", "/v1/user", nil, 404, `{"error":"user:{id} has 1 parameters (id), found 0"}`},
+		{"GET", "/v1/user", nil, 404, `{"error":"user:{id} has 1 parameter (id), found 0"}`},
 		{"GET", "/v1/nothing/1", nil, 404, `{"error":"no cache is named \"nothing\""}`},
 		{"GET", "/v1/orders/100001", nil, 200, `[]`},
 		{"DELETE", "/v1/user/42", nil, 204, ""},
@@ -253,10 +253,11 @@ func TestHTTP(t *testing.T) {
 		{"GET", "/v1/user/42", []string{"Host", "evil.example"}, 421, `{"error":"the host \"evil.example\" is not this one: use localhost or 127.0.0.1"}`},
 		{"GET", "/v1/user/42", []string{"Host", "localhost:1"}, 200, user42},
 		{"GET", "/healthz", nil, 200, `{"status":"ok"}`},
+		{"POST", "/healthz", nil, 405, ""},
 		{"GET", "/nothing", nil, 404, ""},
 	} {
 		resp, body := r.get(t, c.method, c.path, c.header...)
-		if resp.StatusCode != c.status || c.want != "" && strings.TrimSpace(body) != c.want {
+		if resp.StatusCode != c.status || c.want != "" && strings.TrimSpace(body) != c.want || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s %s: got %d %s, want %d %s", c.method, c.path, resp.StatusCode, body, c.status, c.want)
 		}
 	}
@@ -308,8 +309,12 @@ func TestRubbishAndErrors(t *testing.T) {
 		}
 	}
 	w.Close()
-	config := write(t, "n.yaml", "caches:\n  j: {key: \"j:{id}\", params: {id: int}, load: \"SELECT doc FROM j WHERE id = {id}\"}\n")
+	config := write(t, "n.yaml", "caches:\n  j: {key: \"j:{id}\", params: {id: int}, load: \"SELECT doc FROM j WHERE id = {id}\"}\n"+
+		"  all: {key: all, rows: many, load: SELECT id FROM j}\n")
 	r := start(t, serveCmd{Config: config, Redis: server.URL(), Database: "sqlite:" + db}, nil)
+	if resp, body := r.get(t, "GET", "/v1/all"); resp.StatusCode != 200 || body != `[{"id":1},{"id":2}]` {
+		t.Errorf("a cache of one key: %d %s", resp.StatusCode, body)
+	}
 	for _, rubbish := range [][]string{{"SET", "j:1", "hello"}, {"RPUSH", "j:1", "x"}} {
 		server.Do(t, "DEL", "j:1")
 		server.Do(t, rubbish...)
@@ -325,7 +330,7 @@ func TestRubbishAndErrors(t *testing.T) {
 	if resp, body := r.get(t, "GET", "/v1/j/2"); resp.StatusCode != 502 || !strings.Contains(body, "declared as JSON") {
 		t.Errorf("got %d %s", resp.StatusCode, body)
 	}
-	server.Invariants(t, "j:")
+	server.Invariants(t, "j:", "all")
 }
 
 // An HTTP request, garbage and half a command on the Redis port harm nobody else.
