@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -163,5 +164,48 @@ func TestDatabaseFaults(t *testing.T) {
 				t.Error("the password is shown")
 			}
 		})
+	}
+}
+
+// A database that does not answer at the start is waited for; to be asked to end meanwhile is no error, but nothing is checked.
+func TestDatabaseComesLater(t *testing.T) {
+	db := dbtest.MariaDB(t)
+	db.Exec(t, "CREATE TABLE later (id INT PRIMARY KEY)", "INSERT INTO later VALUES (1)")
+	config := write(t, "n.yaml", "caches:\n  later: {key: \"later:{id}\", params: {id: int}, load: \"SELECT id FROM later WHERE id = {id}\"}\n")
+	db.Stop()
+	begin := func(c serveCmd) (r *running, end context.CancelFunc, ended chan error) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r, ended = &running{}, make(chan error, 1)
+		c.Config, c.Database, c.Listen, c.HTTP = config, db.URL, "127.0.0.1:0", "off"
+		go func() { ended <- c.run(ctx, &env{out: &r.out, err: &r.err, lookup: func(string) string { return "" }}) }()
+		await(t, "the line that it waits", func() bool { return strings.Contains(r.err.String(), "waiting for it") })
+		return r, cancel, ended
+	}
+	_, end, ended := begin(serveCmd{})
+	if end(); <-ended != nil {
+		t.Error("interrupted: an error")
+	}
+	_, end, ended = begin(serveCmd{Check: true})
+	end()
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Errorf("a check, interrupted: %v", err)
+	}
+	r, end, ended := begin(serveCmd{})
+	defer func() {
+		if end(); <-ended != nil {
+			t.Error("it ended with an error")
+		}
+	}()
+	if err := db.Start(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the port", func() bool {
+		if m := ready.FindStringSubmatch(r.out.String()); m != nil {
+			r.redis = m[1]
+		}
+		return r.redis != ""
+	})
+	if got := r.redisCLI(t, "GET", "later:1"); got != `{"id":1}` || strings.Contains(r.err.String(), "s3cret") {
+		t.Errorf("got %s\n%s", got, r.err.String())
 	}
 }

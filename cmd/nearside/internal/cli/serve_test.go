@@ -378,6 +378,7 @@ func TestStatuses(t *testing.T) {
 		{"serve --config " + bad + db, 2, "bad.yaml:5: load: the cache o: "},
 		{"serve --http off --listen " + busy.Addr().String() + db, 2, "--listen: listen: the port of " + busy.Addr().String() + " is in use"},
 		{"serve --database sqlite:/nowhere.db", 3, "--database: open the database: "},
+		{"serve --redis redis://:s3cret@127.0.0.1:port" + db, 2, "--redis: redis: the URL of Redis cannot be parsed"},
 		{"serve --redis redis://:s3cret@127.0.0.1:1" + db, 3, "--redis: connect to Redis at 127.0.0.1:1"},
 	} {
 		var out buffer

@@ -113,6 +113,8 @@ n.yaml:14: load: {a} stands inside quotes: a parameter is a value of its own, wr
 n.yaml:2: http: found :8080, which others can reach, expected a loopback address such as 127.0.0.1:8080, 'off', or a 'password'`},
 		{"no secrets", "redis: rediss://me:s3cret@h\ndatabase: postgres://me:s3cret@h\ncaches: {a: {key: a, load: SELECT 1}}", `n.yaml:1: redis: found "rediss://me:xxxxx@h", expected redis://host:port, unix:///path or memory:
 n.yaml:2: database: found "postgres://me:xxxxx@h": it names no database; expected sqlite:path, postgres://user:password@host/database or mysql://user:password@host/database`},
+		{"the URL of Redis", "redis: redis://me:s3cret@h:port\n" + good[strings.Index(good, "database"):], "n.yaml:1: redis: the URL of Redis cannot be parsed: expected redis://[user:password@]host:port[/db] or unix:///path; special characters of a password are written as %XX"},
+		{"the database of Redis", "redis: redis://:s3cret@h/x\n" + good[strings.Index(good, "database"):], `n.yaml:1: redis: redis://h/x: database "x": expected a number such as 0`},
 		{"a nested value", "listen: {a: b}\n" + good, `n.yaml:1: listen: found "{a: b}", expected one plain value`},
 		{"nothing", "listen:\n" + good, "n.yaml:1: listen: found nothing, expected a value"},
 	} {
