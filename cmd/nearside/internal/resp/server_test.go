@@ -75,7 +75,9 @@ func serve(t testing.TB, cfg resp.Config) *server {
 	if cfg.Handler == nil {
 		cfg.Handler = &echo{}
 	}
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -210,6 +212,27 @@ func TestSlowReader(t *testing.T) {
 	}
 	if held := s.Stats().Held; held != 0 {
 		t.Errorf("%d bytes are held for nobody", held)
+	}
+}
+
+// Who leaves before the replies is no news: any client could fill the log with that.
+func TestClientLeaves(t *testing.T) {
+	var log bytes.Buffer // read when the server has ended
+	s := serve(t, resp.Config{Handler: &echo{big: make([]byte, 64<<10)}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 10 {
+		conn := s.dial(t)
+		if _, err := io.WriteString(conn, strings.Repeat(encode("GET", "big:1"), 200)); err != nil { // more than the socket takes
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		conn.Close() // with replies unread: a reset
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil || log.Len() > 0 {
+		t.Errorf("%v\n%s", err, log.String())
 	}
 }
 

@@ -35,7 +35,11 @@ func (j *journal) failed(what, cache, key string, err error) {
 		return
 	}
 	if more, due := j.due(what+" "+cache+" "+err.Error(), time.Now()); due {
-		j.logger.Warn("a "+what+" failed", "cache", cache, "key", key, "error", err, "times_more", more)
+		logger := j.logger
+		if more > 0 {
+			logger = logger.With("since_the_last", more)
+		}
+		logger.Warn("a "+what+" failed", "cache", cache, "key", key, "error", err)
 	}
 }
 

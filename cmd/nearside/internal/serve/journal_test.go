@@ -34,7 +34,7 @@ func TestJournal(t *testing.T) {
 		}
 		time.Sleep(quiet)
 		j.failed("load", "user", "user:7", errors.New("gone"))
-		if lines() != 3 || !strings.Contains(out.String(), "key=user:7 error=gone times_more=99") {
+		if lines() != 3 || !strings.Contains(out.String(), "since_the_last=99 cache=user key=user:7 error=gone") {
 			t.Errorf("a minute later:\n%s", out.String())
 		}
 		for i := range 1000 {

@@ -75,7 +75,9 @@ func guard(next http.Handler, password string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, said, ok := r.BasicAuth()
 		if !ok {
-			said, ok = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+			var scheme string
+			scheme, said, ok = strings.Cut(r.Header.Get("Authorization"), " ")
+			ok = ok && strings.EqualFold(scheme, "Bearer")
 		}
 		got := sha256.Sum256([]byte(said))
 		if r.URL.Path != "/healthz" && (!ok || subtle.ConstantTimeCompare(got[:], want[:]) != 1) {
