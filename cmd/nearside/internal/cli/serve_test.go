@@ -355,6 +355,28 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
+// Long keys are refused and large values answered for, on both stores; nobody else notices.
+func TestLarge(t *testing.T) {
+	for _, store := range []string{"memory:", redistest.Shared(t).URL()} {
+		r := start(t, serveCmd{Redis: store, HTTP: "off", Database: filled(t)}, nil)
+		c := dialRaw(t, r.redis)
+		for _, key := range []string{strings.Repeat("k", 64<<10+1), "user:" + strings.Repeat("9", 64<<10)} {
+			want := fmt.Sprintf("-ERR bad key: %d bytes long, at most 65536 are allowed\r\n", len(key))
+			for _, args := range [][]string{{"GET", key}, {"MGET", "user:42", key}, {"DEL", key}, {"SET", key, "{}"}} {
+				if got := c.ask(t, args...); got != want {
+					t.Errorf("%s of a long key: %.100q, want %q", args[0], got, want)
+				}
+			}
+		}
+		if got, want := c.ask(t, "SET", "user:42", `{"name":"`+strings.Repeat("x", 1<<20)), "-ERR \"user:42\": bad value: "; !strings.HasPrefix(got, want) {
+			t.Errorf("SET of 1 MiB: %.100q, want %q", got, want)
+		}
+		if got := r.redisCLI(t, "GET", "user:42"); got != user42 {
+			t.Errorf("after it: %s", got)
+		}
+	}
+}
+
 func TestStatuses(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -55,13 +55,13 @@ func TestGood(t *testing.T) {
 // Flags win over variables, these over the file.
 func TestWhoWins(t *testing.T) {
 	env := func(name string) string {
-		return map[string]string{"NEARSIDE_LISTEN": "127.0.0.1:1", "NEARSIDE_HTTP": "127.0.0.1:2"}[name]
+		return map[string]string{"NEARSIDE_LISTEN": "127.0.0.1:1", "NEARSIDE_HTTP": "127.0.0.1:2", "NEARSIDE_ALLOW": "scan, KEYS"}[name]
 	}
-	c, err := config.Parse("n.yaml", []byte("http: off\nlisten: 127.0.0.1:9\n"+good), config.Inputs{Env: env, Flags: map[string]string{"http": "127.0.0.1:3"}})
+	c, err := config.Parse("n.yaml", []byte("allow: [flushall]\nhttp: off\nlisten: 127.0.0.1:9\n"+good), config.Inputs{Env: env, Flags: map[string]string{"http": "127.0.0.1:3"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Listen != "127.0.0.1:1" || c.HTTP != "127.0.0.1:3" || c.Where("listen") != "NEARSIDE_LISTEN" || c.Where("http") != "--http" {
+	if c.Listen != "127.0.0.1:1" || c.HTTP != "127.0.0.1:3" || c.Where("listen") != "NEARSIDE_LISTEN" || c.Where("http") != "--http" || strings.Join(c.Allow, " ") != "scan keys" {
 		t.Errorf("%+v", c)
 	}
 }

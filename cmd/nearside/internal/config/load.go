@@ -58,6 +58,9 @@ func Parse(name string, text []byte, in Inputs) (*Config, error) {
 	l.yaml(text)
 	for _, f := range fields {
 		if v := in.Env("NEARSIDE_" + strings.ToUpper(f.name)); v != "" && f.outside {
+			if f.name == "allow" {
+				l.cfg.Allow = nil // a list of the file is added to item by item; this one stands in its place
+			}
 			l.set(f.name, v, "NEARSIDE_"+strings.ToUpper(f.name), 1<<30)
 		}
 		if v, ok := in.Flags[f.name]; ok {

@@ -159,7 +159,7 @@ func errForeign(key []byte) error {
 // cannot be (user:abc for a number), so there is no such row and nobody needs to be asked.
 func (s *Service) find(key []byte) (*Cache, error) {
 	if len(key) > store.MaxKey {
-		return nil, fmt.Errorf("a key of %d bytes: at most %d are allowed", len(key), store.MaxKey)
+		return nil, store.CheckKey(string(key))
 	}
 	switch i, fit := s.keys.Find(key); fit {
 	case pattern.Match:

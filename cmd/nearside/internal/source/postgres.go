@@ -345,8 +345,9 @@ func (d *postgresDB) checkWrite(ctx context.Context, text string, n int) error {
 		_, err = pool.Exec(ctx, "EXPLAIN "+text, make([]any, n)...)
 	}
 	var e *pgconn.PgError
-	if verb := strings.Fields(text); errors.As(err, &e) && e.Code == "42501" && len(verb) > 0 { // the server does not say which right
-		return fmt.Errorf("%s: GRANT %s on it, and SELECT, to the role that the URL names", e.Message, strings.ToUpper(verb[0]))
+	verb, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(text)), " ")
+	if errors.As(err, &e) && e.Code == "42501" && slices.Contains([]string{"INSERT", "UPDATE", "DELETE", "MERGE"}, verb) { // the server does not say which right
+		return fmt.Errorf("%s: GRANT %s on it, and SELECT, to the role that the URL names", e.Message, verb)
 	}
 	return explained(err)
 }
