@@ -20,9 +20,8 @@ func TestSIGTERM(t *testing.T) {
 	config := write(t, "n.yaml", "caches:\n  slow: {key: \"slow:{id}\", params: {id: text}, load: \"SELECT {id} AS id FROM pg_sleep(1)\"}\n")
 	r := &running{}
 	ended := make(chan int, 1)
-	go func() {
-		ended <- Main([]string{"serve", "--config", config, "--redis", server.URL(), "--database", dbtest.Postgres(t).URL, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"}, nil, &r.out, &r.err)
-	}()
+	args := []string{"serve", "--config", config, "--redis", server.URL(), "--database", dbtest.Postgres(t).URL, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"}
+	go func() { ended <- Main(args, nil, &r.out, &r.err) }()
 	await(t, "the ports", func() bool {
 		if m := ready.FindStringSubmatch(r.out.String()); m != nil {
 			r.redis, r.http = m[1], m[2]
@@ -30,8 +29,13 @@ func TestSIGTERM(t *testing.T) {
 		return r.http != ""
 	})
 	answers := make(chan string, 2)
-	go func() { answers <- r.redisCLI(t, "GET", "slow:1") }()
-	go func() { _, body := r.get(t, "GET", "/v1/slow/2"); answers <- body }()
+	ask := func(f func() string) {
+		got := "nothing"
+		defer func() { answers <- got }() // also if f ends the goroutine
+		got = f()
+	}
+	go ask(func() string { return r.redisCLI(t, "GET", "slow:1") })
+	go ask(func() string { _, body := r.get(t, "GET", "/v1/slow/2"); return body })
 	await(t, "both loads", func() bool { // they have their leases
 		n, err := server.Do(t, "EXISTS", "{slow:1}:~l", "{slow:2}:~l").AsInt64()
 		return n == 2 && err == nil
