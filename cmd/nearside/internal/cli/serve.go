@@ -73,11 +73,13 @@ func (c *serveCmd) run(ctx context.Context, w *env) error {
 	}
 	s := &server{cfg: cfg, env: w, logger: newLogger(w, cfg.LogLevel)}
 	defer s.close()
-	if err := s.openDatabase(ctx); err != nil {
-		return err
-	}
-	specs, err := s.prepare(ctx)
-	if err != nil {
+	specs, err := s.open(ctx)
+	switch {
+	case ctx.Err() != nil && c.Check:
+		return errors.New("it was interrupted: nothing is checked")
+	case ctx.Err() != nil: // asked to end before it was ready: no error, there was nothing in flight
+		return nil
+	case err != nil:
 		return err
 	}
 	if c.Check {
@@ -85,6 +87,9 @@ func (c *serveCmd) run(ctx context.Context, w *env) error {
 		return nil
 	}
 	if err := s.openStore(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	if err := s.listen(specs); err != nil {
@@ -159,6 +164,14 @@ func (s *server) close() {
 	if s.demoDir != "" {
 		os.RemoveAll(s.demoDir)
 	}
+}
+
+// open opens the database and has it check the statements.
+func (s *server) open(ctx context.Context) ([]serve.Spec, error) {
+	if err := s.openDatabase(ctx); err != nil {
+		return nil, err
+	}
+	return s.prepare(ctx)
 }
 
 func (s *server) openDatabase(ctx context.Context) error {

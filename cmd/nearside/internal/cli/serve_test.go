@@ -245,7 +245,7 @@ func TestHTTP(t *testing.T) {
 	}{
 		{"GET", "/v1/user/100001", nil, 404, `{"error":"\"user:100001\": not found"}`},
 		{"GET", "/v1/user/abc", nil, 404, `{"error":"user:{id}: {id} cannot be \"abc\": expected int"}`},
-		{"GET", "/v1/user", nil, 404, `{"error":"user:{id} has 1 parameters (id), found 0"}`},
+		{"GET", "/v1/user", nil, 404, `{"error":"user:{id} has 1 parameter (id), found 0"}`},
 		{"GET", "/v1/nothing/1", nil, 404, `{"error":"no cache is named \"nothing\""}`},
 		{"GET", "/v1/orders/100001", nil, 200, `[]`},
 		{"DELETE", "/v1/user/42", nil, 204, ""},
@@ -253,10 +253,11 @@ func TestHTTP(t *testing.T) {
 		{"GET", "/v1/user/42", []string{"Host", "evil.example"}, 421, `{"error":"the host \"evil.example\" is not this one: use localhost or 127.0.0.1"}`},
 		{"GET", "/v1/user/42", []string{"Host", "localhost:1"}, 200, user42},
 		{"GET", "/healthz", nil, 200, `{"status":"ok"}`},
+		{"POST", "/healthz", nil, 405, ""},
 		{"GET", "/nothing", nil, 404, ""},
 	} {
 		resp, body := r.get(t, c.method, c.path, c.header...)
-		if resp.StatusCode != c.status || c.want != "" && strings.TrimSpace(body) != c.want {
+		if resp.StatusCode != c.status || c.want != "" && strings.TrimSpace(body) != c.want || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s %s: got %d %s, want %d %s", c.method, c.path, resp.StatusCode, body, c.status, c.want)
 		}
 	}
@@ -308,8 +309,12 @@ func TestRubbishAndErrors(t *testing.T) {
 		}
 	}
 	w.Close()
-	config := write(t, "n.yaml", "caches:\n  j: {key: \"j:{id}\", params: {id: int}, load: \"SELECT doc FROM j WHERE id = {id}\"}\n")
+	config := write(t, "n.yaml", "caches:\n  j: {key: \"j:{id}\", params: {id: int}, load: \"SELECT doc FROM j WHERE id = {id}\"}\n"+
+		"  all: {key: all, rows: many, load: SELECT id FROM j}\n")
 	r := start(t, serveCmd{Config: config, Redis: server.URL(), Database: "sqlite:" + db}, nil)
+	if resp, body := r.get(t, "GET", "/v1/all"); resp.StatusCode != 200 || body != `[{"id":1},{"id":2}]` {
+		t.Errorf("a cache of one key: %d %s", resp.StatusCode, body)
+	}
 	for _, rubbish := range [][]string{{"SET", "j:1", "hello"}, {"RPUSH", "j:1", "x"}} {
 		server.Do(t, "DEL", "j:1")
 		server.Do(t, rubbish...)
@@ -325,7 +330,7 @@ func TestRubbishAndErrors(t *testing.T) {
 	if resp, body := r.get(t, "GET", "/v1/j/2"); resp.StatusCode != 502 || !strings.Contains(body, "declared as JSON") {
 		t.Errorf("got %d %s", resp.StatusCode, body)
 	}
-	server.Invariants(t, "j:")
+	server.Invariants(t, "j:", "all")
 }
 
 // An HTTP request, garbage and half a command on the Redis port harm nobody else.
@@ -347,6 +352,28 @@ func TestGarbage(t *testing.T) {
 			t.Errorf("after %q: %s", text, got)
 		}
 		conn.Close()
+	}
+}
+
+// Long keys are refused and large values answered for, on both stores; nobody else notices.
+func TestLarge(t *testing.T) {
+	for _, store := range []string{"memory:", redistest.Shared(t).URL()} {
+		r := start(t, serveCmd{Redis: store, HTTP: "off", Database: filled(t)}, nil)
+		c := dialRaw(t, r.redis)
+		for _, key := range []string{strings.Repeat("k", 64<<10+1), "user:" + strings.Repeat("9", 64<<10)} {
+			want := fmt.Sprintf("-ERR bad key: %d bytes long, at most 65536 are allowed\r\n", len(key))
+			for _, args := range [][]string{{"GET", key}, {"MGET", "user:42", key}, {"DEL", key}, {"SET", key, "{}"}} {
+				if got := c.ask(t, args...); got != want {
+					t.Errorf("%s of a long key: %.100q, want %q", args[0], got, want)
+				}
+			}
+		}
+		if got, want := c.ask(t, "SET", "user:42", `{"name":"`+strings.Repeat("x", 1<<20)), "-ERR \"user:42\": bad value: "; !strings.HasPrefix(got, want) {
+			t.Errorf("SET of 1 MiB: %.100q, want %q", got, want)
+		}
+		if got := r.redisCLI(t, "GET", "user:42"); got != user42 {
+			t.Errorf("after it: %s", got)
+		}
 	}
 }
 
@@ -373,6 +400,7 @@ func TestStatuses(t *testing.T) {
 		{"serve --config " + bad + db, 2, "bad.yaml:5: load: the cache o: "},
 		{"serve --http off --listen " + busy.Addr().String() + db, 2, "--listen: listen: the port of " + busy.Addr().String() + " is in use"},
 		{"serve --database sqlite:/nowhere.db", 3, "--database: open the database: "},
+		{"serve --redis redis://:s3cret@127.0.0.1:port" + db, 2, "--redis: redis: the URL of Redis cannot be parsed"},
 		{"serve --redis redis://:s3cret@127.0.0.1:1" + db, 3, "--redis: connect to Redis at 127.0.0.1:1"},
 	} {
 		var out buffer

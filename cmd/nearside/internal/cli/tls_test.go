@@ -85,6 +85,8 @@ func TestTLSAndPassword(t *testing.T) {
 		{"an empty one", func(r *http.Request) { r.SetBasicAuth("me", "") }, 401},
 		{"Basic", func(r *http.Request) { r.SetBasicAuth("me", "s3cret") }, 200},
 		{"Bearer", func(r *http.Request) { r.Header.Set("Authorization", "Bearer s3cret") }, 200},
+		{"bearer", func(r *http.Request) { r.Header.Set("Authorization", "bearer s3cret") }, 200},
+		{"another scheme", func(r *http.Request) { r.Header.Set("Authorization", "Digest s3cret") }, 401},
 	} {
 		status, body := ask("/v1/user/42", c.auth)
 		if status != c.status || (status == 200) != strings.Contains(body, "Hamilton") {

@@ -55,13 +55,13 @@ func TestGood(t *testing.T) {
 // Flags win over variables, these over the file.
 func TestWhoWins(t *testing.T) {
 	env := func(name string) string {
-		return map[string]string{"NEARSIDE_LISTEN": "127.0.0.1:1", "NEARSIDE_HTTP": "127.0.0.1:2"}[name]
+		return map[string]string{"NEARSIDE_LISTEN": "127.0.0.1:1", "NEARSIDE_HTTP": "127.0.0.1:2", "NEARSIDE_ALLOW": "scan, KEYS"}[name]
 	}
-	c, err := config.Parse("n.yaml", []byte("http: off\nlisten: 127.0.0.1:9\n"+good), config.Inputs{Env: env, Flags: map[string]string{"http": "127.0.0.1:3"}})
+	c, err := config.Parse("n.yaml", []byte("allow: [flushall]\nhttp: off\nlisten: 127.0.0.1:9\n"+good), config.Inputs{Env: env, Flags: map[string]string{"http": "127.0.0.1:3"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Listen != "127.0.0.1:1" || c.HTTP != "127.0.0.1:3" || c.Where("listen") != "NEARSIDE_LISTEN" || c.Where("http") != "--http" {
+	if c.Listen != "127.0.0.1:1" || c.HTTP != "127.0.0.1:3" || c.Where("listen") != "NEARSIDE_LISTEN" || c.Where("http") != "--http" || strings.Join(c.Allow, " ") != "scan keys" {
 		t.Errorf("%+v", c)
 	}
 }
@@ -90,7 +90,7 @@ n.yaml:7: the parameter id: found the type "number", expected int, uuid or text
 n.yaml:7: params: found nr, which is no {nr} of the key user:{id}
 n.yaml:8: load: found {name}, which is not in the key user:{id}
 n.yaml:9: ttl: found "1 fortnight", expected a duration such as 90s, 15m or 1h
-n.yaml:10: found the unknown field "shape", expected "stale"?
+n.yaml:10: found the unknown field "shape", expected one of hold, jitter, key, load, load_many, max_loads, max_rows, max_value, not_found_ttl, params, rows, stale, store, ttl
 n.yaml:11: found the unknown field "lod", expected "load"?
 n.yaml:11: the cache users has no 'load', expected a SELECT
 n.yaml:11: key: found user:{name}, which overlaps user:{id} of the cache user (n.yaml:6): one key would belong to both
@@ -113,6 +113,11 @@ n.yaml:14: load: {a} stands inside quotes: a parameter is a value of its own, wr
 n.yaml:2: http: found :8080, which others can reach, expected a loopback address such as 127.0.0.1:8080, 'off', or a 'password'`},
 		{"no secrets", "redis: rediss://me:s3cret@h\ndatabase: postgres://me:s3cret@h\ncaches: {a: {key: a, load: SELECT 1}}", `n.yaml:1: redis: found "rediss://me:xxxxx@h", expected redis://host:port, unix:///path or memory:
 n.yaml:2: database: found "postgres://me:xxxxx@h": it names no database; expected sqlite:path, postgres://user:password@host/database or mysql://user:password@host/database`},
+		{"the URL of Redis", "redis: redis://me:s3cret@h:port\n" + good[strings.Index(good, "database"):], "n.yaml:1: redis: the URL of Redis cannot be parsed: expected redis://[user:password@]host:port[/db] or unix:///path; special characters of a password are written as %XX"},
+		{"the database of Redis", "redis: redis://:s3cret@h/x\n" + good[strings.Index(good, "database"):], `n.yaml:1: redis: redis://h/x: database "x": expected a number such as 0`},
+		{"twice", "listen: 127.0.0.1:1\nlisten: x\nhttp: y\n" + good + "  user: {key: z}\n", `n.yaml:2: the file: found "listen" a second time, expected it once: it stands in line 1 too
+n.yaml:3: http: found "y", expected host:port such as 127.0.0.1:6380
+n.yaml:16: caches: found "user" a second time, expected it once: it stands in line 7 too`},
 		{"a nested value", "listen: {a: b}\n" + good, `n.yaml:1: listen: found "{a: b}", expected one plain value`},
 		{"nothing", "listen:\n" + good, "n.yaml:1: listen: found nothing, expected a value"},
 	} {
@@ -132,7 +137,7 @@ n.yaml:2: database: found "postgres://me:xxxxx@h": it names no database; expecte
 
 func TestSyntaxErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"a: b\n\tc: d": "n.yaml:2", "caches:\n  a: {": "n.yaml:", "listen: a\nlisten: b": "n.yaml:2", "a: [": "n.yaml:1",
+		"a: b\n\tc: d": "n.yaml:2", "caches:\n  a: {": "n.yaml:", "http: off\nhttp: b": "n.yaml:2", "a: [": "n.yaml:1",
 	} {
 		if _, err := parse(text); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: got %v, want it at %s", text, err, want)

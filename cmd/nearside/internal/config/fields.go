@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nearside/nearside/internal/store/redis"
+
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 )
 
@@ -28,8 +30,10 @@ var fields = []setting{
 			c.Redis = v
 			if v == "memory:" {
 				c.Redis = ""
+				return nil
 			}
-			return nil
+			_, err := redis.Parse(v) // its errors show no password
+			return err
 		}
 		return fmt.Errorf("found %q, expected redis://host:port, unix:///path or memory:", Redact(v))
 	}},

@@ -58,6 +58,9 @@ func Parse(name string, text []byte, in Inputs) (*Config, error) {
 	l.yaml(text)
 	for _, f := range fields {
 		if v := in.Env("NEARSIDE_" + strings.ToUpper(f.name)); v != "" && f.outside {
+			if f.name == "allow" {
+				l.cfg.Allow = nil // a list of the file is added to item by item; this one stands in its place
+			}
 			l.set(f.name, v, "NEARSIDE_"+strings.ToUpper(f.name), 1<<30)
 		}
 		if v, ok := in.Flags[f.name]; ok {
@@ -95,7 +98,7 @@ func (l *loader) yaml(text []byte) {
 			l.failAt(1, "the file cannot be parsed as YAML: %v", p)
 		}
 	}()
-	file, err := parser.ParseBytes(text, 0)
+	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey()) // members says so, and all else that is wrong
 	if err != nil {
 		line, message := 1, err.Error()
 		var y yaml.Error
@@ -160,7 +163,7 @@ func line(n ast.Node) int {
 	return 1
 }
 
-// members calls f for each member of a mapping.
+// members calls f for each member of a mapping. A name that stands there twice is an error.
 func (l *loader) members(n ast.Node, what string, f func(name string, value ast.Node, line int)) {
 	var values []*ast.MappingValueNode
 	switch n := n.(type) {
@@ -172,17 +175,24 @@ func (l *loader) members(n ast.Node, what string, f func(name string, value ast.
 		l.failAt(line(n), "%s: found %.40q, expected names and values such as 'ttl: 1h'", what, n.String())
 		return
 	}
+	seen := make(map[string]int)
 	for _, m := range values {
-		key, ok := m.Key.(*ast.StringNode)
-		if !ok {
-			if k, isScalar := m.Key.(ast.ScalarNode); isScalar {
-				f(k.GetToken().Value, m.Value, line(m.Key))
-			} else {
-				l.failAt(line(m.Key), "%s: found %.40q, expected a plain name", what, m.Key.String())
-			}
+		var name string
+		switch key := m.Key.(type) {
+		case *ast.StringNode:
+			name = key.Value
+		case ast.ScalarNode:
+			name = key.GetToken().Value
+		default:
+			l.failAt(line(m.Key), "%s: found %.40q, expected a plain name", what, m.Key.String())
 			continue
 		}
-		f(key.Value, m.Value, line(m.Key))
+		if before, twice := seen[name]; twice {
+			l.failAt(line(m.Key), "%s: found %.40q a second time, expected it once: it stands in line %d too", what, name, before)
+			continue
+		}
+		seen[name] = line(m.Key)
+		f(name, m.Value, line(m.Key))
 	}
 }
 
@@ -209,9 +219,9 @@ func (l *loader) unknown(line int, name string, known []string) {
 
 // expectedOf suggests the nearest of the known names, else lists them.
 func expectedOf(name string, known []string) string {
-	best, at := 3, ""
+	best, at := len(name), ""
 	for _, k := range known {
-		if d := distance(name, k); d < best {
+		if d := distance(name, k); d < best && 3*d <= max(len(name), len(k)) { // ttl is no misspelling of http
 			best, at = d, k
 		}
 	}

@@ -174,7 +174,11 @@ func (p *Pattern) Match(key []byte) (args []string, ok bool) {
 // Key returns the key with these parameters.
 func (p *Pattern) Key(args ...string) (string, error) {
 	if len(args) != len(p.params) {
-		return "", fmt.Errorf("%s has %d parameters (%s), found %d", p.text, len(p.params), strings.Join(p.params, ", "), len(args))
+		what := "parameters"
+		if len(p.params) == 1 {
+			what = "parameter"
+		}
+		return "", fmt.Errorf("%s has %d %s (%s), found %d", p.text, len(p.params), what, strings.Join(p.params, ", "), len(args))
 	}
 	var b strings.Builder
 	b.WriteString(p.first)

@@ -129,10 +129,12 @@ func (c *Conn) noRoom() {
 // take answers what n bytes read into room have completed, and keeps the rest.
 func (c *Conn) take(n int) {
 	t := c.turn
-	b := t.in[: len(c.rest)+n : readSize]
-	if c.grown {
+	var b []byte
+	if c.grown { // what has arrived may be longer than the turn's own input
 		c.rest = c.rest[:len(c.rest)+n]
 		b = c.rest
+	} else {
+		b = t.in[: len(c.rest)+n : readSize]
 	}
 	defer func() { t.free(); c.turn = nil }()
 

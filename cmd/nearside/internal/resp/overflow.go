@@ -1,8 +1,10 @@
 package resp
 
 import (
+	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -152,7 +154,10 @@ func (c *Conn) drain() {
 		c.over.n -= n
 		c.change.Broadcast()
 		c.mu.Unlock()
-		if err != nil {
+		switch {
+		case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+			c.kill(nil) // the client has left: that is its right, and no news
+		case err != nil:
 			c.kill(err)
 		}
 		c.charge(int64(-n * chunkSize))

@@ -75,7 +75,9 @@ func serve(t testing.TB, cfg resp.Config) *server {
 	if cfg.Handler == nil {
 		cfg.Handler = &echo{}
 	}
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -149,6 +151,36 @@ func TestOrder(t *testing.T) {
 	wg.Wait()
 }
 
+// Commands that outgrow the input of one turn are read whole, in whatever pieces they come, and so is what stands behind them.
+func TestLargeCommands(t *testing.T) {
+	s := serve(t, resp.Config{})
+	for _, size := range []int{8 << 10, 16 << 10, 17 << 10, 64<<10 + 1, 16 << 20} {
+		v := strings.Repeat("v", size)
+		for _, piece := range []int{5 << 10, 16 << 10, 64 << 20} {
+			if size > 1<<20 && piece < size {
+				continue // the race detector would take half a minute
+			}
+			conn := s.dial(t)
+			in := encode("ECHO", v) + encode("GET", "miss:a") + encode("ECHO", v) + encode("GET", "hit:b")
+			go func() {
+				for rest := []byte(in); len(rest) > 0; {
+					n := min(piece, len(rest))
+					if _, err := conn.Write(rest[:n]); err != nil {
+						return // the reader will say so
+					}
+					rest = rest[n:]
+				}
+			}()
+			want := bulk(v) + bulk("a") + bulk(v) + bulk("b")
+			got := make([]byte, len(want))
+			if n, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+				t.Fatalf("%d bytes in pieces of %d: wrong replies (%d bytes, %v)", size, piece, n, err)
+			}
+			conn.Close()
+		}
+	}
+}
+
 // A client that sends a long pipeline before it reads the first reply is answered.
 func TestLongPipeline(t *testing.T) {
 	n := 200_000
@@ -180,6 +212,27 @@ func TestSlowReader(t *testing.T) {
 	}
 	if held := s.Stats().Held; held != 0 {
 		t.Errorf("%d bytes are held for nobody", held)
+	}
+}
+
+// Who leaves before the replies is no news: any client could fill the log with that.
+func TestClientLeaves(t *testing.T) {
+	var log bytes.Buffer // read when the server has ended
+	s := serve(t, resp.Config{Handler: &echo{big: make([]byte, 64<<10)}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 10 {
+		conn := s.dial(t)
+		if _, err := io.WriteString(conn, strings.Repeat(encode("GET", "big:1"), 200)); err != nil { // more than the socket takes
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		conn.Close() // with replies unread: a reset
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil || log.Len() > 0 {
+		t.Errorf("%v\n%s", err, log.String())
 	}
 }
 

@@ -112,7 +112,7 @@ func (h *Handler) raw(r *resp.Replies, replies [][]byte, i int, failed error) {
 	r.Raw(replies[i])
 }
 
-// failed logs an error that a client is told, in case nobody looks there.
+// failed logs each error that a client is told, for who looks for one; the causes of loads and writes are in the journal.
 func (h *Handler) failed(err error) { h.logger.Debug("a request failed", "error", err) }
 
 // command is what is known about a command: its arguments and what it does.

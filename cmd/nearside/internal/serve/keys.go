@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/nearside/nearside/internal/engine"
@@ -14,9 +15,18 @@ import (
 func (h *Handler) fail(out []byte, err error) []byte {
 	h.failed(err)
 	if errors.Is(err, engine.ErrUnavailable) {
-		return resp.AppendError(out, "ERR the cache could not be told: "+err.Error())
+		return resp.AppendError(out, "ERR the cache could not be told: "+Cause(err))
 	}
 	return resp.AppendError(out, "ERR "+err.Error())
+}
+
+// Cause is what an engine.ErrUnavailable says behind its own words, which every answer begins with in its own way.
+func Cause(err error) string {
+	text := err.Error()
+	if _, cause, ok := strings.Cut(text, engine.ErrUnavailable.Error()+": "); ok {
+		return cause
+	}
+	return text
 }
 
 func (h *Handler) get(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {

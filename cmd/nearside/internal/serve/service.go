@@ -38,6 +38,7 @@ type Spec struct {
 type Cache struct {
 	Spec
 	*engine.Cache[string, []byte]
+	log *journal
 }
 
 // Service is all declared caches over one store.
@@ -51,17 +52,18 @@ type Service struct {
 // New returns the caches of specs, whose patterns must not overlap.
 func New(shared *engine.Shared, specs []Spec) *Service {
 	s := &Service{shared: shared}
+	log := &journal{logger: shared.Logger, seen: make(map[string]*cause)}
 	_, s.local = shared.Store.(*memory.Store)
 	patterns := make([]*pattern.Pattern, len(specs))
 	for i, spec := range specs {
 		patterns[i] = spec.Key
-		s.caches = append(s.caches, newCache(shared, spec))
+		s.caches = append(s.caches, newCache(shared, spec, log))
 	}
 	s.keys = pattern.NewSet(patterns)
 	return s
 }
 
-func newCache(shared *engine.Shared, spec Spec) *Cache {
+func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
 	cfg := engine.Config[string, []byte]{
 		Key: func(key string) (string, error) { return key, nil },
 		Load: func(ctx context.Context, key string) ([]byte, error) {
@@ -69,7 +71,9 @@ func newCache(shared *engine.Shared, spec Spec) *Cache {
 			if !ok {
 				return nil, engine.ErrNotFound
 			}
-			return spec.Load(ctx, args)
+			row, err := spec.Load(ctx, args)
+			log.failed("load", spec.Name, key, err)
+			return row, err
 		},
 		Encode: func(v []byte) ([]byte, error) { return v, nil },
 		Decode: row,
@@ -80,13 +84,15 @@ func newCache(shared *engine.Shared, spec Spec) *Cache {
 		LoadTimeout: spec.LoadTimeout, MaxValue: spec.MaxValue, MaxLoads: spec.MaxLoads,
 	}
 	if spec.LoadMany != nil {
-		cfg.LoadMany = func(ctx context.Context, keys []string) (map[string][]byte, error) { return loadMany(ctx, spec, keys) }
+		cfg.LoadMany = func(ctx context.Context, keys []string) (map[string][]byte, error) {
+			return loadMany(ctx, spec, keys, log)
+		}
 	}
-	return &Cache{Spec: spec, Cache: engine.New(shared, cfg)}
+	return &Cache{Spec: spec, Cache: engine.New(shared, cfg), log: log}
 }
 
 // loadMany loads keys by their one parameter.
-func loadMany(ctx context.Context, spec Spec, keys []string) (map[string][]byte, error) {
+func loadMany(ctx context.Context, spec Spec, keys []string, log *journal) (map[string][]byte, error) {
 	args := make([]string, 0, len(keys))
 	keyOf := make(map[string]string, len(keys))
 	for _, key := range keys {
@@ -96,6 +102,7 @@ func loadMany(ctx context.Context, spec Spec, keys []string) (map[string][]byte,
 		}
 	}
 	rows, err := spec.LoadMany(ctx, args)
+	log.failed("load", spec.Name, spec.Key.String(), first(err))
 	found := make(map[string][]byte, len(rows))
 	for a, row := range rows {
 		found[keyOf[a]] = row
@@ -152,7 +159,7 @@ func errForeign(key []byte) error {
 // cannot be (user:abc for a number), so there is no such row and nobody needs to be asked.
 func (s *Service) find(key []byte) (*Cache, error) {
 	if len(key) > store.MaxKey {
-		return nil, fmt.Errorf("a key of %d bytes: at most %d are allowed", len(key), store.MaxKey)
+		return nil, store.CheckKey(string(key))
 	}
 	switch i, fit := s.keys.Find(key); fit {
 	case pattern.Match:

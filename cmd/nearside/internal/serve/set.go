@@ -26,6 +26,7 @@ func (c *Cache) Set(ctx context.Context, key string, value []byte) ([]byte, erro
 	if err == nil {
 		value, err = c.Update(ctx, key, write)
 	}
+	c.log.failed("write", c.Name, key, err)
 	if err != nil && !errors.Is(err, engine.ErrUnavailable) {
 		err = fmt.Errorf("%.100q: %w", key, err)
 	}
@@ -65,7 +66,7 @@ func (h *Handler) write(ctx context.Context, out, key, value []byte) []byte {
 	switch _, err := cache.Set(ctx, string(key), value); {
 	case errors.Is(err, engine.ErrUnavailable):
 		h.failed(err)
-		return resp.AppendError(out, "ERR the database is written, the cache is behind: "+err.Error())
+		return resp.AppendError(out, "ERR the database is written, the cache is behind: "+Cause(err))
 	case err != nil:
 		return h.fail(out, err)
 	}

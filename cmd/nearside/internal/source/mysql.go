@@ -124,9 +124,18 @@ func mysqlExplained(err error) error {
 			return fmt.Errorf("%s: check the name behind the host in the URL, and the user's grants", e.Message)
 		case 1142, 1143:
 			return fmt.Errorf("%s: GRANT it to the user that the URL names", e.Message)
+		case 1792:
+			return fmt.Errorf("%s: a load may not write", e.Message)
 		case 1969, 3024:
 			return fmt.Errorf("%s: %w", e.Message, context.DeadlineExceeded)
 		}
+	}
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return fmt.Errorf("connect to MySQL: %w", err)
+	case errors.Is(err, mysql.ErrInvalidConn), errors.Is(err, driver.ErrBadConn):
+		return fmt.Errorf("MySQL has closed the connection: %w", err)
 	}
 	return err
 }
@@ -218,6 +227,7 @@ func (d *mysqlDB) kinds(rows *sql.Rows) ([]column, error) {
 			k = document
 		}
 		cols[i] = newColumn(t.Name(), k)
+		cols[i].whole = k == number && t.DatabaseTypeName() != "DECIMAL"
 	}
 	return cols, err
 }

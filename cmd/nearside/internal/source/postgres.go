@@ -92,6 +92,10 @@ func explained(err error) error {
 			return fmt.Errorf("%s: a load may not write", e.Message)
 		}
 	}
+	var c *pgconn.ConnectError
+	if errors.As(err, &c) {
+		return connectError{c}
+	}
 	return err
 }
 
@@ -116,7 +120,27 @@ func postgresAway(err error) bool {
 		return e.Code == "57P03" || e.Code == "53300" // it is starting, or has no connection left
 	}
 	var c *pgconn.ConnectError
-	return errors.As(err, &c)
+	return errors.As(err, &c) && !strings.Contains(err.Error(), noTLS)
+}
+
+const noTLS = "server refused TLS connection" // pgconn's words; to wait for it would be in vain
+
+// connectError is one line where pgconn has one for each address and with and without TLS: the latest says why.
+type connectError struct{ *pgconn.ConnectError }
+
+func (e connectError) Unwrap() error { return e.ConnectError }
+
+func (e connectError) Error() string {
+	text := e.ConnectError.Error()
+	if _, cause, ok := strings.Cut(text, "`: "); ok { // behind the user and the name of the database
+		text = cause
+	}
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	text = "connect to PostgreSQL: " + strings.TrimSpace(strings.TrimPrefix(lines[len(lines)-1], "hostname resolving error: "))
+	if strings.HasSuffix(text, noTLS) {
+		text += ": it has none, and sslmode in the URL asks for it"
+	}
+	return text
 }
 
 func (d *postgresDB) columns(ctx context.Context, text string, _ int) ([]column, error) {
@@ -142,6 +166,10 @@ func postgresColumns(fields []pgconn.FieldDescription, types *pgtype.Map) []colu
 			if a, ok := t.Codec.(*pgtype.ArrayCodec); ok {
 				c.kind, c.elem = array, postgresKind(a.ElementType.OID)
 			}
+		}
+		switch f.DataTypeOID {
+		case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID:
+			c.whole = true
 		}
 		cols[i] = c
 	}
@@ -214,12 +242,12 @@ func (s *postgresStmt) query(ctx context.Context, args []any) (cursor, error) {
 	}
 }
 
-func again(err error) bool {
+func again(err error) bool { return altered(err) || pgconn.SafeToRetry(err) }
+
+// altered reports that a table was altered behind a prepared statement, which the driver then forgets.
+func altered(err error) bool {
 	var e *pgconn.PgError
-	if errors.As(err, &e) {
-		return e.Code == "0A000" && strings.Contains(e.Message, "cached plan")
-	}
-	return pgconn.SafeToRetry(err)
+	return errors.As(err, &e) && e.Code == "0A000" && strings.Contains(e.Message, "cached plan")
 }
 
 type querier interface {
@@ -243,7 +271,7 @@ func (s *postgresStmt) run(ctx context.Context, q querier, args []any) (cursor, 
 		if c.of = postgresColumns(fields, rows.Conn().TypeMap()); len(c.of) != len(s.like) {
 			cancel()
 			rows.Close()
-			return nil, fmt.Errorf("the query has %d columns, and had %d at the start: restart", len(c.of), len(s.like))
+			return nil, errColumns(len(c.of), len(s.like))
 		}
 	}
 	return c, nil
@@ -316,14 +344,29 @@ func (d *postgresDB) checkWrite(ctx context.Context, text string, n int) error {
 	if err == nil {
 		_, err = pool.Exec(ctx, "EXPLAIN "+text, make([]any, n)...)
 	}
+	var e *pgconn.PgError
+	verb, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(text)), " ")
+	if errors.As(err, &e) && e.Code == "42501" && slices.Contains([]string{"INSERT", "UPDATE", "DELETE", "MERGE"}, verb) { // the server does not say which right
+		return fmt.Errorf("%s: GRANT %s on it, and SELECT, to the role that the URL names", e.Message, verb)
+	}
 	return explained(err)
 }
 
+// write tries again if a table was altered behind the statements: nothing has been committed then.
 func (d *postgresDB) write(ctx context.Context, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error {
 	pool, err := d.writer(ctx)
 	if err != nil {
 		return err
 	}
+	for try := 0; ; try++ {
+		err := d.transact(ctx, pool, text, args, query, queryArgs, read)
+		if err == nil || try > 1 || !altered(err) {
+			return err
+		}
+	}
+}
+
+func (d *postgresDB) transact(ctx context.Context, pool *pgxpool.Pool, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error {
 	tx, err := pool.Begin(ctx)
 	if err != nil {
 		return explained(err)

@@ -54,6 +54,8 @@ type column struct {
 	head []byte // ,"name":
 	kind kind
 	elem kind // of an array
+
+	whole bool // a number without a fraction: what it is written with must have none, since MySQL would round it
 }
 
 func newColumn(name string, k kind) column {

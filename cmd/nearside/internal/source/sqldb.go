@@ -18,36 +18,54 @@ type sqlStmt struct {
 }
 
 func (s *sqlStmt) query(ctx context.Context, args []any) (cursor, error) {
-	rows, err := s.QueryContext(ctx, args...)
-	return s.cursor(rows, err)
+	return s.run(ctx, args, s.QueryContext)
 }
 
-func (s *sqlStmt) cursor(rows *sql.Rows, err error) (cursor, error) {
+// run asks by way of ask, and makes a cursor of the answer.
+func (s *sqlStmt) run(ctx context.Context, args []any, ask func(context.Context, ...any) (*sql.Rows, error)) (cursor, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	rows, err := ask(ctx, args...)
 	if err != nil {
+		cancel()
 		return nil, err
 	}
-	c := &sqlCursor{rows: rows, of: s.like, dest: make([]any, len(s.like))}
+	c := &sqlCursor{rows: rows, cancel: cancel, of: s.like, more: true}
 	if s.kinds != nil {
-		if c.of, err = s.kinds(rows); err != nil {
-			rows.Close()
-			return nil, err
-		}
-		c.dest = make([]any, len(c.of))
+		c.of, err = s.kinds(rows)
 	}
+	var names []string
+	if err == nil {
+		names, err = rows.Columns()
+	}
+	if err == nil && len(names) != len(s.like) {
+		err = errColumns(len(names), len(s.like))
+	}
+	if err != nil {
+		c.end()
+		return nil, err
+	}
+	c.dest = make([]any, len(c.of))
 	return c, nil
 }
 
+// errColumns is the error of a SELECT * from a table that was altered: each column's place is known since the start.
+func errColumns(now, before int) error {
+	return fmt.Errorf("the query has %d columns, and had %d at the start: restart", now, before)
+}
+
 type sqlCursor struct {
-	rows *sql.Rows
-	of   []column
-	dest []any
-	err  error
+	rows   *sql.Rows
+	cancel context.CancelFunc
+	of     []column
+	dest   []any
+	more   bool // rows may have been left unread
+	err    error
 }
 
 func (c *sqlCursor) cols() []column { return c.of }
 
 func (c *sqlCursor) next(cells []any) bool {
-	if !c.rows.Next() {
+	if c.more = c.rows.Next(); !c.more {
 		return false
 	}
 	for i := range c.dest {
@@ -57,11 +75,16 @@ func (c *sqlCursor) next(cells []any) bool {
 	return c.err == nil
 }
 
+// end gives up what has not been read: the driver of MySQL closes a result by reading all of it.
 func (c *sqlCursor) end() error {
 	if err := c.rows.Err(); err != nil && c.err == nil {
 		c.err = err
 	}
+	if c.more {
+		c.cancel()
+	}
 	c.rows.Close()
+	c.cancel()
 	return c.err
 }
 
@@ -113,8 +136,9 @@ func transact(ctx context.Context, tx *sql.Tx, text string, args []any, query *s
 	if n, err := result.RowsAffected(); err == nil && n == 0 {
 		return errNoRow
 	}
-	rows, err := tx.QueryContext(ctx, query.text, queryArgs...)
-	cur, err := query.cursor(rows, err)
+	cur, err := query.run(ctx, queryArgs, func(ctx context.Context, args ...any) (*sql.Rows, error) {
+		return tx.QueryContext(ctx, query.text, args...)
+	})
 	if err != nil {
 		return err
 	}

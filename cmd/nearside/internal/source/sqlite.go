@@ -111,7 +111,9 @@ func (d *sqliteDB) columns(ctx context.Context, text string, n int) ([]column, e
 		types, err := rows.ColumnTypes()
 		cols := make([]column, len(types))
 		for i, t := range types {
-			cols[i] = newColumn(t.Name(), sqliteKind(strings.ToUpper(t.DatabaseTypeName())))
+			declared := strings.ToUpper(t.DatabaseTypeName())
+			cols[i] = newColumn(t.Name(), sqliteKind(declared))
+			cols[i].whole = cols[i].kind == number && strings.Contains(declared, "INT")
 		}
 		return cols, err
 	})

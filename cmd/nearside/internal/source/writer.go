@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // ErrBadValue is wrapped by the error of a value that cannot be written: the database has not been asked.
@@ -50,7 +51,11 @@ func (w *Writer) Check(args []string, value []byte) (*Change, error) {
 	c := &Change{w: w, args: args}
 	dec := json.NewDecoder(bytes.NewReader(value))
 	dec.UseNumber()
-	if err := dec.Decode(&c.fields); err != nil {
+	var notObject *json.UnmarshalTypeError
+	switch err := dec.Decode(&c.fields); {
+	case errors.As(err, &notObject):
+		return nil, fmt.Errorf("%w: found %s, expected a JSON object with the fields of the row", ErrBadValue, notObject.Value)
+	case err != nil:
 		return nil, fmt.Errorf("%w: expected a JSON object with the fields of the row: %w", ErrBadValue, err)
 	}
 	if _, err := dec.Token(); err != io.EOF || c.fields == nil {
@@ -60,6 +65,11 @@ func (w *Writer) Check(args []string, value []byte) (*Change, error) {
 		if i := w.load.param(name); i >= 0 {
 			if text := fmt.Sprint(v); text != args[i] {
 				return nil, fmt.Errorf("%w: the field %q is %.100s, and the key says %.100s", ErrBadValue, name, text, args[i])
+			}
+			if col := w.load.column(name); col != nil { // "42" is not 42
+				if _, err := w.bind(col, v); err != nil {
+					return nil, fmt.Errorf("%w: the field %q: %w", ErrBadValue, name, err)
+				}
 			}
 		} else if w.load.column(name) == nil {
 			return nil, fmt.Errorf("%w: the field %.100q is no column of the row", ErrBadValue, name)
@@ -110,6 +120,9 @@ func (w *Writer) bind(c *column, v any) (any, error) {
 	}
 	if want := c.kind.expects(); want != "" && want != found {
 		return nil, fmt.Errorf("found %s, %.100v, expected %s", found, v, want)
+	}
+	if n, ok := v.(json.Number); ok && c.whole && strings.ContainsAny(n.String(), ".eE") {
+		return nil, fmt.Errorf("found %.100s, expected a whole number", n)
 	}
 	return w.load.b.bind(c, v)
 }

@@ -56,7 +56,9 @@ func TestWrite(t *testing.T) {
 	}
 	for _, c := range []struct{ value, want string }{
 		{`{"name":"x"`, "expected a JSON object"},
-		{`[1]`, "expected a JSON object"},
+		{`[1]`, "found array, expected a JSON object"},
+		{all("id", `"1"`), `the field "id": found a string, 1, expected a number`},
+		{all("age", `1.5`), `the field "age": found 1.5, expected a whole number`},
 		{`null`, "expected one JSON object"},
 		{all("name", `"x"`) + "{}", "nothing behind it"},
 		{all("id", "2"), `the field "id" is 2, and the key says 1`},

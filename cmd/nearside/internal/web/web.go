@@ -41,16 +41,32 @@ type handler struct {
 func New(s *serve.Service, o Options) http.Handler {
 	h := &handler{service: s, maxAge: o.MaxAge}
 	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/{cache}", h.value) // of one key, without parameters
 	mux.HandleFunc("/v1/{cache}/{params...}", h.value)
-	mux.HandleFunc("GET /healthz", h.health)
-	mux.HandleFunc("GET /{$}", h.index)
+	mux.HandleFunc("/healthz", readOnly(h.health))
+	mux.HandleFunc("/{$}", readOnly(h.index))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "there is nothing at this path: GET /v1/{cache}/{parameter} reads a value")
 	})
-	if o.Password == "" {
-		return local(mux)
+	routes := local(mux)
+	if o.Password != "" {
+		routes = guard(mux, o.Password)
 	}
-	return guard(mux, o.Password)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		routes.ServeHTTP(w, r)
+	})
+}
+
+func readOnly(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			problem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%.32q is not answered here: GET reads", r.Method))
+			return
+		}
+		next(w, r)
+	}
 }
 
 // guard asks for the password. It is compared in constant time.
@@ -59,7 +75,9 @@ func guard(next http.Handler, password string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, said, ok := r.BasicAuth()
 		if !ok {
-			said, ok = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+			var scheme string
+			scheme, said, ok = strings.Cut(r.Header.Get("Authorization"), " ")
+			ok = ok && strings.EqualFold(scheme, "Bearer")
 		}
 		got := sha256.Sum256([]byte(said))
 		if r.URL.Path != "/healthz" && (!ok || subtle.ConstantTimeCompare(got[:], want[:]) != 1) {
@@ -88,7 +106,6 @@ func local(next http.Handler) http.Handler {
 
 func problem(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(map[string]string{"error": text})
 }
@@ -113,7 +130,7 @@ func (h *handler) value(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, err.Error())
 	case r.Method == http.MethodDelete:
 		if _, err := c.Invalidate(r.Context(), []string{key}); err != nil {
-			problem(w, http.StatusServiceUnavailable, err.Error())
+			problem(w, http.StatusServiceUnavailable, "the cache could not be told: "+serve.Cause(err))
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
@@ -153,7 +170,7 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 	case errors.Is(err, engine.ErrNotFound):
 		problem(w, http.StatusNotFound, err.Error())
 	case errors.Is(err, engine.ErrUnavailable):
-		problem(w, http.StatusServiceUnavailable, "the database is written, the cache is behind: "+err.Error())
+		problem(w, http.StatusServiceUnavailable, "the database is written, the cache is behind: "+serve.Cause(err))
 	case err != nil:
 		problem(w, http.StatusBadGateway, err.Error())
 	default:
@@ -197,7 +214,6 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 		return
 	}
 	header.Set("Content-Type", "application/json")
-	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Length", strconv.Itoa(len(e.Value)))
 	if r.Method != http.MethodHead {
 		w.Write(e.Value)
