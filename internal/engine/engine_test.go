@@ -518,6 +518,27 @@ func TestGetMany(t *testing.T) {
 }
 
 // Two batches that each hold what the other one wants do not wait for each other for ever.
+// A loader that knows which rows failed lets the others be absent.
+func TestRowErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+			c.LoadMany = func(context.Context, []string) (map[string]string, error) {
+				return map[string]string{"a": "1"}, engine.RowErrors[string]{"broken": errors.New("no number")}
+			}
+		})
+		as := b.GetMany(t.Context(), []string{"a", "broken", "absent"})
+		if as[0].Err != nil || as[0].Entry.Value != "1" {
+			t.Errorf("the row that is there: %+v", as[0])
+		}
+		if as[1].Err == nil || !strings.Contains(as[1].Err.Error(), "no number") {
+			t.Errorf("the row that failed: %+v", as[1])
+		}
+		if !errors.Is(as[2].Err, engine.ErrNotFound) {
+			t.Errorf("the row that is not there: %+v", as[2])
+		}
+	})
+}
+
 func TestTwoBatchesCrossed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, nil)

@@ -22,6 +22,20 @@ var (
 	ErrTooLarge = errors.New("value too large")
 )
 
+// RowErrors is the error of a LoadMany that knows which rows failed. Keys that it does not name and that were not found do
+// not exist; with any other error that is not known.
+type RowErrors[K comparable] map[K]error
+
+func (e RowErrors[K]) Error() string {
+	for k, err := range e {
+		if len(e) == 1 {
+			return fmt.Sprintf("%v: %v", k, err)
+		}
+		return fmt.Sprintf("%d rows failed, such as %v: %v", len(e), k, err)
+	}
+	return "no row failed"
+}
+
 // PanicError is what the callers of a loader that panicked get.
 type PanicError struct {
 	Value any    // what it panicked with; nil if it called runtime.Goexit
@@ -32,7 +46,7 @@ func (e *PanicError) Error() string {
 	if e.Value == nil {
 		return "the loader called runtime.Goexit"
 	}
-	return fmt.Sprintf("the loader panicked: %v\n%s", e.Value, e.Stack)
+	return fmt.Sprintf("the loader panicked: %v", e.Value)
 }
 
 // Unwrap returns the value of the panic if it is an error.

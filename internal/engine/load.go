@@ -236,12 +236,16 @@ func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
 	}
 	c.attempt(js, func() {}, func(ctx context.Context, out []loaded[V]) {
 		found, err := c.LoadMany(ctx, ks)
+		var rows RowErrors[K]
+		errors.As(err, &rows)
 		for i, k := range ks {
 			v, ok := found[k]
 			switch {
 			case ok:
 				out[i] = loaded[V]{v: v}
-			case err != nil:
+			case rows[k] != nil:
+				out[i] = loaded[V]{err: rows[k]}
+			case err != nil && rows == nil:
 				out[i] = loaded[V]{err: err}
 			default:
 				out[i] = loaded[V]{err: ErrNotFound}
@@ -279,7 +283,9 @@ func (c *Cache[K, V]) attempt(js jobs[K, V], settled func(), load func(context.C
 	out, returned := make([]loaded[V], len(js)), false
 	defer func() {
 		if p := recover(); p != nil {
-			out = all[V](len(js), &PanicError{Value: p, Stack: debug.Stack()})
+			stack := debug.Stack()
+			c.Logger.Error("a loader panicked", "key", js[0].key, "panic", p, "stack", string(stack))
+			out = all[V](len(js), &PanicError{Value: p, Stack: stack})
 		} else if !returned {
 			out = all[V](len(js), &PanicError{}) // Goexit
 		}

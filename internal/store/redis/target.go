@@ -68,6 +68,9 @@ func Parse(rawURL string) (Target, error) {
 		return Target{}, bad
 	}
 	t, err := parse(u, hosts)
+	if errors.Is(err, errHost) { // what stands there may be a password without its host
+		return Target{}, bad
+	}
 	if err != nil {
 		return Target{}, fmt.Errorf("%s://%s%s: %w", scheme, hosts, u.Path, err)
 	}
@@ -144,12 +147,14 @@ func parse(u *url.URL, hosts string) (t Target, err error) {
 	return t, nil
 }
 
+var errHost = errors.New("a host that is none")
+
 // addresses reads host[:port],host[:port]...
 func addresses(hosts, port string) (out []string, err error) {
 	for host := range strings.SplitSeq(hosts, ",") {
 		u, err := url.Parse("redis://" + host)
 		if err != nil || host == "" && strings.Contains(hosts, ",") {
-			return nil, fmt.Errorf("the host %q: expected host or host:port, with an IPv6 address in brackets", host)
+			return nil, errHost
 		}
 		name, p := u.Hostname(), u.Port()
 		if name == "" {

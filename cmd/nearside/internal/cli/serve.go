@@ -287,9 +287,12 @@ func (s *server) openStore(ctx context.Context) error {
 	} else {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger})
+		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger, Replicas: s.cfg.Replicas})
 		if err != nil {
 			return exit{statusUnreachable, fmt.Errorf("%s: %w", s.cfg.Where("redis"), err)}
+		}
+		for _, c := range s.cfg.Caches {
+			r.CheckKeys(ctx, c.Key.Glob())
 		}
 		st, s.route = r, r
 	}
@@ -335,6 +338,10 @@ func (s *server) listen(specs []serve.Spec) error {
 			return exit{statusUsage, errors.Join(err, s.closeListeners())}
 		}
 		s.upstream = upstream.New(to, s.route)
+		if unknown, err := s.upstream.Unknown(context.Background(), s.cfg.Allow); err == nil && len(unknown) > 0 {
+			err := config.Errors{{Where: s.cfg.Where("allow"), Text: fmt.Sprintf("allow: found %s, expected commands of the Redis at hand, such as keys or config|get", strings.Join(unknown, ", "))}}
+			return exit{statusUsage, errors.Join(err, s.closeListeners())}
+		}
 		handler.PassTo(s.upstream, s.cfg.Allow)
 	}
 	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: s.cfg.MaxClients, RequireAuth: s.cfg.Password != "", Logger: s.logger})

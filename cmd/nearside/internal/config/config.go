@@ -23,6 +23,7 @@ type Config struct {
 	TLS      *tls.Config // of both ports; nil: none
 	LogLevel string      // debug, info, warn or error
 
+	Replicas    int      // of Redis that must have an invalidation before it is answered; 0: it is not asked for
 	Allow       []string // commands that are passed on to Redis although they can harm it
 	MaxClients  int
 	Memory      int64 // bytes of the embedded store

@@ -84,8 +84,8 @@ caches:
   empty: {}
   quoted: {key: "q:{a}", load: "SELECT '{a}' AS x", jitter: 2, max_rows: -1, stale: -1s, rows: two, max_value: many}
 `, `n.yaml:1: listen: found "6380", expected host:port such as 127.0.0.1:6380
-n.yaml:2: found the unknown field "colour", expected one of allow, caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, password, redis, tls_cert, tls_key
-n.yaml:3: found the unknown field "tls", expected one of allow, caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, password, redis, tls_cert, tls_key
+n.yaml:2: found the unknown field "colour", expected one of allow, caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, password, redis, replicas, tls_cert, tls_key
+n.yaml:3: found the unknown field "tls", expected one of allow, caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, password, redis, replicas, tls_cert, tls_key
 n.yaml:7: the parameter id: found the type "number", expected int, uuid or text
 n.yaml:7: params: found nr, which is no {nr} of the key user:{id}
 n.yaml:8: load: found {name}, which is not in the key user:{id}
@@ -111,9 +111,10 @@ n.yaml:14: load: {a} stands inside quotes: a parameter is a value of its own, wr
 		{"no files of TLS", "tls_key: k.pem\ntls_cert: c.pem\n" + good, "n.yaml:2: tls_cert: open c.pem: no such file or directory: expected PEM files of a certificate and its key"},
 		{"open to others", "listen: 0.0.0.0:6380\nhttp: :8080\n" + good, `n.yaml:1: listen: found 0.0.0.0:6380, which others can reach, expected a loopback address such as 127.0.0.1:6380, or a 'password'
 n.yaml:2: http: found :8080, which others can reach, expected a loopback address such as 127.0.0.1:8080, 'off', or a 'password'`},
-		{"no secrets", "redis: rediss://me:s3cret@h\ndatabase: postgres://me:s3cret@h\ncaches: {a: {key: a, load: SELECT 1}}", `n.yaml:1: redis: found "rediss://me:xxxxx@h", expected redis://host:port, unix:///path or memory:
+		{"no secrets", "redis: http://me:s3cret@h\ndatabase: postgres://me:s3cret@h\ncaches: {a: {key: a, load: SELECT 1}}", `n.yaml:1: redis: http://h: unknown scheme "http": expected redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path, redis://h1,h2,h3?cluster=true or redis-sentinel://h1,h2,h3/master-name
 n.yaml:2: database: found "postgres://me:xxxxx@h": it names no database; expected sqlite:path, postgres://user:password@host/database or mysql://user:password@host/database`},
-		{"the URL of Redis", "redis: redis://me:s3cret@h:port\n" + good[strings.Index(good, "database"):], "n.yaml:1: redis: the URL of Redis cannot be parsed: expected redis://[user:password@]host:port[/db] or unix:///path; special characters of a password are written as %XX"},
+		{"the URL of Redis", "redis: redis://me:s3cret@h:port\n" + good[strings.Index(good, "database"):], "n.yaml:1: redis: the URL of Redis cannot be parsed: expected redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path, redis://h1,h2,h3?cluster=true or redis-sentinel://h1,h2,h3/master-name; special characters of a password are written as %XX"},
+		{"a password without a host", "redis: redis://me:s3cret\n" + good[strings.Index(good, "database"):], "n.yaml:1: redis: the URL of Redis cannot be parsed: expected redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path, redis://h1,h2,h3?cluster=true or redis-sentinel://h1,h2,h3/master-name; special characters of a password are written as %XX"},
 		{"the database of Redis", "redis: redis://:s3cret@h/x\n" + good[strings.Index(good, "database"):], `n.yaml:1: redis: redis://h/x: database "x": expected a number such as 0`},
 		{"twice", "listen: 127.0.0.1:1\nlisten: x\nhttp: y\n" + good + "  user: {key: z}\n", `n.yaml:2: the file: found "listen" a second time, expected it once: it stands in line 1 too
 n.yaml:3: http: found "y", expected host:port such as 127.0.0.1:6380
@@ -162,6 +163,7 @@ func TestRedact(t *testing.T) {
 		"redis://localhost:6379": "redis://localhost:6379", "redis://me:s3cret@h:1/2": "redis://me:xxxxx@h:1/2", "redis://s3cret@h": "redis://xxxxx@h",
 		"redis://me:s3@cret@h": "redis://me:xxxxx@h", "redis://me:s3%zzcret@h": "redis://xxxxx@h", "redis:me:s3cret@h": "redis:xxxxx@h",
 		"sqlite:shop.db": "sqlite:shop.db", "redis://h?password=s3cret": "redis://h?xxxxx",
+		"redis://me:s3cret@h:1,i:2?cluster=true": "redis://me:xxxxx@h:1,i:2?cluster=true", "redis-sentinel://h:1,i:2/m?sentinel_password=s3cret": "redis-sentinel://h:1,i:2/m?xxxxx",
 	} {
 		if got := config.Redact(url); got != want {
 			t.Errorf("%s: got %s, want %s", url, got, want)

@@ -49,5 +49,9 @@ func Redact(rawURL string) string {
 		}
 		return u.Redacted()
 	}
+	before, query, _ := strings.Cut(rawURL, "?")
+	if strings.Contains(strings.ToLower(query), "pass") {
+		rawURL = before + "?xxxxx"
+	}
 	return userinfo.ReplaceAllString(rawURL, "${1}xxxxx@")
 }

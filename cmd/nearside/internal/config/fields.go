@@ -26,17 +26,18 @@ type setting struct {
 
 var fields = []setting{
 	{"redis", true, func(c *Config, v string) error {
-		if scheme, _, _ := strings.Cut(v, ":"); scheme == "redis" || scheme == "unix" || v == "memory:" {
-			c.Redis = v
-			if v == "memory:" {
-				c.Redis = ""
-				return nil
-			}
-			_, err := redis.Parse(v) // its errors show no password
-			return err
+		if v == "memory:" {
+			c.Redis = ""
+			return nil
 		}
-		return fmt.Errorf("found %q, expected redis://host:port, unix:///path or memory:", Redact(v))
+		if !strings.Contains(v, "://") {
+			return fmt.Errorf("found %q, expected redis://host:port, rediss://, redis-sentinel://, unix:///path or memory:", Redact(v))
+		}
+		c.Redis = v
+		_, err := redis.Parse(v) // its errors show no password
+		return err
 	}},
+	{"replicas", true, func(c *Config, v string) error { return between(&c.Replicas, v, 0, 16) }},
 	{"database", true, func(c *Config, v string) error {
 		c.Database = v
 		if err := source.CheckURL(v); err != nil {
@@ -147,10 +148,12 @@ func duration(to *time.Duration, v string, least time.Duration) error {
 	return nil
 }
 
-func count(to *int, v string) error {
+func count(to *int, v string) error { return between(to, v, 1, 1_000_000_000) }
+
+func between(to *int, v string, least, most int) error {
 	n, err := strconv.Atoi(strings.ReplaceAll(v, "_", ""))
-	if err != nil || n < 1 || n > 1_000_000_000 {
-		return fmt.Errorf("found %.40q, expected a number from 1 to 1000000000", v)
+	if err != nil || n < least || n > most {
+		return fmt.Errorf("found %.40q, expected a number from %d to %d", v, least, most)
 	}
 	*to = n
 	return nil

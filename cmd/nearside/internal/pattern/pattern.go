@@ -192,6 +192,18 @@ func (p *Pattern) Key(args ...string) (string, error) {
 	return b.String(), nil
 }
 
+// Glob returns the pattern as Redis writes one: user:*. Braces stand for themselves.
+func (p *Pattern) Glob() string {
+	var b strings.Builder
+	literal := strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`)
+	b.WriteString(literal.Replace(p.first))
+	for _, text := range p.after {
+		b.WriteByte('*')
+		b.WriteString(literal.Replace(text))
+	}
+	return b.String()
+}
+
 func fits(t Type, arg []byte) bool {
 	switch t {
 	case Int:

@@ -69,14 +69,3 @@ func (j *journal) due(text string, now time.Time) (more int, due bool) {
 	more, c.more, c.at = c.more, 0, now
 	return more, true
 }
-
-// first is the first of the errors that a batch may join, without the key that it belongs to.
-func first(err error) error {
-	for {
-		all, ok := err.(interface{ Unwrap() []error })
-		if !ok || len(all.Unwrap()) == 0 {
-			return err
-		}
-		err = all.Unwrap()[0]
-	}
-}

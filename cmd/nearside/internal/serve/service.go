@@ -102,11 +102,20 @@ func loadMany(ctx context.Context, spec Spec, keys []string, log *journal) (map[
 		}
 	}
 	rows, err := spec.LoadMany(ctx, args)
-	log.failed("load", spec.Name, spec.Key.String(), first(err))
 	found := make(map[string][]byte, len(rows))
 	for a, row := range rows {
 		found[keyOf[a]] = row
 	}
+	var failed engine.RowErrors[string]
+	if errors.As(err, &failed) {
+		byKey := make(engine.RowErrors[string], len(failed))
+		for a, e := range failed {
+			byKey[keyOf[a]] = e
+			log.failed("load", spec.Name, keyOf[a], e)
+		}
+		return found, byKey
+	}
+	log.failed("load", spec.Name, spec.Key.String(), err)
 	return found, err
 }
 
@@ -140,6 +149,9 @@ func (s *Service) Usage(ctx context.Context) (store.Usage, error) {
 	defer cancel()
 	return s.shared.Store.Usage(ctx)
 }
+
+// Problems returns what the store cannot do, each with what is lost and how it is mended.
+func (s *Service) Problems() []string { return s.shared.Store.Problems() }
 
 // Ping returns nil if the store answers.
 func (s *Service) Ping(ctx context.Context) error {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+
+	"github.com/nearside/nearside/internal/engine"
 )
 
 const largestBatch = 512 // keys of one statement; more are several
@@ -83,7 +85,7 @@ func (b *Batch) stmt(ctx context.Context, size int) (stmt, error) {
 }
 
 // Load asks for many keys, given by their parameter. What it leaves out has no row; Rows Many gives each key an array. An
-// error may be of a few keys: the others are in the answer.
+// error is RowErrors, of a few keys or of all, and the others are in the answer; or that of ctx, which has ended.
 func (b *Batch) Load(ctx context.Context, args []string) (map[string][]byte, error) {
 	if b.one.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -91,19 +93,29 @@ func (b *Batch) Load(ctx context.Context, args []string) (map[string][]byte, err
 		defer cancel()
 	}
 	found := make(map[string][]byte, len(args))
-	var failed error
+	failed := make(RowErrors)
 	for part := range slices.Chunk(args, largestBatch) {
-		if err := b.load(ctx, part, found); err != nil {
-			failed = errors.Join(failed, err)
+		if err := b.load(ctx, part, found, failed); err != nil {
+			for _, a := range part {
+				if found[a] == nil {
+					failed[a] = err
+				}
+			}
 		}
 		if ctx.Err() != nil {
 			return found, ctx.Err()
 		}
 	}
-	return found, failed
+	if len(failed) > 0 {
+		return found, failed
+	}
+	return found, nil
 }
 
-func (b *Batch) load(ctx context.Context, args []string, found map[string][]byte) error {
+// RowErrors says which of the keys failed.
+type RowErrors = engine.RowErrors[string]
+
+func (b *Batch) load(ctx context.Context, args []string, found map[string][]byte, failed RowErrors) error {
 	size := bits.Len(uint(len(args) - 1)) // a list is filled up with its last key, so that there are few statements
 	stmt, err := b.stmt(ctx, size)
 	if err != nil {
@@ -140,7 +152,6 @@ func (b *Batch) load(ctx context.Context, args []string, found map[string][]byte
 	if err := rows.end(); err != nil {
 		return err
 	}
-	var failed error
 	for a, row := range wanted {
 		value, err := row.end(b.one)
 		if strange && row.n == 0 {
@@ -150,10 +161,10 @@ func (b *Batch) load(ctx context.Context, args []string, found map[string][]byte
 		case err == nil:
 			found[a] = value
 		case !errors.Is(err, ErrNotFound):
-			failed = errors.Join(failed, fmt.Errorf("%.100q: %w", a, err))
+			failed[a] = err
 		}
 	}
-	return failed
+	return nil
 }
 
 // textOf is a cell as it stands in a key.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Command is what the server says about one of its commands.
@@ -20,31 +21,68 @@ type Command struct {
 }
 
 // Command looks a command up by its arguments; for one with subcommands (CONFIG GET) the subcommand counts. The server's own
-// answer is the table, so it is right for each version and module; it is asked once.
+// answer is the table, so it is right for each version and module. It is asked once, and again for a command that is not
+// there: the server may have been replaced by a newer one.
 func (p *Pool) Command(ctx context.Context, args [][]byte) (cmd Command, known bool, err error) {
-	p.mu.Lock()
-	table := p.table
-	p.mu.Unlock()
-	if table == nil {
-		out, _, err := p.Do(ctx, 2, Anywhere, [][][]byte{{[]byte("COMMAND")}}, nil)
-		if err != nil {
-			return cmd, false, err
-		}
-		if table, err = parseTable(out); err != nil {
-			return cmd, false, fmt.Errorf("Redis: %w", err)
-		}
-		p.mu.Lock()
-		p.table = table
-		p.mu.Unlock()
+	table, err := p.commands(ctx, time.Time{})
+	if err != nil {
+		return cmd, false, err
 	}
-	cmd, known = table[strings.ToLower(string(args[0]))]
+	if cmd, known = table.find(args); !known {
+		if table, err = p.commands(ctx, time.Now().Add(-askAgain)); err == nil {
+			cmd, known = table.find(args)
+		}
+	}
+	return cmd, known, err
+}
+
+// askAgain is how old the table must be to be asked for anew.
+const askAgain = 10 * time.Second
+
+// find looks a command up by its arguments.
+func (t table) find(args [][]byte) (cmd Command, known bool) {
+	cmd, known = t[strings.ToLower(string(args[0]))]
 	if cmd.parent {
 		if len(args) < 2 {
-			return cmd, false, nil
+			return cmd, false
 		}
-		cmd, known = table[strings.ToLower(string(args[0])+"|"+string(args[1]))]
+		cmd, known = t[strings.ToLower(string(args[0])+"|"+string(args[1]))]
 	}
-	return cmd, known, nil
+	return cmd, known
+}
+
+// Unknown returns which of some names, written as config|get is, are no commands of the server.
+func (p *Pool) Unknown(ctx context.Context, names []string) (unknown []string, err error) {
+	table, err := p.commands(ctx, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if _, known := table[name]; !known {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown, nil
+}
+
+// commands returns the server's commands, as they were at some time or later.
+func (p *Pool) commands(ctx context.Context, since time.Time) (table, error) {
+	p.mu.Lock()
+	table, asked := p.table, p.asked
+	p.mu.Unlock()
+	if table == nil || asked.Before(since) {
+		out, _, err := p.Do(ctx, 2, Anywhere, [][][]byte{{[]byte("COMMAND")}}, nil)
+		if err != nil {
+			return nil, err
+		}
+		if table, err = parseTable(out); err != nil {
+			return nil, fmt.Errorf("Redis: %w", err)
+		}
+		p.mu.Lock()
+		p.table, p.asked = table, time.Now()
+		p.mu.Unlock()
+	}
+	return table, nil
 }
 
 // Keys returns the keys in a command's arguments. Where their places depend on other arguments, the server is asked.

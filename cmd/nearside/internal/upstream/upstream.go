@@ -43,7 +43,8 @@ type Pool struct {
 
 	mu     sync.Mutex // guards the rest
 	idle   map[place][]*conn
-	table  table
+	table  table     // of commands
+	asked  time.Time // when it came
 	closed bool
 }
 

@@ -232,9 +232,16 @@ func matches(header, etag string) bool {
 
 // health is 200 while reads can be answered, which the loader does without a store too.
 func (h *handler) health(w http.ResponseWriter, r *http.Request) {
-	body := map[string]string{"status": "ok"}
+	body := struct {
+		Status   string   `json:"status"`
+		Store    string   `json:"store,omitempty"`    // why it does not answer
+		Problems []string `json:"problems,omitempty"` // what it cannot do, and what to do about that
+	}{"ok", "", h.service.Problems()}
 	if err := h.service.Ping(r.Context()); err != nil {
-		body["status"], body["store"] = "degraded", err.Error()
+		body.Store = err.Error()
+	}
+	if body.Store != "" || len(body.Problems) > 0 {
+		body.Status = "degraded"
 	}
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(body)
