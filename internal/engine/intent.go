@@ -12,9 +12,10 @@ const sendings = 3 // of a begin or an end, within WriteBudget
 
 // intent is a begun write of one key.
 type intent struct {
-	key        string
-	life, hold time.Duration
-	forget     func(key string) // ends what this process shares of the key
+	key    string
+	limit  time.Duration // of the write
+	hold   time.Duration
+	forget func(key string) // ends what this process shares of the key
 
 	token   string
 	earlier []string
@@ -45,9 +46,9 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 	if len(ins) == 0 {
 		return write(ctx)
 	}
-	limit := ins[0].life
+	limit := ins[0].limit
 	for _, in := range ins {
-		limit = min(limit, in.life)
+		limit = min(limit, in.limit)
 	}
 	s.begin(ctx, ins)
 	done := false
@@ -56,7 +57,7 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 			s.endWrites(ctx, ins, make([]store.End, len(ins)))
 		}
 	}()
-	wctx, cancel := context.WithTimeout(ctx, limit-leaseMargin)
+	wctx, cancel := context.WithTimeout(ctx, limit)
 	err := write(wctx)
 	cancel()
 	done = true
@@ -65,6 +66,12 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 		err = told("mutate", ins[0].key, behind)
 	}
 	return err
+}
+
+// life is how long an intent stands if its writer dies: longer than the write may take, which begins up to WriteBudget
+// after the begin that was carried out, and then until a lagging replica shows it. docs/model has what breaks without each.
+func (s *Shared) life(in *intent) time.Duration {
+	return in.limit + s.WriteBudget + in.hold + leaseMargin
 }
 
 // begin announces writes. Each sending draws a fresh token and names the earlier ones: a late copy of an old one must
@@ -80,7 +87,7 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 				in.earlier = append(in.earlier, in.token)
 			}
 			in.token = store.NewToken()
-			batch[i] = store.Intent{Key: in.key, Token: in.token, Earlier: in.earlier, Life: in.life}
+			batch[i] = store.Intent{Key: in.key, Token: in.token, Earlier: in.earlier, Life: s.life(in)}
 		}
 		try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)
 		answers := s.Store.Begin(try, batch)

@@ -50,7 +50,7 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 }
 
 func (c *Cache[K, V]) intent(key string) *intent {
-	return &intent{key: key, life: c.LoadTimeout + leaseMargin, hold: c.Hold, forget: c.flights.Forget}
+	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, forget: c.flights.Forget}
 }
 
 // Invalidate removes keys, after the database was changed. True: the key held a value. It does not end with ctx: a

@@ -144,7 +144,9 @@ func TestServeBySentinels(t *testing.T) {
 	c.ask(t, "GET", "user:42")
 	old := sentinels.Master(t)
 	sentinels.Failover(t)
-	await(t, "the new master", func() bool { return c.ask(t, "SET", "other", "2") == "+OK\r\n" && c.ask(t, "DEL", "user:42") == ":0\r\n" || sentinels.Master(t) == old })
+	await(t, "the new master", func() bool {
+		return c.ask(t, "SET", "other", "2") == "+OK\r\n" && c.ask(t, "DEL", "user:42") == ":0\r\n" || sentinels.Master(t) == old
+	})
 	await(t, "a hit on the new master", func() bool {
 		c.ask(t, "GET", "user:42")
 		n, _ := sentinels.Master(t).Do(t, "EXISTS", "user:42").AsInt64()
