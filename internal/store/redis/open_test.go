@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -284,4 +286,48 @@ func (b *buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+// The rights of the documentation are enough, on a cluster too; and they are those that the tests run with.
+func TestDocumentedRights(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^    ACL SETUSER app (.*)$`).FindStringSubmatch(string(text))
+	if line == nil {
+		t.Fatal("docs/redis.md has no user for the layer")
+	}
+	for _, right := range redistest.Rights[1:] {
+		if !strings.Contains(line[1]+" ", " "+right+" ") {
+			t.Errorf("docs/redis.md does not grant %s, which the tests run with", right)
+		}
+	}
+	cluster := redistest.SharedCluster(t)
+	for _, node := range cluster.Masters(t) {
+		node.Do(t, append([]string{"ACL", "SETUSER", "app", "reset"}, append(strings.Fields(line[1]), "+cluster|slots", "+cluster|info")...)...)
+	}
+	var log buffer
+	s := openWith(t, strings.Replace(cluster.URL(), "://", "://app:secret@", 1), redis.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s.CheckKeys(t.Context(), "user:*")
+	s.CheckKeys(t.Context(), "orders:*")
+	if ps := s.Problems(); len(ps) > 0 {
+		t.Errorf("problems: %q", ps)
+	}
+	for i := range 20 {
+		key, token := fmt.Sprint("user:", i), store.NewToken()
+		if g := s.Acquire(t.Context(), []store.Claim{{Key: key, Token: token, Lease: time.Minute, TTL: i%2 == 0}})[0]; g.State != store.Granted {
+			t.Errorf("acquire: %+v", g)
+		}
+		for _, o := range [][]store.Outcome{
+			s.Fill(t.Context(), []store.Fill{{Key: key, Token: token, Value: []byte("1"), TTL: time.Minute}}),
+			s.Begin(t.Context(), []store.Intent{{Key: key, Token: token, Life: time.Minute}}),
+			s.End(t.Context(), []store.End{{Key: key, Token: token, Put: true, Value: []byte("2"), TTL: time.Minute}}),
+			s.Invalidate(t.Context(), []string{key}, 0),
+		} {
+			if o[0].Err != nil || !o[0].OK && i == 0 {
+				t.Errorf("%s: %+v", key, o[0])
+			}
+		}
+	}
 }
