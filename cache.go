@@ -25,6 +25,15 @@ type Config[K comparable, V any] struct {
 	NotFoundTTL time.Duration // how long it is remembered that a row does not exist. Off if zero
 	LoadTimeout time.Duration // of one load. 10 s if zero; it cannot be switched off
 
+	// SoftTimeout is how long a read that finds a stale value waits for a fresh one, before it is given the stale one; the
+	// load goes on and fills. It gets the stale one too if the load fails. Off if zero: stale values are served at once.
+	SoftTimeout time.Duration
+
+	// Refresh is how eagerly a value is loaded anew before it is stale, so that hot keys never are: 1 is usual, more is
+	// earlier. A hit decides by the XFetch rule, from what is left of the value's life and how long loads take here; of all
+	// processes one loads. It costs a PTTL with every hit. Off if zero.
+	Refresh float64
+
 	// MaxLoads is how many loads of this cache this process runs at once; a LoadMany counts as one. The excess waits, at
 	// most for LoadTimeout, and then fails with ErrOverloaded. Off if zero.
 	MaxLoads int
@@ -107,7 +116,7 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 		Key: key, Load: cfg.Load, LoadMany: cfg.LoadMany, Encode: cfg.Codec.Encode, Decode: cfg.Codec.Decode,
 		Life:  lifeFunc(cfg),
 		Stale: max(cfg.Stale, 0), NotFoundTTL: max(cfg.NotFoundTTL, 0), Hold: max(cfg.Hold, 0),
-		LoadTimeout: cfg.LoadTimeout, MaxValue: cfg.MaxValue, MaxLoads: cfg.MaxLoads,
+		LoadTimeout: cfg.LoadTimeout, SoftTimeout: max(cfg.SoftTimeout, 0), Refresh: max(cfg.Refresh, 0), MaxValue: cfg.MaxValue, MaxLoads: cfg.MaxLoads,
 	})}, nil
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -25,8 +26,10 @@ type Config[K comparable, V any] struct {
 	NotFoundTTL time.Duration
 	Hold        time.Duration
 	LoadTimeout time.Duration
-	MaxValue    int // bytes
-	MaxLoads    int // at once; zero: any number
+	SoftTimeout time.Duration // how long a read waits for a fresh value before it is given a stale one; zero: not at all
+	Refresh     float64       // how eagerly a value that is about to be stale is loaded anew; zero: not at all
+	MaxValue    int           // bytes
+	MaxLoads    int           // at once; zero: any number
 }
 
 // Cache reads and writes the values of one kind. It is safe for concurrent use.
@@ -37,6 +40,8 @@ type Cache[K comparable, V any] struct {
 	limits  *deadlines    // of loads
 	slots   chan struct{} // full while MaxLoads run; nil: no limit
 	misses  atomic.Int32  // reads of the store in a row that found nothing
+	cost    cost          // of a load
+	trouble trouble       // of the database
 	count   counters
 }
 
@@ -92,7 +97,11 @@ type result[V any] struct {
 // value too, at a higher price: two trips for a miss and its fill in place of three.
 const coldAfter = 8
 
-func (c *Cache[K, V]) cold() bool { return c.misses.Load() >= coldAfter }
+// A cache with a soft time limit always looks first: who waits for a fresh value must know the stale one.
+func (c *Cache[K, V]) cold() bool { return c.misses.Load() >= coldAfter && c.SoftTimeout == 0 }
+
+// lives reports whether a read must learn how long the value lives.
+func (c *Cache[K, V]) lives() bool { return c.Config.Stale > 0 || c.Refresh > 0 }
 
 func (c *Cache[K, V]) seen(found bool) {
 	if !found {
@@ -106,7 +115,7 @@ func (c *Cache[K, V]) seen(found bool) {
 
 // Get returns the value of k, loaded if need be.
 func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) {
-	e, err := c.get(ctx, k, c.Config.Stale > 0)
+	e, err := c.get(ctx, k, c.lives())
 	return e.Value, err
 }
 
@@ -118,7 +127,7 @@ func (c *Cache[K, V]) Ready(k K) (v V, ok bool) {
 		return v, false
 	}
 	ctx := context.Background()
-	item := c.Store.Get(ctx, key, c.Config.Stale > 0)
+	item := c.Store.Get(ctx, key, c.lives())
 	if !item.Found {
 		return v, false
 	}
@@ -135,13 +144,13 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 		return c.failed(err)
 	}
 	until := time.Now().Add(c.Budget)
+	var e Entry[V]
 	var found useless
 	if !c.cold() {
 		item := c.look(ctx, key, ttl, until)
 		if item.Err != nil && ctx.Err() != nil {
 			return c.failed(ctx.Err())
 		}
-		var e Entry[V]
 		if e, found = c.served(ctx, k, key, item); found == (useless{}) {
 			return e, nil
 		}
@@ -152,11 +161,30 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	} else {
 		c.lead([]*job[K, V]{{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found}})
 	}
+	if found.soft {
+		soon, cancel := context.WithTimeout(ctx, c.SoftTimeout)
+		defer cancel()
+		return c.fresher(ctx, soon, ticket, e)
+	}
 	r, err := ticket.Wait(ctx)
 	if err != nil {
 		return c.failed(err)
 	}
 	return c.answer(r)
+}
+
+// fresher waits for the load of a value of which the caller has a stale one, and gives him that if the load fails or has not
+// ended soon. The load goes on and fills.
+func (c *Cache[K, V]) fresher(ctx, soon context.Context, ticket flight.Ticket[result[V]], stale Entry[V]) (Entry[V], error) {
+	r, err := ticket.Wait(soon)
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return c.failed(ctx.Err())
+	case err == nil && (r.err == nil || errors.Is(r.err, ErrNotFound)):
+		return c.answer(r)
+	}
+	c.count.answered(stale.Source)
+	return stale, nil
 }
 
 func (c *Cache[K, V]) key(k K) (string, error) {
@@ -182,6 +210,7 @@ type useless struct {
 	missing bool        // there is nothing, or nobody looked
 	bypass  bool        // the store does not answer: do not even claim
 	dead    *store.Dead // what stands there and is no value
+	soft    bool        // it is stale, and a fresh one is waited for
 }
 
 // served looks at what a read of the store found, and refreshes what is stale behind it.
@@ -201,8 +230,14 @@ func (c *Cache[K, V]) served(ctx context.Context, k K, key string, item store.It
 		return e, useless{dead: &store.Dead{Value: item.Value}}
 	}
 	e = c.stored(k, key, v, item.TTL)
-	if e.Stale {
-		c.refresh(ctx, k, key)
+	switch {
+	case e.Stale && c.trouble.pause():
+	case e.Stale && c.SoftTimeout > 0:
+		return e, useless{soft: true}
+	case e.Stale:
+		c.refresh(ctx, k, key, 0)
+	case c.Refresh > 0 && e.TTL > 0 && c.cost.due(e.TTL, c.Refresh):
+		c.refresh(ctx, k, key, item.TTL)
 	}
 	c.count.answered(e.Source)
 	return e, useless{}
@@ -224,10 +259,15 @@ func (c *Cache[K, V]) stored(k K, key string, v V, ttl time.Duration) Entry[V] {
 	return e
 }
 
-// refresh loads behind a stale value that is being served, unless this process does so already.
-func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string) {
+// refresh loads behind a value that is being served, unless this process does so already. early is how long a value that is
+// still fresh had to live: one that lives longer has been loaded anew by somebody else.
+func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string, early time.Duration) {
 	if call := c.flights.Lead(key); call != nil {
-		c.lead([]*job[K, V]{{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.Budget)}})
+		if early > 0 {
+			c.count.early.Add(1)
+			early += time.Millisecond // what has less to live than this is taken for stale
+		}
+		c.lead([]*job[K, V]{{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.Budget), early: early}})
 	}
 }
 

@@ -26,8 +26,9 @@ type job[K comparable, V any] struct {
 	key   string
 	ctx   context.Context // of the caller who started it; only its values are used
 	call  *flight.Call[result[V]]
-	until time.Time // the end of the budget for the store
-	ttl   bool      // the caller asks how long the value lives
+	until time.Time     // the end of the budget for the store
+	ttl   bool          // the caller asks how long the value lives
+	early time.Duration // a value with less than this to live is to be loaded anew, although it is fresh
 
 	left time.Duration // of the budget, when the load began
 
@@ -115,7 +116,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 			j.sent = j.call.Mark()
 			asked = append(asked, j)
 			claims = append(claims, store.Claim{
-				Key: j.key, Token: j.token, Lease: c.LoadTimeout + leaseMargin, Stale: c.Config.Stale, Dead: j.dead, TTL: j.ttl,
+				Key: j.key, Token: j.token, Lease: c.LoadTimeout + leaseMargin, Stale: max(c.Config.Stale, j.early), Dead: j.dead, TTL: j.ttl,
 			})
 		}
 		if len(claims) == 0 {
@@ -193,9 +194,15 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 	}
 	c.seen(true)
 	r := result[V]{entry: c.stored(j.k, j.key, v, g.TTL)}
-	if g.State != store.Refresh {
+	switch {
+	case g.State == store.Stale && c.SoftTimeout > 0:
+		return waitForIt // for the fresh value of somebody else
+	case g.State != store.Refresh:
 		c.finish(j, r, j.sent)
 		return nothing
+	case c.SoftTimeout > 0 && r.entry.Stale:
+		j.fills = true // those who wait have a stale value, and want a fresh one
+		return loadIt
 	}
 	// Whoever waits is given the stale value, and the load goes on behind it.
 	j.call = j.call.Replace(r, j.sent)
@@ -302,8 +309,12 @@ func (c *Cache[K, V]) attempt(js jobs[K, V], settled func(), load func(context.C
 		}
 		end(out)
 	}()
+	start := time.Now()
 	load(within{limit, js[0].ctx}, out)
 	returned = true
+	if out[0].err == nil {
+		c.cost.add(time.Since(start))
+	}
 }
 
 func all[V any](n int, err error) []loaded[V] {
@@ -414,6 +425,7 @@ func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill
 	switch {
 	case errors.Is(l.err, ErrNotFound):
 		c.count.absent.Add(1)
+		c.trouble.note(true)
 		r.err = l.err
 		if l.err == ErrNotFound {
 			r.err = c.absent(j.key)
@@ -424,11 +436,13 @@ func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill
 		return nil
 	case l.err != nil:
 		c.count.failed.Add(1)
+		c.trouble.note(false)
 		r.entry.Source = ""
 		r.err = fmt.Errorf("load %.100q: %w", j.key, l.err)
 		return nil
 	}
 	c.count.loads.Add(1)
+	c.trouble.note(true)
 	r.entry.Value = l.v
 	r.entry.TTL = c.Life(j.k, j.key, l.v)
 	if !j.fills {

@@ -16,7 +16,7 @@ type Answer[V any] struct {
 // GetMany is Get of many keys: one trip for what the store has, one claim and one load for the rest. The answers are in
 // the order of ks.
 func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) []Answer[V] {
-	return c.many(ctx, ks, c.Config.Stale > 0)
+	return c.many(ctx, ks, c.lives())
 }
 
 // Entries is GetMany with what is known about each value.
@@ -51,8 +51,7 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 		cancel()
 		for n, i := range at {
 			e, why := c.served(ctx, ks[i], keys[n], items[n])
-			if why == (useless{}) {
-				out[i].Entry = e
+			if out[i].Entry = e; why == (useless{}) {
 				continue
 			}
 			missing = append(missing, &job[K, V]{k: ks[i], key: keys[n], ctx: ctx, until: until, ttl: ttl, useless: why})
@@ -80,9 +79,17 @@ func (c *Cache[K, V]) await(ctx context.Context, missing jobs[K, V], places []in
 		mine = append(mine, j)
 	}
 	c.lead(mine)
+	soon := ctx
+	if c.SoftTimeout > 0 {
+		var cancel context.CancelFunc
+		soon, cancel = context.WithTimeout(ctx, c.SoftTimeout)
+		defer cancel()
+	}
 	for n, ticket := range tickets {
 		a := &out[places[n]]
-		if r, err := ticket.Wait(ctx); err != nil {
+		if missing[n].soft {
+			a.Entry, a.Err = c.fresher(ctx, soon, ticket, a.Entry)
+		} else if r, err := ticket.Wait(ctx); err != nil {
 			a.Entry, a.Err = c.failed(err)
 		} else {
 			a.Entry, a.Err = c.answer(r)

@@ -9,6 +9,7 @@ type Stats struct {
 	Loads        uint64 // calls of the loader that returned a value
 	LoadsAbsent  uint64 // that said ErrNotFound
 	LoadErrors   uint64 // that failed
+	Early        uint64 // loads begun because a value was about to be stale (Refresh)
 	Coalesced    uint64 // reads that shared another one's load in this process
 	Unfilled     uint64 // values that were loaded and served, but not stored: invalidated meanwhile, or the store was away
 	TooLarge     uint64 // values above MaxValue: served, not stored
@@ -23,7 +24,7 @@ type counters struct {
 	store, load, stale, negative, errors               atomic.Uint64
 	loads, absent, failed, coalesced, unfilled         atomic.Uint64
 	tooLarge, codec, storeErrors, invalidated, written atomic.Uint64
-	behind                                             atomic.Uint64
+	behind, early                                      atomic.Uint64
 }
 
 func (c *counters) answered(s Source) {
@@ -47,7 +48,7 @@ func (c *Cache[K, V]) Stats() Stats {
 	return Stats{
 		Store: n.store.Load(), Load: n.load.Load(), Stale: n.stale.Load(), Negative: n.negative.Load(), Errors: n.errors.Load(),
 		Loads: n.loads.Load(), LoadsAbsent: n.absent.Load(), LoadErrors: n.failed.Load(),
-		Coalesced: n.coalesced.Load(), Unfilled: n.unfilled.Load(), TooLarge: n.tooLarge.Load(),
+		Early: n.early.Load(), Coalesced: n.coalesced.Load(), Unfilled: n.unfilled.Load(), TooLarge: n.tooLarge.Load(),
 		CodecErrors: n.codec.Load(), StoreErrors: n.storeErrors.Load(), Invalidated: n.invalidated.Load(),
 		Written: n.written.Load(), WritesBehind: n.behind.Load(),
 	}
