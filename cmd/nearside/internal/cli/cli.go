@@ -36,11 +36,12 @@ type commands struct {
 type env struct {
 	out, err io.Writer
 	lookup   func(string) string
+	process  bool // the command has the process to itself, and may change its settings
 }
 
 // Main runs a command line and returns the status to exit with.
 func Main(args, environ []string, stdout, stderr io.Writer) int {
-	world := &env{out: stdout, err: stderr, lookup: func(name string) string {
+	world := &env{process: true, out: stdout, err: stderr, lookup: func(name string) string {
 		for _, kv := range environ {
 			if v, ok := strings.CutPrefix(kv, name+"="); ok {
 				return v

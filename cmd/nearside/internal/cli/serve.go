@@ -139,7 +139,8 @@ type server struct {
 	service *serve.Service
 
 	upstream *upstream.Pool // nil: the embedded store
-	route    upstream.Route // of its keys
+	target   redis.Target   // where its keys are
+	route    upstream.Route // and who has which
 	traffic  *traffic       // nil: none
 
 	redis    *resp.Server
@@ -285,6 +286,13 @@ func (s *server) openStore(ctx context.Context) error {
 	if s.cfg.Redis == "" {
 		st = memory.New(memory.Options{MaxBytes: s.cfg.Memory})
 	} else {
+		to, err := redis.Parse(s.cfg.Redis)
+		if err != nil {
+			return exit{statusUsage, err}
+		}
+		if s.env.process {
+			leaveACore(to, s.env.lookup)
+		}
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger, Replicas: s.cfg.Replicas})
@@ -294,7 +302,7 @@ func (s *server) openStore(ctx context.Context) error {
 		for _, c := range s.cfg.Caches {
 			r.CheckKeys(ctx, c.Key.Glob())
 		}
-		st, s.route = r, r
+		st, s.target, s.route = r, to, r
 	}
 	s.shared = engine.NewShared(st, budget, writeBudget, s.logger)
 	return nil
@@ -333,11 +341,7 @@ func (s *server) listen(specs []serve.Spec) error {
 	s.service = serve.New(s.shared, specs)
 	handler := serve.NewHandler(s.service, s.cfg.Password, version(), s.logger, func() resp.Stats { return s.redis.Stats() })
 	if s.cfg.Redis != "" {
-		to, err := redis.Parse(s.cfg.Redis)
-		if err != nil {
-			return exit{statusUsage, errors.Join(err, s.closeListeners())}
-		}
-		s.upstream = upstream.New(to, s.route)
+		s.upstream = upstream.New(s.target, s.route)
 		if unknown, err := s.upstream.Unknown(context.Background(), s.cfg.Allow); err == nil && len(unknown) > 0 {
 			err := config.Errors{{Where: s.cfg.Where("allow"), Text: fmt.Sprintf("allow: found %s, expected commands of the Redis at hand, such as keys or config|get", strings.Join(unknown, ", "))}}
 			return exit{statusUsage, errors.Join(err, s.closeListeners())}

@@ -67,6 +67,12 @@ func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
 
 // GetMany answers a batch of GETs.
 func (h *Handler) GetMany(ctx context.Context, c *resp.Conn, keys [][]byte, r *resp.Replies) {
+	if len(keys) == 1 {
+		if cache, _ := h.service.find(keys[0]); cache != nil {
+			h.reply(r, h.service.read(ctx, cache, keys[0]))
+			return
+		}
+	}
 	var others [][]byte
 	for _, key := range keys {
 		if h.upstream != nil && h.service.foreign(key) {
@@ -92,14 +98,21 @@ func (h *Handler) GetMany(ctx context.Context, c *resp.Conn, keys [][]byte, r *r
 		case len(others) > 0 && h.service.foreign(keys[i]):
 			h.raw(r, theirs, next, failed)
 			next++
-		case a.Err != nil:
-			h.failed(a.Err)
-			r.Error("ERR " + a.Err.Error())
-		case a.Value == nil:
-			r.Null()
 		default:
-			r.Bulk(a.Value)
+			h.reply(r, a)
 		}
+	}
+}
+
+func (h *Handler) reply(r *resp.Replies, a Answer) {
+	switch {
+	case a.Err != nil:
+		h.failed(a.Err)
+		r.Error("ERR " + a.Err.Error())
+	case a.Value == nil:
+		r.Null()
+	default:
+		r.Bulk(a.Value)
 	}
 }
 

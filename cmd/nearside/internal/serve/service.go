@@ -229,6 +229,11 @@ func (s *Service) one(ctx context.Context, key []byte) (a Answer) {
 	if c == nil {
 		return Answer{Err: err}
 	}
+	return s.read(ctx, c, key)
+}
+
+func (s *Service) read(ctx context.Context, c *Cache, key []byte) (a Answer) {
+	var err error
 	if a.Value, err = c.Cache.Get(ctx, string(key)); err != nil {
 		if a.Value = nil; !errors.Is(err, engine.ErrNotFound) {
 			a.Err = err

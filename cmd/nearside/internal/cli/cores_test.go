@@ -1,0 +1,31 @@
+package cli
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/nearside/nearside/internal/store/redis"
+)
+
+func TestLeaveACore(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	less := max(1, runtime.NumCPU()-1)
+	for _, c := range []struct {
+		url, env string
+		want     int
+	}{
+		{"redis://127.0.0.1:6379", "", less}, {"redis://localhost", "", less}, {"redis://[::1]:1", "", less}, {"unix:///run/redis.sock", "", less},
+		{"redis://127.0.0.1:6379", "7", before}, {"redis://10.0.0.1", "", before}, {"redis://example.com", "", before},
+		{"redis://127.0.0.1:1,127.0.0.1:2?cluster=true", "", before},
+	} {
+		runtime.GOMAXPROCS(before)
+		to, err := redis.Parse(c.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if leaveACore(to, func(string) string { return c.env }); runtime.GOMAXPROCS(0) != c.want {
+			t.Errorf("%s, GOMAXPROCS=%q: %d cores, want %d", c.url, c.env, runtime.GOMAXPROCS(0), c.want)
+		}
+	}
+}
