@@ -1,0 +1,151 @@
+// Package breaker decides whether a server is asked at all. After some failures in a row it is not: its callers are told so
+// at once, in some nanoseconds, instead of waiting for a time limit each. A prober of its own, never a caller's request,
+// finds out when the server is back; reads are then let through little by little.
+//
+// The breakers of sony/gobreaker and failsafe-go were looked at: both let a caller's request be the probe, which costs that
+// caller his time limit.
+package breaker
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// Failures is how many calls in a row must fail until the breaker opens.
+	Failures = 5
+
+	firstProbe = 50 * time.Millisecond // after it has opened, doubling
+	lastProbe  = 500 * time.Millisecond
+	probeLimit = 500 * time.Millisecond // of one probe
+	ramp       = 5 * time.Second        // from a tenth of the reads to all of them
+	rampFrom   = 0.1
+)
+
+// Events are what a breaker tells. They are called by its prober, and by no caller.
+type Events struct {
+	// Probe asks the server. Required.
+	Probe func(context.Context) error
+	// Opened is told why the server is not asked any more.
+	Opened func(cause error)
+	// Closing is called when the server answers again, before calls are let through: what must come first is done here. An
+	// error means that it is away after all.
+	Closing func(ctx context.Context, down time.Duration) error
+	// Closed is told that calls are let through again.
+	Closed func(down time.Duration)
+}
+
+// state of a breaker.
+const (
+	closed int32 = iota
+	open
+	ramping // reads are let through by chance
+)
+
+// Breaker stands before one server. It is safe for concurrent use.
+type Breaker struct {
+	state  atomic.Int32
+	failed atomic.Int32 // in a row
+	since  atomic.Int64 // when ramping began, Unix nanoseconds
+	events Events
+
+	ctx    context.Context
+	prober *sync.WaitGroup // of whoever owns the breaker
+}
+
+// New returns a closed breaker. Its prober ends with ctx, and is counted in owner.
+func New(ctx context.Context, owner *sync.WaitGroup, e Events) *Breaker {
+	return &Breaker{events: e, ctx: ctx, prober: owner}
+}
+
+// Read reports whether a read may be sent.
+func (b *Breaker) Read() bool {
+	switch b.state.Load() {
+	case closed:
+		return true
+	case open:
+		return false
+	}
+	passed := time.Duration(time.Now().UnixNano() - b.since.Load())
+	if passed >= ramp {
+		b.state.CompareAndSwap(ramping, closed)
+		return true
+	}
+	return rand.Float64() < rampFrom+(1-rampFrom)*float64(passed)/float64(ramp)
+}
+
+// Write reports whether a write may be sent: always, but while the server is away. Invalidations are not held back by the
+// ramp, since nobody can do their work in its place.
+func (b *Breaker) Write() bool { return b.state.Load() != open }
+
+// Open reports whether the server is away.
+func (b *Breaker) Open() bool { return b.state.Load() == open }
+
+// Succeeded counts a call that the server answered.
+func (b *Breaker) Succeeded() {
+	if b.failed.Load() != 0 {
+		b.failed.Store(0)
+	}
+}
+
+// Failed counts a call that the server did not answer.
+func (b *Breaker) Failed(cause error) {
+	if b.failed.Add(1) >= Failures {
+		b.trip(cause)
+	}
+}
+
+// Trip opens the breaker without further failures: it is known that nobody answers.
+func (b *Breaker) Trip(cause error) { b.trip(cause) }
+
+func (b *Breaker) trip(cause error) {
+	for {
+		was := b.state.Load()
+		if was == open || b.ctx.Err() != nil {
+			return
+		}
+		if b.state.CompareAndSwap(was, open) {
+			b.prober.Go(func() { b.probe(cause) })
+			return
+		}
+	}
+}
+
+// probe asks until the server answers.
+func (b *Breaker) probe(cause error) {
+	began := time.Now()
+	if b.events.Opened != nil {
+		b.events.Opened(cause)
+	}
+	for pause := firstProbe; ; pause = min(2*pause, lastProbe) {
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-b.ctx.Done():
+			timer.Stop()
+			return
+		}
+		if b.answers() && b.settled(time.Since(began)) {
+			break
+		}
+	}
+	b.failed.Store(0)
+	b.since.Store(time.Now().UnixNano())
+	b.state.Store(ramping)
+	if b.events.Closed != nil {
+		b.events.Closed(time.Since(began))
+	}
+}
+
+func (b *Breaker) answers() bool {
+	ctx, cancel := context.WithTimeout(b.ctx, probeLimit)
+	defer cancel()
+	return b.events.Probe(ctx) == nil
+}
+
+func (b *Breaker) settled(down time.Duration) bool {
+	return b.events.Closing == nil || b.events.Closing(b.ctx, down) == nil
+}
