@@ -126,25 +126,7 @@ func (s *Store) spans(ctx context.Context) ([]span, error) {
 		}
 	}
 	slices.SortFunc(out, func(a, b span) int { return int(a.first) - int(b.first) })
-	ids := make(map[string]string)
-	var mu sync.Mutex
-	var asked sync.WaitGroup
-	for _, sp := range out {
-		address := sp.node.address
-		if _, known := ids[address]; known || nodes[address] == nil {
-			continue
-		}
-		ids[address] = ""
-		asked.Go(func() {
-			id, err := identity(ctx, nodes[address])
-			if err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				ids[address] = id
-			}
-		})
-	}
-	asked.Wait()
+	ids := identities(ctx, out, nodes)
 	for i := range out {
 		if id := ids[out[i].node.address]; id != "" {
 			out[i].node.identity += " " + id
@@ -153,6 +135,28 @@ func (s *Store) spans(ctx context.Context) ([]span, error) {
 		}
 	}
 	return out, nil
+}
+
+// identities asks the masters of some spans who they are, all at once. Who does not answer is left out.
+func identities(ctx context.Context, spans []span, nodes map[string]rueidis.Client) map[string]string {
+	asked := make(map[string]*string)
+	var all sync.WaitGroup
+	for _, sp := range spans {
+		address := sp.node.address
+		c := nodes[address]
+		if asked[address] != nil || c == nil {
+			continue
+		}
+		id := new(string) // each has a place of its own: the map is still being written
+		asked[address] = id
+		all.Go(func() { *id, _ = identity(ctx, c) })
+	}
+	all.Wait()
+	ids := make(map[string]string)
+	for address, id := range asked {
+		ids[address] = *id
+	}
+	return ids
 }
 
 // spanOf reads a row of CLUSTER SLOTS: first slot, last slot, master (address, port, id, ...), replicas.
