@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,10 @@ const (
 	recentMax = 100_000          // and how many
 	againIn   = 2 * time.Second  // after the first repetition
 )
+
+// NoRepeat leaves the repetition out, in all stores, so that a test can show that its absence is found. Nothing but a test
+// sets it.
+var NoRepeat atomic.Bool
 
 // recent is what was invalidated lately, the oldest first.
 type recent struct {
@@ -75,6 +80,9 @@ func (r *recent) in(spans []span) (keys map[string]time.Duration, dropped bool) 
 
 // repeat invalidates again what was invalidated lately in some slots, and once more a little later.
 func (s *Store) repeat(moved []span) {
+	if NoRepeat.Load() {
+		return
+	}
 	s.watching.Go(func() {
 		for i := range 2 {
 			if i > 0 {
