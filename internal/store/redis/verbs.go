@@ -216,15 +216,27 @@ func (s *Store) outcomes(ctx context.Context, verb string, sc *script, keys []st
 		}
 		return out
 	}
-	run := s.run
-	if s.replicas > 0 && (sc == invalidateScript || sc == endScript) {
-		run = s.confirmed
+	var rs []rueidis.RedisResult
+	switch {
+	case s.replicas > 0 && (sc == invalidateScript || sc == endScript):
+		rs = s.confirmed(ctx, sc, keys, args)
+	case sc == releaseScript:
+		rs = s.run(ctx, sc, keys, sidecarOnly, args)
+	default:
+		rs = s.run(ctx, sc, keys, whole, args)
 	}
-	for i, r := range run(ctx, sc, keys, args) {
+	var parted []int
+	for i, r := range rs {
 		n, err := r.AsInt64()
 		if out[i].OK = n == 1; err != nil {
 			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
 		}
+		if split(r) && sc != fillScript {
+			parted = append(parted, i)
+		}
+	}
+	if len(parted) > 0 {
+		s.apart(ctx, verb, sc, keys, parted, args, out)
 	}
 	return out
 }
