@@ -86,6 +86,26 @@ func TestNodeAdded(t *testing.T) {
 	c.Invariants(t, "row:")
 }
 
+// A master hangs until its replica has taken over, and wakes up as one who believes that it is the master still.
+func TestHungMaster(t *testing.T) {
+	c := redistest.SharedCluster(t)
+	c.FlushAll(t)
+	keys := keysOf(tagIn(0, 5000, 0), 24)
+	f := newFleet(t, c.URL(), slices.Concat(keys, spread(16)), nearside.Options{})
+	var repeated time.Time
+	r := f.during(t, func() {
+		before := f.repeats()
+		master := c.Master(t, "row:"+keys[0])
+		master.Pause()
+		c.Wait(t)
+		repeated = f.repeatedSince(t, before)
+		master.Continue()
+		c.Wait(t)
+	})
+	f.repaired(t, r, repeated)
+	c.Invariants(t, "row:")
+}
+
 // A master dies, its replica is elected, and it comes back as a replica. Writers go on all the time.
 func TestKilledMaster(t *testing.T) {
 	c := redistest.SharedCluster(t)

@@ -28,7 +28,7 @@ type member struct {
 	lines  lines
 }
 
-func newMember(name, url string, db truth, keys []string, o nearside.Options) (*member, error) {
+func newMember(name, url string, db truth, keys []string, o nearside.Options, stale time.Duration) (*member, error) {
 	m := &member{name: name, db: db, keys: keys}
 	o.Logger = slog.New(&m.lines)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -46,6 +46,7 @@ func newMember(name, url string, db truth, keys []string, o nearside.Options) (*
 		},
 		LoadTimeout: 2 * time.Second,
 		TTL:         10 * time.Minute,
+		Stale:       stale,
 	})
 	return m, nil
 }
@@ -190,6 +191,8 @@ func (m *member) wrote(keys []string, vs []int, began time.Time, err error) {
 		case err == nil:
 		case errors.Is(err, nearside.ErrUnavailable):
 			r.Unconfirmed++
+			parts := strings.Split(err.Error(), ": ")
+			r.unconfirmed(parts[len(parts)-1], 1)
 		default:
 			r.Failed++
 			r.FirstFailure = "a write: " + err.Error()
@@ -249,11 +252,18 @@ type fleet struct {
 
 const size = 3 // of a fleet
 
+// newFleet returns a fleet without traffic, which ends with the test.
 func newFleet(t testing.TB, url string, keys []string, o nearside.Options) *fleet {
+	t.Helper()
+	return newStaleFleet(t, url, keys, o, 0)
+}
+
+// newStaleFleet is newFleet with a stale window: its claims are scripts, where others are plain commands.
+func newStaleFleet(t testing.TB, url string, keys []string, o nearside.Options, stale time.Duration) *fleet {
 	t.Helper()
 	f := &fleet{db: newDatabase(), keys: keys, stopReads: func() {}, stopWrites: func() {}}
 	for i := range size {
-		m, err := newMember(string(rune('a'+i)), url, f.db, keys, o)
+		m, err := newMember(string(rune('a'+i)), url, f.db, keys, o, stale)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -393,7 +403,7 @@ func (f *fleet) repeatedSince(t testing.TB, before []int64) (last time.Time) {
 // lossless checks the law for an operation that loses nothing.
 func (f *fleet) lossless(t testing.TB, r *report) {
 	t.Helper()
-	t.Log(r)
+	t.Log(r, r.WhyUnconfirmed)
 	left := f.survivors(t)
 	if len(r.Stale) > 0 || len(left) > 0 {
 		t.Errorf("%d stale reads %+v, %d survivors %v", len(r.Stale), r.Stale[:min(len(r.Stale), 3)], len(left), left)

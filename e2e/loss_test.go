@@ -14,7 +14,7 @@ import (
 // process has repeated its invalidations, and nothing survives.
 func (f *fleet) repaired(t testing.TB, r *report, repeated time.Time) {
 	t.Helper()
-	t.Log(r)
+	t.Log(r, r.WhyUnconfirmed)
 	if late := r.staleAfter(repeated); len(late) > 0 {
 		t.Errorf("%d stale reads after all had repeated their invalidations: %+v", len(late), late[:min(len(late), 3)])
 	}

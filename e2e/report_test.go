@@ -16,6 +16,7 @@ type report struct {
 	Writes, Unconfirmed       int // writes that the database has; those of which the layer said that Redis was not told
 	Stale                     []staleRead
 	FirstFailure              string
+	WhyUnconfirmed            map[string]int
 	GetTook                   []time.Duration
 	InvalidateTook            []time.Duration
 	SlowestWrite              time.Duration
@@ -48,9 +49,20 @@ func (r *report) add(o *report) {
 	r.GetTook = append(r.GetTook, o.GetTook...)
 	r.InvalidateTook = append(r.InvalidateTook, o.InvalidateTook...)
 	r.SlowestWrite = max(r.SlowestWrite, o.SlowestWrite)
+	for why, n := range o.WhyUnconfirmed {
+		r.unconfirmed(why, n)
+	}
 	if r.FirstFailure == "" {
 		r.FirstFailure = o.FirstFailure
 	}
+}
+
+// unconfirmed counts writes by why Redis was not told of them, without ports and the like.
+func (r *report) unconfirmed(why string, n int) {
+	if r.WhyUnconfirmed == nil {
+		r.WhyUnconfirmed = make(map[string]int)
+	}
+	r.WhyUnconfirmed[why] += n
 }
 
 // staleAfter returns the stale reads that began later.

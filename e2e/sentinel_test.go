@@ -43,3 +43,22 @@ func TestSentinelKilledMaster(t *testing.T) {
 	f.repaired(t, r, repeated)
 	g.Invariants(t, "row:")
 }
+
+// The master hangs until its replica has taken over, and wakes up.
+func TestSentinelHungMaster(t *testing.T) {
+	g := redistest.SharedSentinels(t)
+	g.FlushAll(t)
+	f := newFleet(t, g.URL(), spread(40), nearside.Options{})
+	var repeated time.Time
+	r := f.during(t, func() {
+		before := f.repeats()
+		master := g.Master(t)
+		master.Pause()
+		g.Wait(t)
+		repeated = f.repeatedSince(t, before)
+		master.Continue()
+		g.Wait(t)
+	})
+	f.repaired(t, r, repeated)
+	g.Invariants(t, "row:")
+}
