@@ -45,6 +45,7 @@ type Store struct {
 	poke     chan struct{}  // asks for a look at the topology at once
 	watching sync.WaitGroup // the goroutine that looks
 
+	dials    dials
 	seeds    seeds
 	mu       sync.Mutex // guards problems
 	problems []string
@@ -228,5 +229,6 @@ func (s *Store) Close() {
 		s.cancel()
 		s.watching.Wait()
 		s.c.Close()
+		s.dials.end()
 	}
 }
