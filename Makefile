@@ -1,10 +1,11 @@
-.PHONY: help test race fuzz bench checker
+.PHONY: help test race fuzz bench checker e2e
 
 help:
 	@echo 'make test     everything, real servers and the race detector included'
 	@echo 'make fuzz     each fuzz test for 20 s'
 	@echo 'make bench    the Go benchmarks'
 	@echo 'make checker  the randomized checker, 30 s a profile'
+	@echo 'make e2e      failovers and moving slots under traffic, at length, with figures'
 
 test:
 	./scripts/test
@@ -17,3 +18,6 @@ bench:
 
 checker:
 	go test -run TestChecker -v ./internal/store/storetest -checker 30s -timeout 1h
+
+e2e:
+	go test -race -v -count=1 -timeout 1h ./e2e -e2e.long

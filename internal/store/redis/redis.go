@@ -41,7 +41,8 @@ type Store struct {
 	cancel   context.CancelFunc
 
 	topology topology
-	recent   recent
+	recent   recent         // invalidations
+	ended    recent         // leases
 	poke     chan struct{}  // asks for a look at the topology at once
 	watching sync.WaitGroup // the goroutine that looks
 

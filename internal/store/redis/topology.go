@@ -74,6 +74,7 @@ func (s *Store) look(ctx context.Context) error {
 	}
 	if complete(now) {
 		s.recent.prune(began.Add(-recentFor))
+		s.ended.prune(began.Add(-recentFor))
 	}
 	return nil
 }

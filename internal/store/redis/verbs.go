@@ -153,6 +153,7 @@ func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 
 // Fill runs fill.lua.
 func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
+	s.ended.add(len(fills), func(i int) touched { return touched{key: fills[i].Key, token: fills[i].Token} })
 	return s.outcomes(ctx, "fill", fillScript, keysOf(fills, func(f store.Fill) string { return f.Key }), func(i int) []string {
 		f := fills[i]
 		if f.Absent {
@@ -164,6 +165,12 @@ func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
 
 // Release runs release.lua.
 func (s *Store) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
+	s.ended.add(len(leases), func(i int) touched { return touched{key: leases[i].Key, token: leases[i].Token} })
+	return s.release(ctx, leases)
+}
+
+// release is Release without a note of it.
+func (s *Store) release(ctx context.Context, leases []store.Lease) []store.Outcome {
 	return s.outcomes(ctx, "release", releaseScript, keysOf(leases, func(l store.Lease) string { return l.Key }), func(i int) []string {
 		return []string{leases[i].Token}
 	})
@@ -171,7 +178,7 @@ func (s *Store) Release(ctx context.Context, leases []store.Lease) []store.Outco
 
 // Invalidate runs invalidate.lua.
 func (s *Store) Invalidate(ctx context.Context, keys []string, hold time.Duration) []store.Outcome {
-	s.recent.add(keys, func(int) time.Duration { return hold })
+	s.recent.add(len(keys), func(i int) touched { return touched{key: keys[i], hold: hold} })
 	return s.invalidate(ctx, keys, hold)
 }
 
@@ -197,7 +204,7 @@ func (s *Store) Begin(ctx context.Context, intents []store.Intent) []store.Outco
 // End runs end.lua.
 func (s *Store) End(ctx context.Context, ends []store.End) []store.Outcome {
 	keys := keysOf(ends, func(e store.End) string { return e.Key })
-	s.recent.add(keys, func(i int) time.Duration { return ends[i].Hold })
+	s.recent.add(len(ends), func(i int) touched { return touched{key: ends[i].Key, hold: ends[i].Hold} })
 	return s.outcomes(ctx, "end", endScript, keys, func(i int) []string {
 		e, how := ends[i], "D"
 		if e.Put {
