@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,6 +16,11 @@ import (
 func (f *fleet) repaired(t testing.TB, r *report, repeated time.Time) {
 	t.Helper()
 	t.Log(r, r.WhyUnconfirmed)
+	if n := len(r.Stale); n > 0 {
+		began := slices.MinFunc(r.Stale, func(a, b staleRead) int { return a.Began.Compare(b.Began) }).Began
+		last := slices.MaxFunc(r.Stale, func(a, b staleRead) int { return a.Began.Compare(b.Began) }).Began
+		t.Logf("%d stale reads within %v, the last %v before all had repeated", n, last.Sub(began).Round(time.Millisecond), repeated.Sub(last).Round(time.Millisecond))
+	}
 	if late := r.staleAfter(repeated); len(late) > 0 {
 		t.Errorf("%d stale reads after all had repeated their invalidations: %+v", len(late), late[:min(len(late), 3)])
 	}
