@@ -1,4 +1,4 @@
-.PHONY: help test race fuzz bench checker model
+.PHONY: help test race fuzz bench checker model e2e
 
 help:
 	@echo 'make test     everything, real servers and the race detector included'
@@ -6,6 +6,7 @@ help:
 	@echo 'make bench    the Go benchmarks'
 	@echo 'make checker  the randomized checker, 30 s a profile'
 	@echo 'make model    the lease as a model, every interleaving, by spin'
+	@echo 'make e2e      failovers and moving slots under traffic, at length, with figures'
 
 test:
 	./scripts/test
@@ -21,3 +22,6 @@ checker:
 
 model:
 	./scripts/model
+
+e2e:
+	go test -race -v -count=1 -timeout 1h ./e2e -e2e.long

@@ -444,6 +444,40 @@ func (d dead) Invalidate(ctx context.Context, ks []string, _ time.Duration) []st
 	return outcomes(len(ks), d.answer(ctx))
 }
 
+// fickle is a store that does not answer some invalidations.
+type fickle struct {
+	store.Store
+	fails int
+	sent  [][]string
+}
+
+func (f *fickle) Invalidate(ctx context.Context, ks []string, hold time.Duration) []store.Outcome {
+	f.sent = append(f.sent, ks)
+	out := f.Store.Invalidate(ctx, ks, hold)
+	if len(f.sent) <= f.fails {
+		out[len(ks)-1] = store.Outcome{Err: errors.New("connection reset by peer")}
+	}
+	return out
+}
+
+// A connection that breaks is no reason to leave a stale value: what was not answered is sent again.
+func TestInvalidateIsSentAgain(t *testing.T) {
+	for _, c := range []struct {
+		fails int
+		sent  string
+		err   error
+	}{{0, "[[a b]]", nil}, {1, "[[a b] [b]]", nil}, {2, "[[a b] [b] [b]]", nil}, {9, "[[a b] [b] [b]]", engine.ErrUnavailable}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fickle{fails: c.fails}
+			b := open(t, func(b *bench, _ *engine.Config[string, string]) { f.Store, b.store = b.store, f })
+			if _, err := b.Invalidate(t.Context(), []string{"a", "b"}); !errors.Is(err, c.err) {
+				t.Errorf("%d failures: got %v, want %v", c.fails, err, c.err)
+			}
+			want(t, "sent", fmt.Sprint(f.sent), c.sent)
+		})
+	}
+}
+
 // Law 3: the loader answers when the store does not, once per process, and the budget bounds the wait.
 func TestReadsGoOnWithoutTheStore(t *testing.T) {
 	for name, takes := range map[string]time.Duration{"refused": 0, "hangs": time.Hour} {

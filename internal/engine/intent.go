@@ -8,7 +8,20 @@ import (
 	"github.com/nearside/nearside/internal/store"
 )
 
-const sendings = 3 // of a begin or an end, within WriteBudget
+const sendings = 3 // of a begin, an end or an invalidation, within WriteBudget
+
+// pauseBefore waits before the nth sending. What failed at once may have met a connection that somebody else was making
+// under a short deadline of his own, or a server that was changing its role. False: the time is over.
+func pauseBefore(ctx context.Context, n int) bool {
+	t := time.NewTimer(time.Duration(n*n) * 10 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
 
 // intent is a begun write of one key.
 type intent struct {
@@ -81,6 +94,9 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 	defer cancel()
 	left := ins
 	for n := range sendings {
+		if n > 0 && !pauseBefore(ctx, n) {
+			return
+		}
 		batch := make([]store.Intent, len(left))
 		for i, in := range left {
 			if n > 0 {
@@ -114,7 +130,10 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 		e.Key, e.Token, e.Earlier, e.Hold = in.key, in.token, in.earlier, in.hold
 	}
 	var failed error
-	for range sendings {
+	for n := range sendings {
+		if n > 0 && !pauseBefore(ctx, n) {
+			break
+		}
 		try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)
 		answers := s.Store.End(try, ends)
 		stop()

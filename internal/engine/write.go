@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -63,16 +64,45 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 	ctx, cancel := c.detached(ctx, c.WriteBudget)
 	defer cancel()
 	had := make([]bool, len(keys))
-	for i, o := range c.Store.Invalidate(ctx, keys, c.Hold) {
-		had[i] = o.OK
-		c.flights.Forget(keys[i])
-		if o.Err == nil {
-			c.count.invalidated.Add(1)
-		} else if err == nil {
-			err = c.behind("invalidate", keys[i], o.Err)
+	left := make([]int, len(keys)) // places in keys
+	for i := range left {
+		left[i] = i
+	}
+	var failed error
+	for n := range sendings {
+		if n > 0 && !pauseBefore(ctx, n) {
+			break
+		}
+		batch := make([]string, len(left))
+		for n, i := range left {
+			batch[n] = keys[i]
+		}
+		var again []int
+		for n, o := range c.Store.Invalidate(ctx, batch, c.Hold) {
+			i := left[n]
+			switch {
+			case o.Err == nil:
+				had[i] = o.OK
+				c.count.invalidated.Add(1)
+			case len(again) == 0:
+				failed = told("invalidate", keys[i], o.Err)
+				fallthrough
+			default:
+				again = append(again, i)
+			}
+		}
+		if left = again; len(left) == 0 || errors.Is(failed, store.ErrClosed) {
+			break
 		}
 	}
-	return had, err
+	for _, key := range keys {
+		c.flights.Forget(key)
+	}
+	if len(left) == 0 {
+		return had, nil
+	}
+	c.count.behind.Add(1)
+	return had, failed
 }
 
 // Put is a value for Set.

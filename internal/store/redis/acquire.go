@@ -107,7 +107,7 @@ func (s *Store) acquireByScript(ctx context.Context, claims []store.Claim, which
 	for n, i := range which {
 		keys[n] = claims[i].Key
 	}
-	rs := s.run(ctx, acquireScript, keys, func(n int) []string {
+	rs := s.run(ctx, acquireScript, keys, whole, func(n int) []string {
 		c, kind, dead := claims[which[n]], "", ""
 		switch {
 		case c.Dead == nil:
@@ -118,8 +118,14 @@ func (s *Store) acquireByScript(ctx context.Context, claims []store.Claim, which
 		}
 		return []string{c.Token, px(c.Lease), px0(c.Stale), kind, dead}
 	})
+	var parted []int
 	for n, i := range which {
-		out[i] = grant(rs[n], claims[i].Key)
+		if out[i] = grant(rs[n], claims[i].Key); split(rs[n]) {
+			parted = append(parted, i)
+		}
+	}
+	if len(parted) > 0 {
+		s.acquireApart(ctx, claims, parted, out)
 	}
 }
 

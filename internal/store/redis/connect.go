@@ -54,9 +54,11 @@ func (t Target) option() rueidis.ClientOption {
 func (s *Store) dialer(open context.Context) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
 	return func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
 		if s.opened.Load() {
-			conn, err := dial(ctx, d, s.target.Network, address, secure)
-			s.dialed(address, err)
-			return conn, err
+			return s.connect(ctx, address, func(ctx context.Context) (net.Conn, error) {
+				conn, err := dial(ctx, d, s.target.Network, address, secure)
+				s.dialed(address, err)
+				return conn, err
+			})
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()

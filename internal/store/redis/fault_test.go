@@ -99,6 +99,45 @@ func TestHungServer(t *testing.T) {
 	})
 }
 
+// A server hangs for longer than its connection is trusted: it takes a new one, and does not answer. No read waits for it
+// longer than it wants to, however long others do; and when the server wakes up, it is used again.
+func TestHungServerIsNotWaitedForAgain(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL())
+	server.Pause()
+	var slowest time.Duration
+	refused := 0
+	for until := time.Now().Add(5 * time.Second); time.Now().Before(until); {
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond)
+		began := time.Now()
+		if it := s.Get(ctx, "a", false); it.Err == nil {
+			t.Fatal("a hung server has answered")
+		} else if !errors.Is(it.Err, context.DeadlineExceeded) {
+			refused++
+		}
+		slowest = max(slowest, time.Since(began))
+		cancel()
+	}
+	if slowest > 500*time.Millisecond {
+		t.Errorf("a read of 25 ms took %v", slowest)
+	}
+	if refused == 0 {
+		t.Error("the connection was never given up: the test shows nothing")
+	}
+	server.Continue()
+	for until := time.Now().Add(5 * time.Second); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond)
+		err := s.Get(ctx, "a", false).Err
+		cancel()
+		if err == nil {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("it is awake, and not used: %v", err)
+		}
+	}
+}
+
 func answersWithin(t *testing.T, limit time.Duration, f func()) {
 	t.Helper()
 	begin := time.Now()

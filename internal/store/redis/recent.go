@@ -2,14 +2,21 @@ package redis
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/nearside/nearside/internal/store"
 )
 
 // Redis replicates after it has answered. A master that dies takes with it what it had acknowledged last: an invalidation
 // too, and the old value is back on the replica that follows it. So each process remembers what it has invalidated or
 // written lately, and invalidates it again when another process serves the key: not once, since the old master may have
 // taken commands while the new one was there, but twice.
+//
+// A lease may come back as well, whose end was lost: until it expires, all others wait for a load that is over. So leases
+// that have ended are remembered likewise, and given back again.
 
 const (
 	recentFor = 10 * time.Second // how long an invalidation is remembered, counted from when all masters were last seen
@@ -17,7 +24,11 @@ const (
 	againIn   = 2 * time.Second  // after the first repetition
 )
 
-// recent is what was invalidated lately, the oldest first.
+// NoRepeat leaves the repetition out, in all stores, so that a test can show that its absence is found. Nothing but a test
+// sets it.
+var NoRepeat atomic.Bool
+
+// recent is what was invalidated, or which leases were ended, lately; the oldest first.
 type recent struct {
 	mu      sync.Mutex
 	list    []touched
@@ -25,18 +36,21 @@ type recent struct {
 }
 
 type touched struct {
-	key  string
-	hold time.Duration
-	at   time.Time
+	key   string
+	hold  time.Duration // of an invalidation
+	token string        // of a lease
+	at    time.Time
 }
 
-// add notes invalidations, before they are sent: a change that is seen while they are under way must repeat them.
-func (r *recent) add(keys []string, hold func(i int) time.Duration) {
+// add notes what is about to be sent: a change that is seen while it is under way must repeat it.
+func (r *recent) add(n int, what func(i int) touched) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, key := range keys {
-		r.list = append(r.list, touched{key, hold(i), now})
+	for i := range n {
+		t := what(i)
+		t.at = now
+		r.list = append(r.list, t)
 	}
 	if over := len(r.list) - recentMax; over > 0 {
 		r.list, r.dropped = r.list[over:], true
@@ -56,25 +70,25 @@ func (r *recent) prune(than time.Time) {
 	}
 }
 
-// in returns the keys of some slots with the longest hold of each, and whether others were forgotten.
-func (r *recent) in(spans []span) (keys map[string]time.Duration, dropped bool) {
+// in returns what is about keys of some slots, and whether anything was forgotten.
+func (r *recent) in(spans []span) (list []touched, dropped bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	keys = make(map[string]time.Duration)
 	for _, t := range r.list {
 		slot := Slot(t.key)
-		for _, sp := range spans {
-			if sp.first <= slot && slot <= sp.last {
-				keys[t.key] = max(keys[t.key], t.hold)
-			}
+		if slices.ContainsFunc(spans, func(sp span) bool { return sp.first <= slot && slot <= sp.last }) {
+			list = append(list, t)
 		}
 	}
 	dropped, r.dropped = r.dropped, false
-	return keys, dropped
+	return list, dropped
 }
 
 // repeat invalidates again what was invalidated lately in some slots, and once more a little later.
 func (s *Store) repeat(moved []span) {
+	if NoRepeat.Load() {
+		return
+	}
 	s.watching.Go(func() {
 		for i := range 2 {
 			if i > 0 {
@@ -84,8 +98,13 @@ func (s *Store) repeat(moved []span) {
 					return
 				}
 			}
-			keys, dropped := s.recent.in(moved)
+			list, dropped := s.recent.in(moved)
+			keys := make(map[string]time.Duration) // with the longest hold of each
+			for _, t := range list {
+				keys[t.key] = max(keys[t.key], t.hold)
+			}
 			done, failed := s.invalidateAgain(keys)
+			s.releaseAgain(moved)
 			if i == 0 || failed != nil {
 				s.logger.Info("redis: another server answers for some keys, recent invalidations are repeated",
 					"server", moved[0].node.address, "repeated", done, "of", len(keys), "error", failed)
@@ -95,6 +114,20 @@ func (s *Store) repeat(moved []span) {
 			}
 		}
 	})
+}
+
+// releaseAgain gives back leases that have ended. Nobody is harmed if it fails, but has to wait for their end.
+func (s *Store) releaseAgain(moved []span) {
+	ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
+	defer cancel()
+	list, _ := s.ended.in(moved)
+	for batch := range slices.Chunk(list, 1000) {
+		leases := make([]store.Lease, len(batch))
+		for i, t := range batch {
+			leases[i] = store.Lease{Key: t.key, Token: t.token}
+		}
+		s.release(ctx, leases)
+	}
 }
 
 // invalidateAgain sends the invalidations in batches, each until it is done or the store is closed; the longest outage

@@ -41,10 +41,12 @@ type Store struct {
 	cancel   context.CancelFunc
 
 	topology topology
-	recent   recent
+	recent   recent         // invalidations
+	ended    recent         // leases
 	poke     chan struct{}  // asks for a look at the topology at once
 	watching sync.WaitGroup // the goroutine that looks
 
+	dials    dials
 	seeds    seeds
 	mu       sync.Mutex // guards problems
 	problems []string
@@ -169,5 +171,6 @@ func (s *Store) Close() {
 		s.cancel()
 		s.watching.Wait()
 		s.c.Close()
+		s.dials.end()
 	}
 }

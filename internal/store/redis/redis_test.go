@@ -18,7 +18,11 @@ import (
 
 func TestMain(m *testing.M) {
 	status := redistest.Main(m)
-	if err := goleak.Find(); err != nil && status == 0 {
+	err := goleak.Find()
+	for until := time.Now().Add(7 * time.Second); err != nil && time.Now().Before(until); {
+		err = goleak.Find() // the client keeps the connection to a node that has left for 5 s, even past its own end
+	}
+	if err != nil && status == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		status = 1
 	}

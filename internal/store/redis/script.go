@@ -47,63 +47,55 @@ func newScript(src string) *script {
 	return &script{src, hex.EncodeToString(sum[:])}
 }
 
-// run sends the script once for each key, in one trip to each node: one command per element, so that each fails alone. A
-// server that has forgotten the script (a restart, a failover, SCRIPT FLUSH) is sent its text. While a slot moves to
-// another node its keys may stand on two, and a script that needs both is told to try again: it is, until ctx ends.
-func (s *Store) run(ctx context.Context, sc *script, keys []string, args func(i int) []string) []rueidis.RedisResult {
-	build := func(i int, whole bool) rueidis.Completed {
-		key, side := keys[i], sidecar(keys[i])
-		if whole {
-			return s.c.B().Eval().Script(sc.src).Numkeys(2).Key(key, side).Arg(args(i)...).Build()
-		}
-		return s.c.B().Evalsha().Sha1(sc.sha).Numkeys(2).Key(key, side).Arg(args(i)...).Build()
-	}
-	if len(keys) == 1 {
-		r := s.c.Do(ctx, build(0, false))
-		for pause := firstPause; unfinished(r) && (!split(r) || pauseFor(ctx, pause)); pause = min(2*pause, lastPause) {
-			r = s.c.Do(ctx, build(0, true))
-		}
-		return []rueidis.RedisResult{r}
-	}
-	cmds := make(rueidis.Commands, len(keys))
-	for i := range keys {
-		cmds[i] = build(i, false)
-	}
-	out := s.c.DoMulti(ctx, cmds...)
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		var left []int
-		wait := false
-		for i := range out {
-			if unfinished(out[i]) {
-				left = append(left, i)
-				wait = wait || split(out[i])
-			}
-		}
-		if len(left) == 0 || wait && !pauseFor(ctx, pause) {
-			return out
-		}
-		cmds = make(rueidis.Commands, len(left))
-		for n, i := range left {
-			cmds[n] = build(i, true)
-		}
-		for n, r := range s.c.DoMulti(ctx, cmds...) {
-			out[left[n]] = r
-		}
-	}
-}
+// reach is which keys a script is sent with.
+type reach int
 
 const (
-	firstPause = time.Millisecond // between attempts at keys that stand on two nodes
-	lastPause  = 20 * time.Millisecond
+	whole       reach = iota // the value and its sidecar
+	sidecarOnly              // one of two steps; see apart.go
 )
 
-// unfinished reports whether the script did not run and may be sent again.
-func unfinished(r rueidis.RedisResult) bool { return forgotten(r) || split(r) }
+// command is a script for one key: by its text, or by the name that the server may know it by.
+func (s *Store) command(sc *script, text bool, key string, r reach, args []string) rueidis.Completed {
+	keys := []string{key, sidecar(key)}[r:]
+	if text {
+		return s.c.B().Eval().Script(sc.src).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
+	}
+	return s.c.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
+}
 
-// split reports whether the two keys stand on two nodes.
-func split(r rueidis.RedisResult) bool {
-	e, ok := rueidis.IsRedisErr(r.Error())
-	return ok && e.IsTryAgain()
+// run sends the script once for each key, in one trip to each node: one command per element, so that each fails alone. A
+// server that has forgotten the script (a restart, a failover, SCRIPT FLUSH) is sent its text.
+func (s *Store) run(ctx context.Context, sc *script, keys []string, r reach, args func(i int) []string) []rueidis.RedisResult {
+	if len(keys) == 1 {
+		out := s.c.Do(ctx, s.command(sc, false, keys[0], r, args(0)))
+		if forgotten(out) {
+			out = s.c.Do(ctx, s.command(sc, true, keys[0], r, args(0)))
+		}
+		return []rueidis.RedisResult{out}
+	}
+	cmds := make(rueidis.Commands, len(keys))
+	for i, key := range keys {
+		cmds[i] = s.command(sc, false, key, r, args(i))
+	}
+	out := s.c.DoMulti(ctx, cmds...)
+	var left []int
+	for i := range out {
+		if forgotten(out[i]) {
+			left = append(left, i)
+		}
+	}
+	if len(left) == 0 {
+		return out
+	}
+	cmds = make(rueidis.Commands, len(left))
+	for n, i := range left {
+		cmds[n] = s.command(sc, true, keys[i], r, args(i))
+	}
+	for n, r := range s.c.DoMulti(ctx, cmds...) {
+		out[left[n]] = r
+	}
+	return out
 }
 
 func forgotten(r rueidis.RedisResult) bool {

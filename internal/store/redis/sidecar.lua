@@ -1,6 +1,8 @@
 -- Before every script that changes a sidecar.
 --   none  | t<24 hex> lease | - absent | ! hold | !c,token, one clean intent | !d,token,token, several or disturbed ones
+-- With one key, the sidecar, a script does its part of the work without the value (apart.go).
 local K, L = KEYS[1], KEYS[2]
+if not L then K, L = nil, K end
 local l = redis.pcall('GET', L)
 if type(l) == 'table' then -- somebody's list under our name must not keep a stale value alive
   redis.call('DEL', L)

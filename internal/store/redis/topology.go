@@ -74,6 +74,7 @@ func (s *Store) look(ctx context.Context) error {
 	}
 	if complete(now) {
 		s.recent.prune(began.Add(-recentFor))
+		s.ended.prune(began.Add(-recentFor))
 	}
 	return nil
 }
@@ -126,7 +127,7 @@ func (s *Store) spans(ctx context.Context) ([]span, error) {
 		}
 	}
 	slices.SortFunc(out, func(a, b span) int { return int(a.first) - int(b.first) })
-	ids := identities(ctx, nodes, out)
+	ids := identities(ctx, out, nodes)
 	for i := range out {
 		if id := ids[out[i].node.address]; id != "" {
 			out[i].node.identity += " " + id
@@ -137,28 +138,25 @@ func (s *Store) spans(ctx context.Context) ([]span, error) {
 	return out, nil
 }
 
-// identities asks all masters at once who they are. Who does not answer is left out.
-func identities(ctx context.Context, nodes map[string]rueidis.Client, of []span) map[string]string {
-	var mu sync.Mutex
-	ids := make(map[string]string)
+// identities asks the masters of some spans who they are, all at once. Who does not answer is left out.
+func identities(ctx context.Context, spans []span, nodes map[string]rueidis.Client) map[string]string {
+	asked := make(map[string]*string)
 	var all sync.WaitGroup
-	asked := make(map[string]bool)
-	for _, sp := range of {
+	for _, sp := range spans {
 		address := sp.node.address
 		c := nodes[address]
-		if asked[address] || c == nil {
+		if asked[address] != nil || c == nil {
 			continue
 		}
-		asked[address] = true
-		all.Go(func() {
-			if id, err := identity(ctx, c); err == nil {
-				mu.Lock()
-				ids[address] = id
-				mu.Unlock()
-			}
-		})
+		id := new(string) // each has a place of its own: the map is still being written
+		asked[address] = id
+		all.Go(func() { *id, _ = identity(ctx, c) })
 	}
 	all.Wait()
+	ids := make(map[string]string)
+	for address, id := range asked {
+		ids[address] = *id
+	}
 	return ids
 }
 

@@ -153,6 +153,7 @@ func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 
 // Fill runs fill.lua.
 func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
+	s.ended.add(len(fills), func(i int) touched { return touched{key: fills[i].Key, token: fills[i].Token} })
 	return s.outcomes(ctx, "fill", fillScript, keysOf(fills, func(f store.Fill) string { return f.Key }), func(i int) []string {
 		f := fills[i]
 		if f.Absent {
@@ -164,6 +165,12 @@ func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
 
 // Release runs release.lua.
 func (s *Store) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
+	s.ended.add(len(leases), func(i int) touched { return touched{key: leases[i].Key, token: leases[i].Token} })
+	return s.release(ctx, leases)
+}
+
+// release is Release without a note of it.
+func (s *Store) release(ctx context.Context, leases []store.Lease) []store.Outcome {
 	return s.outcomes(ctx, "release", releaseScript, keysOf(leases, func(l store.Lease) string { return l.Key }), func(i int) []string {
 		return []string{leases[i].Token}
 	})
@@ -171,7 +178,7 @@ func (s *Store) Release(ctx context.Context, leases []store.Lease) []store.Outco
 
 // Invalidate runs invalidate.lua.
 func (s *Store) Invalidate(ctx context.Context, keys []string, hold time.Duration) []store.Outcome {
-	s.recent.add(keys, func(int) time.Duration { return hold })
+	s.recent.add(len(keys), func(i int) touched { return touched{key: keys[i], hold: hold} })
 	return s.invalidate(ctx, keys, hold)
 }
 
@@ -197,7 +204,7 @@ func (s *Store) Begin(ctx context.Context, intents []store.Intent) []store.Outco
 // End runs end.lua.
 func (s *Store) End(ctx context.Context, ends []store.End) []store.Outcome {
 	keys := keysOf(ends, func(e store.End) string { return e.Key })
-	s.recent.add(keys, func(i int) time.Duration { return ends[i].Hold })
+	s.recent.add(len(ends), func(i int) touched { return touched{key: ends[i].Key, hold: ends[i].Hold} })
 	return s.outcomes(ctx, "end", endScript, keys, func(i int) []string {
 		e, how := ends[i], "D"
 		if e.Put {
@@ -216,15 +223,27 @@ func (s *Store) outcomes(ctx context.Context, verb string, sc *script, keys []st
 		}
 		return out
 	}
-	run := s.run
-	if s.replicas > 0 && (sc == invalidateScript || sc == endScript) {
-		run = s.confirmed
+	var rs []rueidis.RedisResult
+	switch {
+	case s.replicas > 0 && (sc == invalidateScript || sc == endScript):
+		rs = s.confirmed(ctx, sc, keys, args)
+	case sc == releaseScript:
+		rs = s.run(ctx, sc, keys, sidecarOnly, args)
+	default:
+		rs = s.run(ctx, sc, keys, whole, args)
 	}
-	for i, r := range run(ctx, sc, keys, args) {
+	var parted []int
+	for i, r := range rs {
 		n, err := r.AsInt64()
 		if out[i].OK = n == 1; err != nil {
 			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
 		}
+		if split(r) && sc != fillScript {
+			parted = append(parted, i)
+		}
+	}
+	if len(parted) > 0 {
+		s.apart(ctx, verb, sc, keys, parted, args, out)
 	}
 	return out
 }

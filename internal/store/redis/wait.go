@@ -38,39 +38,101 @@ func (s *Store) confirmed(ctx context.Context, sc *script, keys []string, args f
 	return out
 }
 
+// confirmGroup is confirmed for the keys of one connection. A slot that is on another node by now, of which the client has
+// heard, is tried there.
 func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, group []int, args func(i int) []string, out []rueidis.RedisResult) {
+	left := group
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		rs := s.sendConfirmed(ctx, s.c, false, len(left), func(b rueidis.Builder, n int) rueidis.Completed {
+			// By its text: a script that is not known would have to be sent again, behind the WAIT.
+			i := left[n]
+			return b.Eval().Script(sc.src).Numkeys(2).Key(keys[i], sidecar(keys[i])).Arg(args(i)...).Build()
+		})
+		var elsewhere []int
+		for n, i := range left {
+			if out[i] = rs[n]; inTransit(rs[n].Error()) {
+				out[i] = s.confirmApart(ctx, sc, keys[i], args(i))
+			}
+			if moved(out[i].Error()) {
+				elsewhere = append(elsewhere, i)
+			}
+		}
+		if left = elsewhere; len(left) == 0 || !pauseFor(ctx, pause) {
+			return
+		}
+	}
+}
+
+const (
+	firstPause = time.Millisecond // between attempts at a slot that is on its way
+	lastPause  = 20 * time.Millisecond
+)
+
+// sendConfirmed sends commands and a WAIT behind them on a connection of their own. What was done, and is not on enough
+// replicas, is an error.
+func (s *Store) sendConfirmed(ctx context.Context, to rueidis.Client, asking bool, n int, cmd func(b rueidis.Builder, n int) rueidis.Completed) []rueidis.RedisResult {
 	// The answer must come before ctx ends, else nothing is known; Redis looks at the limits of WAIT ten times a second.
 	limit := 100 * time.Millisecond
 	if end, ok := ctx.Deadline(); ok {
 		left := time.Until(end)
 		limit = max(left-150*time.Millisecond, left/2, time.Millisecond)
 	}
-	for pause := time.Millisecond; ; pause *= 2 {
-		c, release := s.c.Dedicate()
-		cmds := make(rueidis.Commands, 0, len(group)+1)
-		for _, i := range group {
-			// By its text: a script that is not known would have to be sent again, behind the WAIT.
-			cmds = append(cmds, c.B().Eval().Script(sc.src).Numkeys(2).Key(keys[i], sidecar(keys[i])).Arg(args(i)...).Build())
+	c, release := to.Dedicate()
+	defer release()
+	var cmds rueidis.Commands
+	for i := range n {
+		if asking {
+			cmds = append(cmds, c.B().Asking().Build())
 		}
-		cmds = append(cmds, c.B().Wait().Numreplicas(int64(s.replicas)).Timeout(limit.Milliseconds()).Build())
-		rs := c.DoMulti(ctx, cmds...)
-		release()
-		n, err := rs[len(group)].AsInt64()
-		if err == nil && n < int64(s.replicas) {
-			err = fmt.Errorf("done, but only %d of %d replicas have it: a failover may lose it", n, s.replicas)
+		cmds = append(cmds, cmd(c.B(), i))
+	}
+	cmds = append(cmds, c.B().Wait().Numreplicas(int64(s.replicas)).Timeout(limit.Milliseconds()).Build())
+	rs := c.DoMulti(ctx, cmds...)
+	have, err := rs[len(cmds)-1].AsInt64()
+	if err == nil && have < int64(s.replicas) {
+		err = fmt.Errorf("done, but only %d of %d replicas have it: a failover may lose it", have, s.replicas)
+	}
+	out := make([]rueidis.RedisResult, n)
+	for i := range out {
+		at := i
+		if asking {
+			at = 2*i + 1
 		}
-		elsewhere := false // the slot is on another node by now; the client has heard of it
-		for at, i := range group {
-			if out[i] = rs[at]; moved(rs[at].Error()) {
-				elsewhere = true
-			} else if rs[at].Error() == nil && err != nil {
-				out[i] = rueidis.NewErrorResult(err)
-			}
-		}
-		if !elsewhere || !pauseFor(ctx, pause) {
-			return
+		if out[i] = rs[at]; err != nil && rs[at].Error() == nil {
+			out[i] = rueidis.NewErrorResult(err)
 		}
 	}
+	return out
+}
+
+// confirmApart does in two steps what cannot be done in one while a slot moves, as apart does, each with its WAIT.
+func (s *Store) confirmApart(ctx context.Context, sc *script, key string, args []string) rueidis.RedisResult {
+	side := s.confirmStep(ctx, func(b rueidis.Builder, _ int) rueidis.Completed {
+		return b.Eval().Script(sc.src).Numkeys(1).Key(sidecar(key)).Arg(args...).Build()
+	})
+	if side.Error() != nil {
+		return side
+	}
+	value := s.confirmStep(ctx, func(b rueidis.Builder, _ int) rueidis.Completed { return b.Del().Key(key).Build() })
+	if sc == endScript && value.Error() == nil {
+		return side // which says that nothing was put
+	}
+	return value
+}
+
+// confirmStep sends a command about one key to where the key is: the node that has the slot, or the one that gets it.
+func (s *Store) confirmStep(ctx context.Context, cmd func(rueidis.Builder, int) rueidis.Completed) rueidis.RedisResult {
+	r := s.sendConfirmed(ctx, s.c, false, 1, cmd)[0]
+	e, ok := rueidis.IsRedisErr(r.Error())
+	if !ok {
+		return r
+	}
+	if address, ask := e.IsAsk(); ask {
+		if node := s.c.Nodes()[address]; node != nil {
+			return s.sendConfirmed(ctx, node, true, 1, cmd)[0]
+		}
+	}
+	return r
 }
 
 // moved reports whether a command was not carried out, because its slot is on its way to another node or there already.
@@ -81,8 +143,17 @@ func moved(err error) bool {
 	}
 	_, redirected := e.IsRedirect()
 	_, gone := e.IsMoved()
+	return redirected || gone || inTransit(err)
+}
+
+// inTransit reports whether a command was not carried out, because its slot is on its way to another node.
+func inTransit(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	if !ok {
+		return false
+	}
 	_, asked := e.IsAsk()
-	return redirected || gone || asked || e.IsTryAgain()
+	return asked || e.IsTryAgain()
 }
 
 // pauseFor waits, and reports whether ctx goes on.

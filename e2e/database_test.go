@@ -1,0 +1,48 @@
+package e2e
+
+import "sync"
+
+// truth is a database of which every version is known. Version 0 of each row is there from the start.
+type truth interface {
+	read(key string) int   // the version that the row has
+	commit(key string) int // gives it the next one
+	ack(key string, v int) // a write of v was acknowledged
+	floor(key string) int  // the newest acknowledged version: no read that begins now may return an older one
+}
+
+// database is the truth of this process.
+type database struct {
+	mu   sync.Mutex
+	rows map[string]*versions
+}
+
+type versions struct{ newest, acked int }
+
+func newDatabase() *database { return &database{rows: make(map[string]*versions)} }
+
+func (d *database) with(key string, f func(r *versions) int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.rows[key]
+	if r == nil {
+		r = new(versions)
+		d.rows[key] = r
+	}
+	return f(r)
+}
+
+func (d *database) read(key string) int {
+	return d.with(key, func(r *versions) int { return r.newest })
+}
+
+func (d *database) commit(key string) int {
+	return d.with(key, func(r *versions) int { r.newest++; return r.newest })
+}
+
+func (d *database) ack(key string, v int) {
+	d.with(key, func(r *versions) int { r.acked = max(r.acked, v); return 0 })
+}
+
+func (d *database) floor(key string) int {
+	return d.with(key, func(r *versions) int { return r.acked })
+}

@@ -1,0 +1,17 @@
+module github.com/nearside/nearside/e2e
+
+go 1.26.0
+
+require (
+	github.com/nearside/nearside v0.0.0
+	github.com/redis/rueidis v1.0.79
+	go.uber.org/goleak v1.3.0
+)
+
+require (
+	github.com/klauspost/cpuid/v2 v2.2.10 // indirect
+	github.com/zeebo/xxh3 v1.1.0 // indirect
+	golang.org/x/sys v0.47.0 // indirect
+)
+
+replace github.com/nearside/nearside => ../

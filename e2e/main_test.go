@@ -1,0 +1,53 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/nearside/nearside/internal/redistest"
+)
+
+var long = flag.Bool("e2e.long", false, "longer traffic around each operation")
+
+func TestMain(m *testing.M) {
+	if socket := os.Getenv(childOf); socket != "" {
+		os.Exit(child(socket))
+	}
+	flag.Parse()
+	status := redistest.Main(m)
+	err := goleak.Find()
+	for until := time.Now().Add(closesAfter); err != nil && time.Now().Before(until); {
+		err = goleak.Find()
+	}
+	if err != nil && status == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+// closesAfter is how long the Redis client keeps the connection to a node that has left, even past its own end: 5 s.
+const closesAfter = 7 * time.Second
+
+// around is how long traffic runs before and after an operation.
+func around() time.Duration {
+	if *long {
+		return 10 * time.Second
+	}
+	return time.Second
+}
+
+// eventually asks until the answer is yes.
+func eventually(t testing.TB, limit time.Duration, what string, ask func() bool) {
+	t.Helper()
+	for until := time.Now().Add(limit); !ask(); <-time.After(5 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("not within %v: %s", limit, what)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// While the client makes a connection, all who need it wait, whatever their contexts say: beside a server that takes
+// connections and does not answer, as one that hangs does, reads would wait for as long as whoever came first, a second,
+// where they have 25 ms. So a connection is made behind the callers and handed on when the server has answered on it. One
+// that takes long is waited for once and for a moment; until it is there, or has failed, others are told so at once.
+
+const (
+	dialPatience = 100 * time.Millisecond // of whoever comes first, if his context has as long
+	dialLimit    = 5 * time.Second        // for a connection and the first answer
+	dialKept     = 10 * time.Second       // how long one that came late is kept for the next caller
+)
+
+// dials are the connections that are being made, and that nobody waits for any more.
+type dials struct {
+	mu      sync.Mutex
+	late    map[string]*attempt // by address
+	running sync.WaitGroup
+}
+
+// attempt is a connection that is being made.
+type attempt struct {
+	done    chan struct{} // closed when conn and err are there
+	conn    net.Conn
+	err     error
+	claimed chan struct{} // closed, under the lock, when somebody has it or nobody wants it
+	cancel  context.CancelFunc
+}
+
+// connect returns a connection on which the server has answered.
+func (s *Store) connect(ctx context.Context, address string, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+	a, conn, err := s.attempt(address, dial)
+	if a == nil {
+		return conn, err
+	}
+	patience := time.NewTimer(dialPatience)
+	defer patience.Stop()
+	select {
+	case <-a.done:
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	d := &s.dials
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case a.isDone():
+		close(a.claimed)
+		return a.conn, a.err
+	case d.late[address] == nil:
+		d.late[address] = a
+	default:
+		a.cancel() // another one is late too: one is enough
+	}
+	return nil, connecting(address)
+}
+
+func connecting(address string) error {
+	return fmt.Errorf("the connection to %s is being made, and the server has not answered yet", address)
+}
+
+// attempt begins a connection, unless one that was late is there by now, or is still being made.
+func (s *Store) attempt(address string, dial func(context.Context) (net.Conn, error)) (*attempt, net.Conn, error) {
+	d := &s.dials
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := s.ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	if a := d.late[address]; a != nil {
+		if !a.isDone() {
+			return nil, nil, connecting(address)
+		}
+		delete(d.late, address)
+		close(a.claimed)
+		if a.err == nil {
+			return nil, a.conn, nil
+		}
+	}
+	if d.late == nil {
+		d.late = make(map[string]*attempt)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, dialLimit)
+	a := &attempt{done: make(chan struct{}), claimed: make(chan struct{}), cancel: cancel}
+	d.running.Go(func() { s.make(ctx, address, a, dial) })
+	return a, nil, nil
+}
+
+func (a *attempt) isDone() bool {
+	select {
+	case <-a.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// make makes a connection, and closes it if nobody comes for it.
+func (s *Store) make(ctx context.Context, address string, a *attempt, dial func(context.Context) (net.Conn, error)) {
+	if a.conn, a.err = dial(ctx); a.err == nil {
+		if a.err = hello(ctx, a.conn); a.err == nil {
+			a.err = ctx.Err() // nobody wants it, or its deadline is touched
+		}
+		if a.err != nil {
+			a.conn.Close()
+			a.conn = nil
+		}
+	}
+	a.cancel()
+	close(a.done)
+	if a.err != nil {
+		return
+	}
+	kept := time.NewTimer(dialKept)
+	defer kept.Stop()
+	select {
+	case <-a.claimed:
+		return
+	case <-kept.C:
+	case <-s.ctx.Done():
+	}
+	d := &s.dials
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	select {
+	case <-a.claimed:
+	default:
+		if d.late[address] == a {
+			delete(d.late, address)
+		}
+		a.conn.Close()
+	}
+}
+
+// hello waits for a first answer: whatever it is, NOAUTH perhaps, somebody is there.
+func hello(ctx context.Context, conn net.Conn) error {
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	if _, err := conn.Write([]byte("*1\r\n$4\r\nPING\r\n")); err != nil {
+		return err
+	}
+	answer := make([]byte, 512)
+	for n := 0; n < len(answer); {
+		got, err := conn.Read(answer[n:])
+		if n += got; n > 0 && answer[n-1] == '\n' {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("expected an answer to PING, got %q", answer[:40])
+}
+
+// end waits for the connections that are being made, when the store's context has ended.
+func (d *dials) end() {
+	d.mu.Lock() // whoever is about to begin one has done so, or sees that it is over
+	d.mu.Unlock()
+	d.running.Wait()
+}

@@ -1,0 +1,34 @@
+package redis_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/store"
+)
+
+// Another process answers, with what a replica may not have heard of: an old value, and a lease whose load is over.
+func TestWhatAFailoverBringsBack(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL())
+	s.Invalidate(t.Context(), []string{"old"}, 0)
+	s.Acquire(t.Context(), []store.Claim{{Key: "leased", Token: "t1", Lease: time.Minute}})
+	s.Fill(t.Context(), []store.Fill{{Key: "leased", Token: "t1", Value: []byte("v"), TTL: time.Minute}})
+	server.Restart(t)
+	server.Do(t, "SET", "old", "v", "PX", "60000")
+	server.Do(t, "SET", "{leased}:~l", "t1", "PX", "60000")
+	server.Do(t, "SET", "{other}:~l", "t2", "PX", "60000")
+	for until := time.Now().Add(10 * time.Second); ; <-time.After(10 * time.Millisecond) {
+		n, _ := server.Do(t, "EXISTS", "old", "{leased}:~l").AsInt64()
+		if n == 0 {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%d of the value and the lease are left", n)
+		}
+	}
+	if n, _ := server.Do(t, "EXISTS", "{other}:~l").AsInt64(); n != 1 {
+		t.Error("a lease of somebody else has gone")
+	}
+}
