@@ -28,6 +28,10 @@ type Options struct {
 	// MemoryBytes bounds the store of "memory:". 256 MiB if zero.
 	MemoryBytes int64
 
+	// NearBytes bounds what all caches keep near together, in bytes: it is divided evenly among those that have a NearSize
+	// and no NearBytes of their own. Off if zero.
+	NearBytes int64
+
 	// Replicas is how many replicas of Redis must have an invalidation, or the end of an Update, before it returns nil: a
 	// failover then does not lose it. It is asked with WAIT, on connections of its own, and costs a trip of replication;
 	// too few within WriteBudget are ErrUnavailable. Off if zero.
@@ -79,6 +83,7 @@ func open(ctx context.Context, rawURL string, o Options) (*Client, error) {
 		return nil, err
 	}
 	shared := engine.NewShared(s, orDefault(o.Budget, 25*time.Millisecond), orDefault(o.WriteBudget, time.Second), o.Logger)
+	shared.NearBytes = uint64(max(o.NearBytes, 0))
 	return &Client{shared: shared, caches: make(map[string]func() CacheStats)}, nil
 }
 

@@ -28,6 +28,7 @@ type intent struct {
 	key    string
 	limit  time.Duration // of the write
 	hold   time.Duration
+	drop   func()           // removes it from the near tier, before the write
 	forget func(key string) // ends what this process shares of the key
 
 	token   string
@@ -92,6 +93,9 @@ func (s *Shared) life(in *intent) time.Duration {
 func (s *Shared) begin(ctx context.Context, ins []*intent) {
 	ctx, cancel := s.detached(ctx, s.WriteBudget)
 	defer cancel()
+	for _, in := range ins {
+		in.drop()
+	}
 	left := ins
 	for n := range sendings {
 		if n > 0 && !pauseBefore(ctx, n) {

@@ -17,7 +17,8 @@ const (
 	loadsAtOnce = 16          // loads of one batch, where there is no LoadMany
 	firstPoll   = 2 * time.Millisecond
 	lastPoll    = 50 * time.Millisecond
-	maxHolders  = 2 // leases of other processes that a call waits out before it loads without one
+	pushPoll    = time.Second // where the store tells of changes: a lease that expires is told of late
+	maxHolders  = 2           // leases of other processes that a call waits out before it loads without one
 )
 
 // job is a key that is being claimed, loaded and filled by this process.
@@ -56,30 +57,63 @@ func (c *Cache[K, V]) lead(js jobs[K, V]) {
 // run claims, loads and fills. What is granted is loaded before anything is waited for: else two batches that hold
 // what the other one wants would wait for each other.
 func (c *Cache[K, V]) run(js jobs[K, V]) {
+	var changed <-chan struct{} // at the next change of what is waited for; nil: nobody tells
+	stop := func() {}
 	for pause := firstPoll; ; pause = min(2*pause, lastPoll) {
 		mine, waiting := c.claim(js)
 		if len(waiting) == 0 {
+			stop()
 			c.loadAll(mine)
 			return
 		}
 		if len(mine) > 0 {
 			c.spawnOrFail(mine)
 		}
-		timer := time.NewTimer(pause)
+		for _, j := range waiting {
+			j.until = time.Now().Add(c.Budget) // waiting for another's load is not waiting for the store
+		}
+		if js = waiting; changed == nil {
+			if changed, stop = c.watch(js); changed != nil {
+				continue // it may have changed before it was told of
+			}
+		}
+		limit := pause
+		if changed != nil {
+			limit = pushPoll
+		}
+		timer := time.NewTimer(limit)
 		select {
+		case <-changed:
+			stop()
+			changed, stop, pause = nil, func() {}, firstPoll
 		case <-timer.C:
 		case <-c.Shared.ctx.Done():
+			stop()
 			timer.Stop()
 			for _, j := range waiting {
 				c.finish(j, result[V]{err: ErrClosed}, flight.Everyone)
 			}
 			return
 		}
-		for _, j := range waiting {
-			j.until = time.Now().Add(c.Budget) // waiting for another's load is not waiting for the store
-		}
-		js = waiting
+		timer.Stop()
 	}
+}
+
+// watch has the store tell of the next change of keys that others load. Nil: it does not.
+func (c *Cache[K, V]) watch(js jobs[K, V]) (changed <-chan struct{}, stop func()) {
+	t := c.Shared.tracking()
+	if t == nil {
+		return nil, func() {}
+	}
+	keys := make([]string, len(js))
+	for i, j := range js {
+		keys[i] = j.key
+	}
+	changed, stop, err := t.Await(c.rest(js[0].until), keys)
+	if err != nil {
+		return nil, func() {}
+	}
+	return changed, stop
 }
 
 func (c *Cache[K, V]) spawnOrFail(mine jobs[K, V]) {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -15,11 +16,13 @@ type Shared struct {
 	Budget      time.Duration // what one read waits for the store, all its trips together
 	WriteBudget time.Duration // what each step of a write waits for the store
 	Logger      *slog.Logger
+	NearBytes   uint64 // of all near tiers without a bound of their own in bytes; zero: none
 
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
 	budgets *deadlines
 	workers *workers
+	near    tiers
 
 	mu     sync.Mutex // guards closed, and wg's Add against its Wait
 	closed bool
@@ -32,6 +35,7 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.budgets = newDeadlines(context.Background(), budget) // not s.ctx: loads that Close ends give back their leases
 	s.workers = newWorkers(s.ctx)
+	s.near.clock = near.NewClock()
 	return s
 }
 
@@ -45,6 +49,7 @@ func (s *Shared) Close(ctx context.Context) error {
 		return nil
 	}
 	s.cancel()
+	s.lost()
 	ended := make(chan struct{})
 	go func() { s.wg.Wait(); close(ended) }()
 	select {

@@ -51,7 +51,7 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 }
 
 func (c *Cache[K, V]) intent(key string) *intent {
-	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, forget: c.flights.Forget}
+	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, drop: func() { c.drop(key) }, forget: c.forget}
 }
 
 // Invalidate removes keys, after the database was changed. True: the key held a value. It does not end with ctx: a
@@ -61,6 +61,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 	if err != nil || len(keys) == 0 {
 		return nil, err
 	}
+	c.drop(keys...)
 	ctx, cancel := c.detached(ctx, c.WriteBudget)
 	defer cancel()
 	had := make([]bool, len(keys))
@@ -96,7 +97,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 		}
 	}
 	for _, key := range keys {
-		c.flights.Forget(key)
+		c.forget(key)
 	}
 	if len(left) == 0 {
 		return had, nil
@@ -133,11 +134,14 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 	if len(puts) == 0 {
 		return nil
 	}
+	for _, p := range puts {
+		c.drop(p.Key)
+	}
 	ctx, cancel := c.detached(ctx, c.WriteBudget)
 	defer cancel()
 	var err error
 	for i, o := range c.Store.Put(ctx, puts, 0) {
-		c.flights.Forget(puts[i].Key)
+		c.forget(puts[i].Key)
 		if o.Err != nil && err == nil {
 			err = c.behind("set", puts[i].Key, o.Err)
 		}

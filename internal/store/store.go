@@ -34,6 +34,10 @@ type Store interface {
 	// End tells that the write is over. True: its value was put.
 	End(ctx context.Context, ends []End) []Outcome
 
+	// Track begins to tell of changes: changed is called for each key, lost where some may have been missed. Neither may wait
+	// for anything. An error says why the store cannot.
+	Track(ctx context.Context, changed func(key string), lost func()) (Tracking, error)
+
 	// CheckKeys learns whether keys that match a glob, and their sidecars, may be read and written. What may not is a
 	// problem.
 	CheckKeys(ctx context.Context, glob string)

@@ -74,7 +74,7 @@ func (s *Store) acquireApart(ctx context.Context, claims []store.Claim, which []
 	for n, i := range which {
 		keys[n] = claims[i].Key
 	}
-	items := s.getEach(ctx, keys, true, make([]store.Item, len(keys)))
+	items := getEach(ctx, s.c, keys, true, make([]store.Item, len(keys)))
 	for n, i := range which {
 		switch it := items[n]; {
 		case it.Err != nil:

@@ -31,14 +31,15 @@ type Options struct {
 
 // Store keeps values in Redis.
 type Store struct {
-	c        rueidis.Client
-	target   Target
-	replicas int
-	logger   *slog.Logger
-	closed   atomic.Bool
-	opened   atomic.Bool
-	ctx      context.Context // ends with Close
-	cancel   context.CancelFunc
+	c         rueidis.Client
+	configure func(*rueidis.ClientOption) // has the last word on clients; nil: nobody has
+	target    Target
+	replicas  int
+	logger    *slog.Logger
+	closed    atomic.Bool
+	opened    atomic.Bool
+	ctx       context.Context // ends with Close
+	cancel    context.CancelFunc
 
 	topology topology
 	recent   recent         // invalidations
@@ -62,7 +63,7 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{target: t, replicas: max(o.Replicas, 0), logger: o.Logger, poke: make(chan struct{}, 1)}
+	s := &Store{target: t, replicas: max(o.Replicas, 0), logger: o.Logger, configure: o.Configure, poke: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.open(ctx, o); err != nil {
 		s.cancel()

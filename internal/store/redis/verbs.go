@@ -14,11 +14,15 @@ func (s *Store) Get(ctx context.Context, key string, ttl bool) store.Item {
 	if s.closed.Load() {
 		return store.Item{Err: store.ErrClosed}
 	}
-	get := s.c.B().Get().Key(key).Build()
+	return get(ctx, s.c, key, ttl)
+}
+
+func get(ctx context.Context, c rueidis.Client, key string, ttl bool) store.Item {
+	get := c.B().Get().Key(key).Build()
 	if !ttl {
-		return item(s.c.Do(ctx, get), key)
+		return item(c.Do(ctx, get), key)
 	}
-	rs := s.c.DoMulti(ctx, get, s.c.B().Pttl().Key(key).Build())
+	rs := c.DoMulti(ctx, get, c.B().Pttl().Key(key).Build())
 	it := item(rs[0], key)
 	left(&it, rs[1], key)
 	return it
@@ -65,23 +69,28 @@ func life(ms int64) time.Duration {
 // GetMany is one MGET, with the PTTLs behind it if ttl is set; in a cluster, whose MGET knows one slot alone, a pipeline of
 // GETs to each node.
 func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.Item {
-	out := make([]store.Item, len(keys))
-	switch {
-	case s.closed.Load() || len(keys) == 0:
+	if s.closed.Load() || len(keys) == 0 {
+		out := make([]store.Item, len(keys))
 		for i := range out {
 			out[i].Err = store.ErrClosed
 		}
 		return out
-	case s.target.Mode == Cluster:
-		return s.getEach(ctx, keys, ttl, out)
 	}
-	cmds := rueidis.Commands{s.c.B().Mget().Key(keys...).Build()}
+	return s.getMany(ctx, s.c, keys, ttl)
+}
+
+func (s *Store) getMany(ctx context.Context, c rueidis.Client, keys []string, ttl bool) []store.Item {
+	out := make([]store.Item, len(keys))
+	if s.target.Mode == Cluster {
+		return getEach(ctx, c, keys, ttl, out)
+	}
+	cmds := rueidis.Commands{c.B().Mget().Key(keys...).Build()}
 	if ttl {
 		for _, key := range keys {
-			cmds = append(cmds, s.c.B().Pttl().Key(key).Build())
+			cmds = append(cmds, c.B().Pttl().Key(key).Build())
 		}
 	}
-	rs := s.c.DoMulti(ctx, cmds...)
+	rs := c.DoMulti(ctx, cmds...)
 	values, err := rs[0].ToArray()
 	for i, key := range keys {
 		if err != nil {
@@ -98,19 +107,19 @@ func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.It
 	return out
 }
 
-func (s *Store) getEach(ctx context.Context, keys []string, ttl bool, out []store.Item) []store.Item {
+func getEach(ctx context.Context, c rueidis.Client, keys []string, ttl bool, out []store.Item) []store.Item {
 	per := 1
 	if ttl {
 		per = 2
 	}
 	cmds := make(rueidis.Commands, 0, per*len(keys))
 	for _, key := range keys {
-		cmds = append(cmds, s.c.B().Get().Key(key).Build())
+		cmds = append(cmds, c.B().Get().Key(key).Build())
 		if ttl {
-			cmds = append(cmds, s.c.B().Pttl().Key(key).Build())
+			cmds = append(cmds, c.B().Pttl().Key(key).Build())
 		}
 	}
-	rs := s.c.DoMulti(ctx, cmds...)
+	rs := c.DoMulti(ctx, cmds...)
 	for i, key := range keys {
 		if out[i] = item(rs[per*i], key); ttl {
 			left(&out[i], rs[per*i+1], key)

@@ -1,0 +1,189 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+// tracking is a second client of the same servers, whose connections ask to be told of every change of what was read on them
+// (CLIENT TRACKING ON OPTOUT, https://redis.io/docs/latest/develop/reference/client-side-caching/). Pushes and replies of one
+// connection come in the order in which the server made them, so a change that a reply does not show is told behind it.
+//
+//   - OPTOUT, not OPTIN: a read that is sent on to another node of a cluster stays tracked.
+//   - Never NOLOOP: a value that an own write evicts would be forgotten without a word.
+//   - Own writes go over the other client, so that their pushes come like those of any other process.
+type tracking struct {
+	s       *Store
+	c       rueidis.Client
+	changed func(key string)
+	lost    func()
+
+	mu      sync.Mutex
+	waiters map[string][]chan struct{} // by the names in Redis: of values, and of sidecars
+}
+
+const selfTestLimit = 2 * time.Second
+
+// Track opens the second client, and proves that pushes arrive.
+func (s *Store) Track(ctx context.Context, changed func(key string), lost func()) (store.Tracking, error) {
+	t := &tracking{s: s, changed: changed, lost: lost, waiters: make(map[string][]chan struct{})}
+	o := s.target.option()
+	o.DialCtxFn = s.dialer(ctx)
+	if s.configure != nil {
+		s.configure(&o)
+	}
+	o.DisableCache = false
+	o.CacheSizeEachConn = 1 << 10 // nothing is kept there
+	o.ClientTrackingOptions = []string{"OPTOUT"}
+	o.ClientName = "nearside-tracking"
+	o.OnInvalidations = t.pushed
+	c, err := rueidis.NewClient(o)
+	if err != nil {
+		if errors.Is(err, rueidis.ErrNoCache) {
+			err = fmt.Errorf("the server has no CLIENT TRACKING, or does not let us: %w", err)
+		}
+		return nil, err
+	}
+	t.c = c
+	if err := t.selfTest(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// selfTest writes a key of its own that was read here, and waits for the push.
+func (t *tracking) selfTest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, selfTestLimit)
+	defer cancel()
+	key := probeKey + ":" + strconv.FormatUint(rand.Uint64(), 36)
+	told := make(chan struct{})
+	t.register(key, told)
+	defer t.unregister(key, told)
+	if err := t.c.Do(ctx, t.c.B().Get().Key(key).Build()).Error(); err != nil && !rueidis.IsRedisNil(err) {
+		return fmt.Errorf("read a key to be tracked: %w", err)
+	}
+	if err := t.s.c.Do(ctx, t.s.c.B().Set().Key(key).Value("-").PxMilliseconds(1000).Build()).Error(); err != nil {
+		return fmt.Errorf("write a key that is tracked: %w", err)
+	}
+	select {
+	case <-told:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("a change of a key was not told within %v: does something between us and the server swallow pushes?", selfTestLimit)
+	}
+}
+
+// pushed is called by the reader of a connection, in the order of its replies; it must not wait for anything.
+func (t *tracking) pushed(keys []rueidis.RedisMessage) {
+	if keys == nil { // the connection was lost, or the database was emptied
+		t.lost()
+		t.wakeAll()
+		return
+	}
+	for i := range keys {
+		if key, err := keys[i].ToString(); err == nil {
+			t.changed(key)
+			t.wake(key)
+		}
+	}
+}
+
+func (t *tracking) register(name string, ch chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiters[name] = append(t.waiters[name], ch)
+}
+
+func (t *tracking) unregister(name string, ch chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := t.waiters[name]
+	for i := range list {
+		if list[i] == ch {
+			list[i] = list[len(list)-1]
+			list = list[:len(list)-1]
+			break
+		}
+	}
+	if t.waiters[name] = list; len(list) == 0 {
+		delete(t.waiters, name)
+	}
+}
+
+func (t *tracking) wake(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, ch := range t.waiters[name] {
+		signal(ch)
+	}
+}
+
+func (t *tracking) wakeAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, list := range t.waiters {
+		for _, ch := range list {
+			signal(ch)
+		}
+	}
+}
+
+// signal closes a channel that may be closed already; under the lock.
+func signal(ch chan struct{}) {
+	select {
+	case <-ch:
+	default:
+		close(ch)
+	}
+}
+
+// Get is that of the store, tracked.
+func (t *tracking) Get(ctx context.Context, key string, ttl bool) store.Item {
+	return get(ctx, t.c, key, ttl)
+}
+
+// GetMany is that of the store, tracked.
+func (t *tracking) GetMany(ctx context.Context, keys []string, ttl bool) []store.Item {
+	return t.s.getMany(ctx, t.c, keys, ttl)
+}
+
+// Await has the sidecars of keys and their values tracked. The channel is closed at the next change of one of them.
+func (t *tracking) Await(ctx context.Context, keys []string) (changed <-chan struct{}, stop func(), err error) {
+	ch := make(chan struct{})
+	names := make([]string, 0, 2*len(keys))
+	for _, key := range keys {
+		names = append(names, key, sidecar(key))
+	}
+	for _, name := range names {
+		t.register(name, ch)
+	}
+	stop = func() {
+		for _, name := range names {
+			t.unregister(name, ch)
+		}
+	}
+	cmds := make(rueidis.Commands, len(names))
+	for i, name := range names {
+		cmds[i] = t.c.B().Exists().Key(name).Build()
+	}
+	for _, r := range t.c.DoMulti(ctx, cmds...) {
+		if err := r.Error(); err != nil {
+			stop()
+			return nil, nil, failed("track", keys[0], err)
+		}
+	}
+	return ch, stop, nil
+}
+
+// Close closes the connections.
+func (t *tracking) Close() { t.c.Close() }
