@@ -45,6 +45,7 @@ type Store struct {
 	poke     chan struct{}  // asks for a look at the topology at once
 	watching sync.WaitGroup // the goroutine that looks
 
+	recovery recovery
 	seeds    seeds
 	mu       sync.Mutex // guards problems
 	problems []string
