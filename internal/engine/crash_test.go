@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,11 +37,11 @@ func (d *dying) Begin(ctx context.Context, in []store.Intent) []store.Outcome {
 // A writer that dies between a late commit and its end leaves nothing stale, although the loader reads a replica that lags.
 func TestWriterDiesBesideALaggingReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var committed time.Time
+		var committed atomic.Pointer[time.Time]
 		b := open(t, func(b *bench, c *engine.Config[string, string]) {
 			c.Hold = 5 * time.Second
 			c.Load = func(context.Context, string) (string, error) {
-				if committed.IsZero() || time.Since(committed) < 4*time.Second {
+				if at := committed.Load(); at == nil || time.Since(*at) < 4*time.Second {
 					return "1", nil
 				}
 				return "2", nil
@@ -49,7 +50,8 @@ func TestWriterDiesBesideALaggingReplica(t *testing.T) {
 		})
 		go b.Update(t.Context(), "a", func(context.Context) (string, error) {
 			time.Sleep(9 * time.Second)
-			committed = time.Now()
+			now := time.Now()
+			committed.Store(&now)
 			return "2", nil
 		})
 		b.readsAtRest(t, "2")

@@ -50,7 +50,7 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 }
 
 func (c *Cache[K, V]) intent(key string) *intent {
-	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, forget: c.flights.Forget}
+	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, forget: c.flights.Forget, space: c.space}
 }
 
 // Invalidate removes keys, after the database was changed. True: the key held a value. It does not end with ctx: a
@@ -62,9 +62,14 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 	}
 	ctx, cancel := c.detached(ctx, c.WriteBudget)
 	defer cancel()
-	had := make([]bool, len(keys))
+	had, mark := make([]bool, len(keys)), c.pending.mark()
 	for i, o := range c.Store.Invalidate(ctx, keys, c.Hold) {
 		had[i] = o.OK
+		if o.Err != nil {
+			c.keep(c.space, keys[i], c.Hold, o.Err)
+		} else {
+			c.pending.done(keys[i], mark)
+		}
 		c.flights.Forget(keys[i])
 		if o.Err == nil {
 			c.count.invalidated.Add(1)
@@ -107,6 +112,9 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 	defer cancel()
 	var err error
 	for i, o := range c.Store.Put(ctx, puts, 0) {
+		if o.Err != nil { // the value that stands there must not live on
+			c.keep(c.space, puts[i].Key, 0, o.Err)
+		}
 		c.flights.Forget(puts[i].Key)
 		if o.Err != nil && err == nil {
 			err = c.behind("set", puts[i].Key, o.Err)

@@ -156,7 +156,9 @@ func (s *server) close() {
 	if s.shared != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), endWait)
 		defer cancel()
-		s.shared.Close(ctx)
+		if err := s.shared.Close(ctx); err != nil {
+			s.logger.Warn("close", "error", err)
+		}
 	}
 	if s.db != nil {
 		s.db.Close()
