@@ -130,11 +130,12 @@ func (s *Shared) deliver(ctx context.Context) (some bool) {
 }
 
 // due returns what is to be repeated: first what was not tried for longest, and else in no order, so that keys whose node
-// is away do not keep others from theirs; by their holds, since a batch has one. What has outlived the values it is about is forgotten.
+// is away do not keep others from theirs; by their holds, since a batch has one. What has outlived the values that it is
+// about is forgotten.
 func (p *pending) due() (due []delivery, round uint64) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.round++
+	round = p.round
 	now := time.Now()
 	for key, k := range p.keys {
 		if now.Sub(k.at) > k.space.life() {
@@ -144,10 +145,11 @@ func (p *pending) due() (due []delivery, round uint64) {
 		}
 		due = append(due, delivery{key, k.hold, k.number, k.tried})
 	}
+	p.mu.Unlock() // reads ask for it
 	slices.SortFunc(due, func(a, b delivery) int {
 		return cmp.Or(cmp.Compare(a.tried, b.tried), cmp.Compare(a.hold, b.hold))
 	})
-	return due, p.round
+	return due, round
 }
 
 // deliverBatch repeats some invalidations. True: one at least was delivered.

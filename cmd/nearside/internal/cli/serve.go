@@ -157,7 +157,7 @@ func (s *server) close() {
 		ctx, cancel := context.WithTimeout(context.Background(), endWait)
 		defer cancel()
 		if err := s.shared.Close(ctx); err != nil {
-			s.logger.Warn("close", "error", err)
+			s.logger.Warn("something was left undone at the end", "error", err)
 		}
 	}
 	if s.db != nil {
