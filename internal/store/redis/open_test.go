@@ -305,7 +305,7 @@ func TestDocumentedRights(t *testing.T) {
 	}
 	cluster := redistest.SharedCluster(t)
 	for _, node := range cluster.Masters(t) {
-		node.Do(t, append([]string{"ACL", "SETUSER", "app", "reset"}, append(strings.Fields(line[1]), "+cluster|slots", "+cluster|info")...)...)
+		node.Do(t, append([]string{"ACL", "SETUSER", "app", "reset"}, append(strings.Fields(line[1]), "+cluster|slots", "+cluster|info", "+cluster|nodes")...)...)
 	}
 	var log buffer
 	s := openWith(t, strings.Replace(cluster.URL(), "://", "://app:secret@", 1), redis.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
