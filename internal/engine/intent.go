@@ -30,7 +30,9 @@ type intent struct {
 	hold   time.Duration
 	drop   func()           // removes it from the near tier, before the write
 	forget func(key string) // ends what this process shares of the key
+	space  *space
 
+	mark    uint64 // before the write
 	token   string
 	earlier []string
 	err     error // no begin was answered
@@ -95,6 +97,7 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 	defer cancel()
 	for _, in := range ins {
 		in.drop()
+		in.mark = s.pending.mark()
 	}
 	left := ins
 	for n := range sendings {
@@ -155,7 +158,16 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 			break
 		}
 	}
+	lost := make(map[string]bool, len(ends))
+	for _, e := range ends {
+		lost[e.Key] = true
+	}
 	for _, in := range ins {
+		if lost[in.key] {
+			s.keep(in.space, in.key, in.hold, failed)
+		} else {
+			s.pending.done(in.key, in.mark)
+		}
 		in.forget(in.key)
 	}
 	return failed

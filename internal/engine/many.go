@@ -57,6 +57,7 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 		}
 		places = at
 	} else {
+		past := c.pastOf(keys)
 		sought := c.seek()
 		reserved := make([]*near.Reservation, len(keys))
 		for n, key := range keys {
@@ -64,8 +65,11 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 		}
 		items := c.lookMany(ctx, sought, keys, ttl, until)
 		for n, i := range at {
-			e, why := c.served(ctx, ks[i], keys[n], items[n])
-			c.keep(sought, reserved[n], ks[i], e, items[n])
+			e, why := Entry[V]{}, useless{bypass: true}
+			if past == nil || !past[n] {
+				e, why = c.served(ctx, ks[i], keys[n], items[n])
+			}
+			c.retain(sought, reserved[n], ks[i], e, items[n])
 			if out[i].Entry = e; why == (useless{}) {
 				continue
 			}
@@ -86,6 +90,18 @@ func (c *Cache[K, V]) lookMany(ctx context.Context, s seeker, keys []string, ttl
 		return s.t.GetMany(ctx, keys, true)
 	}
 	return c.Store.GetMany(ctx, keys, ttl || s.longest > 0)
+}
+
+// pastOf is past of many keys; nil: of none.
+func (c *Cache[K, V]) pastOf(keys []string) []bool {
+	if c.pending.some.Load() == 0 {
+		return nil
+	}
+	past := make([]bool, len(keys))
+	for n, key := range keys {
+		past[n] = c.past(key)
+	}
+	return past
 }
 
 // await joins the calls of the missing keys, runs the new ones as one batch, and waits for all.

@@ -211,8 +211,8 @@ func (c *Cache[K, V]) reserve(s seeker, key string) *near.Reservation {
 	return c.near.Reserve(key)
 }
 
-// keep ends a reservation: with a value that is fresh, or with nothing.
-func (c *Cache[K, V]) keep(s seeker, r *near.Reservation, k K, e Entry[V], item store.Item) {
+// retain ends a reservation: with a value that is fresh, or with nothing.
+func (c *Cache[K, V]) retain(s seeker, r *near.Reservation, k K, e Entry[V], item store.Item) {
 	switch {
 	case r == nil:
 		return

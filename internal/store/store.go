@@ -37,6 +37,13 @@ type Store interface {
 	// Track begins to tell of changes: changed is called for each key, lost where some may have been missed. Neither may wait
 	// for anything. An error says why the store cannot.
 	Track(ctx context.Context, changed func(key string), lost func()) (Tracking, error)
+	// Sweep invalidates every key that matches a glob and that ours takes for one (nil: all), without a hold: values, leases
+	// and remembered absences that stood when it began are gone, intents are dirty, holds stay. It takes its time, so as not
+	// to load the store. Only after nil is all of it done.
+	Sweep(ctx context.Context, glob string, ours func(key string) bool) error
+	// Recovered names a function that is called when the store answers again after it did not, before its reads are let
+	// through. One call replaces the function of the one before.
+	Recovered(f func(context.Context))
 
 	// CheckKeys learns whether keys that match a glob, and their sidecars, may be read and written. What may not is a
 	// problem.

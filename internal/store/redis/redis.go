@@ -48,6 +48,7 @@ type Store struct {
 	watching sync.WaitGroup // the goroutine that looks
 
 	dials    dials
+	recovery recovery
 	seeds    seeds
 	mu       sync.Mutex // guards problems
 	problems []string
