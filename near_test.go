@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -148,31 +150,68 @@ func TestNearClone(t *testing.T) {
 	}
 }
 
-// The coherence of several processes: a value that a Get returns is not older than what its own process has written before,
-// and at rest nobody keeps an old one.
+// coherence is what a run found.
+type coherence struct {
+	gets, near, writes atomic.Int64
+	own                atomic.Int64 // reads of something older than their own process had written
+	kept               atomic.Int64 // old values that a process still had at rest
+}
+
+func (c *coherence) String() string {
+	return fmt.Sprintf("%d gets, %d of them near, %d writes: %d older than own writes, %d kept", c.gets.Load(), c.near.Load(), c.writes.Load(), c.own.Load(), c.kept.Load())
+}
+
+// A value that a Get returns is not older than what its own process has written before, and at rest nobody keeps an old one.
 func TestNearCoherence(t *testing.T) {
+	run := func(t *testing.T, url string) {
+		r := coherent(t, url, time.Second)
+		if t.Log(r); r.own.Load() > 0 || r.kept.Load() > 0 {
+			t.Error(r)
+		}
+		if r.near.Load() == 0 || r.writes.Load() == 0 {
+			t.Error("nothing happened")
+		}
+	}
 	for _, kind := range redistest.Kinds {
 		t.Run(kind.Name, func(t *testing.T) {
 			server := kind.Shared(t)
 			server.FlushAll(t)
-			coherent(t, server.URL(), 1500*time.Millisecond)
+			run(t, server.URL())
 		})
 	}
-	t.Run("memory", func(t *testing.T) { coherent(t, "memory:", 500*time.Millisecond) })
+	t.Run("memory", func(t *testing.T) { run(t, "memory:") })
 }
 
-func coherent(t *testing.T, url string, length time.Duration) {
-	const keys = 40
-	var rows [keys]atomic.Int64 // the database: a version of each row
-	processes := 3
-	if url == "memory:" {
-		processes = 1
+// The test is itself tested: with a rule left out it must find violations.
+func TestNearCoherenceFindsBrokenRules(t *testing.T) {
+	for name, rule := range map[string]*atomic.Bool{"no reservation": &near.WithoutReservation, "no drop before own writes": &near.WithoutDrop} {
+		t.Run(name, func(t *testing.T) {
+			rule.Store(true)
+			defer rule.Store(false)
+			server := redistest.Shared(t)
+			for range 10 {
+				server.FlushAll(t)
+				r := coherent(t, server.URL(), time.Second)
+				if t.Log(r); r.own.Load() > 0 || r.kept.Load() > 0 {
+					return
+				}
+			}
+			t.Error("no violation found in 10 runs")
+		})
 	}
-	caches := make([]*nearside.Cache[int64, int64], processes)
-	clients := make([]*nearside.Client, processes)
+}
+
+// coherent runs readers and writers of several processes.
+func coherent(t *testing.T, url string, length time.Duration) *coherence {
+	const keys = 40
+	r := &coherence{}
+	var rows [keys]atomic.Int64 // the database: a version of each row
+	caches := make([]*nearside.Cache[int64, int64], 3)
+	if url == "memory:" {
+		caches = caches[:1]
+	}
 	for i := range caches {
-		clients[i] = connect(t, url)
-		caches[i] = nearside.New(clients[i], "row", nearside.Config[int64, int64]{
+		caches[i] = nearside.New(connect(t, url), "row", nearside.Config[int64, int64]{
 			Load: func(_ context.Context, k int64) (int64, error) {
 				v := rows[k].Load()
 				time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
@@ -184,33 +223,35 @@ func coherent(t *testing.T, url string, length time.Duration) {
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	var own [3][keys]atomic.Int64 // what a process has written and been told of
-	var gets, writes, near atomic.Int64
 	var all sync.WaitGroup
 	for g := range 9 {
-		p := g % processes
+		p := g % len(caches)
 		all.Go(func() {
 			for ctx.Err() == nil {
 				k := rand.Int64N(keys)
 				before := own[p][k].Load()
 				e, err := caches[p].GetEntry(t.Context(), k)
-				if err != nil || e.Value < before {
-					t.Errorf("process %d read version %d of %d from %s (%v), and has written %d before", p, e.Value, k, e.Source, err, before)
+				if err != nil {
+					t.Error(err)
 					return
 				}
-				if gets.Add(1); e.Source == nearside.SourceNear {
-					near.Add(1)
+				if e.Value < before {
+					r.own.Add(1)
 				}
-				if gets.Load()%64 == 0 {
+				if r.gets.Add(1)%64 == 0 {
 					time.Sleep(50 * time.Microsecond) // so that the writers have their turn
+				}
+				if e.Source == nearside.SourceNear {
+					r.near.Add(1)
 				}
 			}
 		})
 	}
-	for g := range 2 {
-		p := g % processes
+	for g := range 4 {
+		p := g % len(caches)
 		all.Go(func() {
 			for ctx.Err() == nil {
-				k := rand.Int64N(keys/2)*2 + int64(g) // one writer for each row
+				k := rand.Int64N(keys/4)*4 + int64(g) // one writer for each row
 				var v int64
 				var err error
 				if rand.IntN(2) == 0 {
@@ -224,29 +265,90 @@ func coherent(t *testing.T, url string, length time.Duration) {
 					return
 				}
 				own[p][k].Store(v)
-				writes.Add(1)
-				time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
+				r.writes.Add(1)
+				if u, err := caches[p].Get(t.Context(), k); err != nil || u < v {
+					r.own.Add(1)
+				}
 			}
 		})
 	}
 	all.Wait()
-	for p, c := range caches { // a push may be on its way for a moment
+	for _, c := range caches { // a push may be on its way for a moment
 		for k := range int64(keys) {
-			want := rows[k].Load()
-			for until := time.Now().Add(2 * time.Second); ; {
+			for until := time.Now().Add(time.Second); ; {
 				v, err := c.Get(t.Context(), k)
-				if v == want && err == nil {
+				if v == rows[k].Load() && err == nil {
 					break
 				}
 				if time.Now().After(until) {
-					t.Errorf("process %d keeps version %d of %d (%v), the database has %d", p, v, k, err, want)
-					break
+					r.kept.Add(1)
+					return r
 				}
 			}
 		}
 	}
-	t.Logf("%d gets, %d of them near, %d writes", gets.Load(), near.Load(), writes.Load())
-	if near.Load() == 0 || writes.Load() == 0 {
-		t.Error(fmt.Sprint("nothing happened: ", gets.Load(), near.Load(), writes.Load()))
+	return r
+}
+
+// Where the server does not let us be told of changes, nothing is kept near, and it is said; unless the cache allows values to
+// be stale for a while.
+func TestNearUntracked(t *testing.T) {
+	server := redistest.Start(t)
+	server.Do(t, append([]string{"ACL", "SETUSER", "app", "on", ">s3cret", "-@all"}, redistest.Rights...)...)
+	server.Do(t, "ACL", "SETUSER", "app", "-client|tracking")
+	url := "redis://app:s3cret@" + server.Addr
+	c, users := nearby(t, url, nil)
+	says := func(what string) bool {
+		return strings.Contains(strings.Join(c.Stats(t.Context()).Problems, "\n"), what)
+	}
+	for until := time.Now().Add(10 * time.Second); !says("nothing is kept near") || !says("ACL SETUSER app +client|tracking"); <-time.After(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("got %q", c.Stats(t.Context()).Problems)
+		}
+	}
+	for range 10 {
+		if e, err := users.GetEntry(t.Context(), 42); err != nil || e.Source == nearside.SourceNear {
+			t.Errorf("got %+v, %v", e, err)
+		}
+	}
+	_, allowed := nearby(t, url, func(cfg *nearside.Config[int64, User]) { cfg.NearUntracked = 200 * time.Millisecond })
+	source(t, allowed, nearside.SourceNear)
+	server.Do(t, "SET", "user:42", `{"ID":42,"Name":"by hand"}`, "PX", "60000")
+	for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
+		if u, err := allowed.Get(t.Context(), 42); err != nil || u.Name == "by hand" {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatal("a value is kept longer than NearUntracked")
+		}
+	}
+}
+
+// The bound in bytes that caches share is kept.
+func TestNearBytesAreShared(t *testing.T) {
+	c := connectWith(t, "memory:", &nearside.Options{NearBytes: 1 << 20})
+	var caches []*nearside.Cache[int, string]
+	for i := range 4 {
+		caches = append(caches, nearside.New(c, fmt.Sprint("c", i), nearside.Config[int, string]{
+			Load: func(context.Context, int) (string, error) { return strings.Repeat("v", 1000), nil }, NearSize: 100_000,
+		}))
+	}
+	total := func() (n uint64) {
+		for _, s := range c.Stats(t.Context()).Caches {
+			n += s.NearBytes
+		}
+		return n
+	}
+	for range 3 {
+		for k := range 2000 {
+			for _, one := range caches {
+				if _, err := one.Get(t.Context(), k); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if n := total(); n < 1<<18 || n > 1<<20+1<<17 {
+		t.Errorf("%d bytes are kept, at most 1 MiB", n)
 	}
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -125,6 +126,15 @@ func (s *Shared) keepTracking() {
 	}
 }
 
+// Problems are those of the store, and why nothing is kept near, if somebody wants it.
+func (s *Shared) Problems() []string {
+	ps := s.Store.Problems()
+	if why := s.near.why.Load(); why != nil && s.near.began.Load() {
+		ps = append(ps, fmt.Sprintf("nothing is kept near: the store does not tell of changes: %v", *why))
+	}
+	return ps
+}
+
 // changed drops a key from all tiers. It is called in the order of the store's answers, and must not wait.
 func (s *Shared) changed(key string) {
 	if all := s.near.all.Load(); all != nil {
@@ -235,10 +245,11 @@ func (c *Cache[K, V]) retain(s seeker, r *near.Reservation, k K, e Entry[V], ite
 
 // drop removes keys from the near tier, before they are changed.
 func (c *Cache[K, V]) drop(keys ...string) {
-	if c.near != nil {
-		for _, key := range keys {
-			c.near.Drop(key)
-		}
+	if c.near == nil || near.WithoutDrop.Load() {
+		return
+	}
+	for _, key := range keys {
+		c.near.Drop(key)
 	}
 }
 

@@ -48,6 +48,7 @@ type Store struct {
 	watching sync.WaitGroup // the goroutine that looks
 
 	dials    dials
+	tracks   atomic.Pointer[tracking] // nil: changes are not told
 	recovery recovery
 	seeds    seeds
 	mu       sync.Mutex // guards problems

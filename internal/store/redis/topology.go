@@ -69,6 +69,9 @@ func (s *Store) look(ctx context.Context) error {
 	s.topology.mu.Unlock()
 	if before != nil {
 		if moved := changes(before, now); len(moved) > 0 {
+			if t := s.tracks.Load(); t != nil {
+				t.lost() // a node that has given slots away may tell of their keys late, or not at all
+			}
 			s.repeat(moved)
 		}
 	}

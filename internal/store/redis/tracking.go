@@ -49,7 +49,7 @@ func (s *Store) Track(ctx context.Context, changed func(key string), lost func()
 	c, err := rueidis.NewClient(o)
 	if err != nil {
 		if errors.Is(err, rueidis.ErrNoCache) {
-			err = fmt.Errorf("the server has no CLIENT TRACKING, or does not let us: %w", err)
+			err = fmt.Errorf("the server has no CLIENT TRACKING, or does not let the user %s; grant it: %s: %w", s.user(), s.grant("+client|tracking"), err)
 		}
 		return nil, err
 	}
@@ -58,6 +58,7 @@ func (s *Store) Track(ctx context.Context, changed func(key string), lost func()
 		c.Close()
 		return nil, err
 	}
+	s.tracks.Store(t)
 	return t, nil
 }
 
@@ -69,7 +70,11 @@ func (t *tracking) selfTest(ctx context.Context) error {
 	told := make(chan struct{})
 	t.register(key, told)
 	defer t.unregister(key, told)
-	if err := t.c.Do(ctx, t.c.B().Get().Key(key).Build()).Error(); err != nil && !rueidis.IsRedisNil(err) {
+	err := t.c.Do(ctx, t.c.B().Get().Key(key).Build()).Error()
+	if e, ok := rueidis.IsRedisErr(err); ok && deniedKey(e) {
+		return fmt.Errorf("whether pushes arrive is tried with a key of the layer's own, which the user %s may not write; grant it: %s", t.s.user(), t.s.grant("~nearside:*"))
+	}
+	if err != nil && !rueidis.IsRedisNil(err) {
 		return fmt.Errorf("read a key to be tracked: %w", err)
 	}
 	if err := t.s.c.Do(ctx, t.s.c.B().Set().Key(key).Value("-").PxMilliseconds(1000).Build()).Error(); err != nil {
@@ -77,6 +82,7 @@ func (t *tracking) selfTest(ctx context.Context) error {
 	}
 	select {
 	case <-told:
+		t.s.c.Do(ctx, t.s.c.B().Del().Key(key).Build())
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("a change of a key was not told within %v: does something between us and the server swallow pushes?", selfTestLimit)
@@ -174,7 +180,7 @@ func (t *tracking) Await(ctx context.Context, keys []string) (changed <-chan str
 	}
 	cmds := make(rueidis.Commands, len(names))
 	for i, name := range names {
-		cmds[i] = t.c.B().Exists().Key(name).Build()
+		cmds[i] = t.c.B().Pttl().Key(name).Build()
 	}
 	for _, r := range t.c.DoMulti(ctx, cmds...) {
 		if err := r.Error(); err != nil {
@@ -186,4 +192,7 @@ func (t *tracking) Await(ctx context.Context, keys []string) (changed <-chan str
 }
 
 // Close closes the connections.
-func (t *tracking) Close() { t.c.Close() }
+func (t *tracking) Close() {
+	t.s.tracks.CompareAndSwap(t, nil)
+	t.c.Close()
+}

@@ -251,7 +251,7 @@ func (s *server) prepare(ctx context.Context) ([]serve.Spec, error) {
 		spec := serve.Spec{
 			Name: c.Name, Key: c.Key, Load: loader.Load,
 			TTL: c.TTL, Stale: c.Stale, NotFoundTTL: c.NotFoundTTL, Hold: c.Hold, Jitter: c.Jitter,
-			LoadTimeout: s.cfg.LoadTimeout, MaxValue: int(c.MaxValue), MaxLoads: c.MaxLoads,
+			LoadTimeout: s.cfg.LoadTimeout, MaxValue: int(c.MaxValue), MaxLoads: c.MaxLoads, Near: c.Near,
 		}
 		if c.Many != "" {
 			b, err := s.db.PrepareMany(ctx, c.Many, loader)
