@@ -101,6 +101,12 @@ func (b *Breaker) Failed(cause error) {
 // Trip opens the breaker without further failures: it is known that nobody answers.
 func (b *Breaker) Trip(cause error) { b.trip(cause) }
 
+// Ramp lets reads through little by little, as after an outage: the server is new, or was away before there was a breaker.
+func (b *Breaker) Ramp() {
+	b.since.Store(time.Now().UnixNano())
+	b.state.CompareAndSwap(closed, ramping)
+}
+
 func (b *Breaker) trip(cause error) {
 	for {
 		was := b.state.Load()

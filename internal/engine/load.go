@@ -152,7 +152,9 @@ const (
 func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 	if g.Err != nil {
 		c.count.storeErrors.Add(1)
-		j.claimed = true
+		if j.bypass = errors.Is(g.Err, store.ErrAway); !j.bypass {
+			j.claimed = true
+		}
 		return loadIt
 	}
 	switch g.State {

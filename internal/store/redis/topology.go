@@ -67,6 +67,7 @@ func (s *Store) look(ctx context.Context) error {
 	before := s.topology.spans
 	s.topology.spans = now
 	s.topology.mu.Unlock()
+	s.stand(false)
 	if before != nil {
 		if moved := changes(before, now); len(moved) > 0 {
 			s.repeat(moved)
