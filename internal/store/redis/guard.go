@@ -163,24 +163,27 @@ func (g *guard) judge(began time.Time, err error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		// A caller's own deadline, or what was left of a budget, may have been too short for any server.
 		if waited := time.Since(began); waited >= g.store.patience/2 {
-			g.fail(fmt.Errorf("no answer within %v", waited.Round(time.Millisecond)))
+			g.fail(fmt.Errorf("no answer within %v", waited.Round(time.Millisecond)), (*breaker.Breaker).Failed)
 		}
+	case readOnly(err):
+		// It goes on answering reads, with what may be old, so that there may never be five failures in a row.
+		g.fail(err, (*breaker.Breaker).Trip)
 	case answered(err):
-		g.fail(err)
+		g.fail(err, (*breaker.Breaker).Failed)
 	default:
 		// A connection that breaks fails all that was under way on it: that is one failure.
 		before := g.broke.Load()
 		if began.Sub(g.store.began) >= time.Duration(before) && g.broke.CompareAndSwap(before, int64(time.Since(g.store.began))) {
-			g.fail(err)
+			g.fail(err, (*breaker.Breaker).Failed)
 		}
 	}
 }
 
-func (g *guard) fail(cause error) {
+func (g *guard) fail(cause error, how func(*breaker.Breaker, error)) {
 	g.store.ending.RLock() // Close waits for probers: none may begin behind it
 	defer g.store.ending.RUnlock()
 	if !g.store.closed.Load() {
-		g.breaker.Failed(cause)
+		how(g.breaker, cause)
 	}
 }
 
@@ -211,6 +214,11 @@ func worst(rs []rueidis.RedisResult) error {
 		}
 	}
 	return nil
+}
+
+func readOnly(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasPrefix(e.Error(), "READONLY")
 }
 
 func answered(err error) bool {
