@@ -115,11 +115,25 @@ const (
 
 // admits returns nil if a command may be sent. The error costs nothing.
 func (g *guard) admits(ctx context.Context, k kind) error {
-	if k == read && g.breaker.Read() || k == write && (g.breaker.Write() || ctx.Value(through{}) == g) {
+	if k == read && g.breaker.Read() || k == write && (g.breaker.Write() || ctx.Value(through{}) == g || g.hiccup(ctx)) {
 		return nil
 	}
 	return g.refusal.Load()
 }
+
+// hiccup waits a moment for a node that has just gone away, and reports whether it is back: readers have the loader, but
+// nobody can do a writer's work in its place, and a node that has stopped for 30 ms is no reason for him to fail.
+func (g *guard) hiccup(ctx context.Context) bool {
+	for g.breaker.Open() {
+		since := g.refusal.Load().since
+		if !since.IsZero() && time.Since(since) > writersPatience || !pauseFor(ctx, 5*time.Millisecond) {
+			return false
+		}
+	}
+	return true
+}
+
+const writersPatience = 250 * time.Millisecond // two probes
 
 // enter lets a command in, and returns when it is sent. Whoever has entered must leave.
 func (g *guard) enter(ctx context.Context, k kind) (began time.Time, err error) {
@@ -161,8 +175,9 @@ func (g *guard) judge(began time.Time, err error) {
 		g.breaker.Succeeded()
 	case errors.Is(err, rueidis.ErrClosing), errors.Is(err, context.Canceled):
 	case errors.Is(err, context.DeadlineExceeded):
-		// A caller's own deadline, or what was left of a budget, may have been too short for any server.
-		if waited := time.Since(began); waited >= g.store.patience/2 {
+		// A caller's own deadline, or what was left of a budget, may have been too short for any server. The engine's
+		// deadlines end up to a sixteenth early.
+		if waited := time.Since(began); waited >= g.store.patience-g.store.patience/8 {
 			g.fail(fmt.Errorf("no answer within %v", waited.Round(time.Millisecond)), (*breaker.Breaker).Failed)
 		}
 	case readOnly(err):

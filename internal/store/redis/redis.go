@@ -23,8 +23,8 @@ type Options struct {
 	// Configure has the last word on the client's settings. Nil: nothing is changed.
 	Configure func(*rueidis.ClientOption)
 
-	// Budget is how long a read waits for Redis. A command that waits for half of it without an answer counts as one that the
-	// server failed; at most for 500 ms. 25 ms if zero.
+	// Budget is how long a read waits for Redis. A command without an answer that has waited for as long counts as one that the
+	// server failed, and not if its caller left before; 1 s counts in any case. 25 ms if zero.
 	Budget time.Duration
 
 	// Require has Open fail if Redis does not answer, within its ctx or 5 s. Else it takes at most 1 s, and the connection
