@@ -62,6 +62,21 @@ func (s *Store) stand(ready bool) {
 	}
 }
 
+// settle gives back the places of those who have left, at the nodes that have just answered: if all callers have too little
+// time, nobody else does it.
+func (s *Store) settle(spans []span) {
+	t := s.guards.Load()
+	for _, sp := range spans {
+		switch {
+		case sp.node.identity == "":
+		case t.slots == nil:
+			t.first.places.settle()
+		default:
+			t.slots[sp.first].places.settle()
+		}
+	}
+}
+
 // retire ends the guard of a node that serves no slots any more. What waited for it goes to who has them now.
 func (g *guard) retire() {
 	g.cancel()
