@@ -275,8 +275,9 @@ type loaded[V any] struct {
 	err error
 }
 
-// attempt calls a loader under the time limit of loads, and settles once, with settled behind it if that is not nil: with what it said, or without it if it is deaf
-// to its context, since its callers must not wait for it. A panic or a Goexit harm nobody but them.
+// attempt calls a loader under the time limit of loads, and settles once: with what it said, or without it if it is deaf
+// to its context, since its callers must not wait for it. A panic or a Goexit harm nobody but them. settled, if it is not nil,
+// is called behind that.
 func (c *Cache[K, V]) attempt(js jobs[K, V], settled func(), load func(context.Context, []loaded[V])) {
 	limit := c.limits.begin()
 	var over atomic.Bool
