@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -30,10 +31,16 @@ func (s *Store) stand(ready bool) {
 		return
 	}
 	ramped := s.degraded && !s.stood
-	s.stood = true
 	s.topology.mu.Lock()
 	spans := s.topology.spans
 	s.topology.mu.Unlock()
+	same := func(a, b span) bool {
+		return a.first == b.first && a.last == b.last && a.node.address == b.node.address
+	}
+	if s.stood && slices.EqualFunc(spans, s.layout, same) {
+		return
+	}
+	s.stood, s.layout = true, spans
 	t := &guards{first: s.first, slots: new([slots]*guard)}
 	for i := range t.slots {
 		t.slots[i] = s.first

@@ -54,9 +54,10 @@ type Store struct {
 	began     time.Time
 	guards    atomic.Pointer[guards]
 	first     *guard
-	standing  sync.Mutex        // guards byAddress, stood; topology.mu comes after it
+	standing  sync.Mutex        // guards the next three; topology.mu comes after it
 	byAddress map[string]*guard // of the masters of a cluster
-	stood     bool
+	stood     bool              // the masters have theirs
+	layout    []span            // that they were given theirs for
 	recovered atomic.Pointer[func(context.Context)]
 	ending    sync.RWMutex // keeps Close and failures apart
 
