@@ -106,7 +106,9 @@ func (s *Shared) keepTracking() {
 		cancel()
 		if err == nil {
 			s.near.track.Store(&trackingOf{t})
-			s.near.why.Store(nil)
+			if s.near.why.Swap(nil) != nil && said {
+				s.Logger.Info("values are kept near: the store tells of changes")
+			}
 			<-s.ctx.Done()
 			s.near.track.Store(nil)
 			t.Close()

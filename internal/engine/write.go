@@ -80,6 +80,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 			batch[n] = keys[i]
 		}
 		var again []int
+		away := true // what was not even sent need not be sent again: the store waits for the server, and knows when it is back
 		for n, o := range c.Store.Invalidate(ctx, batch, c.Hold) {
 			i := left[n]
 			switch causes[i] = o.Err; {
@@ -92,9 +93,10 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 				fallthrough
 			default:
 				again = append(again, i)
+				away = away && errors.Is(o.Err, store.ErrAway)
 			}
 		}
-		if left = again; len(left) == 0 || errors.Is(failed, store.ErrClosed) {
+		if left = again; len(left) == 0 || away || errors.Is(failed, store.ErrClosed) {
 			break
 		}
 	}

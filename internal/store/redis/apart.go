@@ -54,7 +54,7 @@ func (s *Store) apart(ctx context.Context, verb string, sc *script, keys []strin
 			second = append(second, s.c.B().Del().Key(keys[i]).Build())
 		}
 	}
-	for n, r := range s.c.DoMulti(ctx, second...) {
+	for n, r := range s.send(ctx, write, second) {
 		i := sent[n]
 		deleted, _ := r.AsInt64()
 		switch err := r.Error(); {
@@ -74,7 +74,7 @@ func (s *Store) acquireApart(ctx context.Context, claims []store.Claim, which []
 	for n, i := range which {
 		keys[n] = claims[i].Key
 	}
-	items := getEach(ctx, s.c, keys, true, make([]store.Item, len(keys)))
+	items := s.getEach(ctx, keys, true, make([]store.Item, len(keys)))
 	for n, i := range which {
 		switch it := items[n]; {
 		case it.Err != nil:

@@ -67,6 +67,8 @@ func (s *Store) look(ctx context.Context) error {
 	before := s.topology.spans
 	s.topology.spans = now
 	s.topology.mu.Unlock()
+	s.stand(false)
+	s.settle(now)
 	if before != nil {
 		if moved := changes(before, now); len(moved) > 0 {
 			if t := s.tracks.Load(); t != nil {

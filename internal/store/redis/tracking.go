@@ -2,11 +2,15 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -22,10 +26,11 @@ import (
 //   - Never NOLOOP: a value that an own write evicts would be forgotten without a word.
 //   - Own writes go over the other client, so that their pushes come like those of any other process.
 type tracking struct {
-	s       *Store
-	c       rueidis.Client
-	changed func(key string)
-	lost    func()
+	s         *Store
+	c         rueidis.Client
+	connected atomic.Bool // once
+	changed   func(key string)
+	lost      func()
 
 	mu      sync.Mutex
 	waiters map[string][]chan struct{} // by the names in Redis: of values, and of sidecars
@@ -35,12 +40,12 @@ const selfTestLimit = 2 * time.Second
 
 // Track opens the second client, and proves that pushes arrive.
 func (s *Store) Track(ctx context.Context, changed func(key string), lost func()) (store.Tracking, error) {
-	t := &tracking{s: s, changed: changed, lost: lost, waiters: make(map[string][]chan struct{})}
-	o := s.target.option()
-	o.DialCtxFn = s.dialer(ctx)
-	if s.configure != nil {
-		s.configure(&o)
+	if err := s.unusable(); err != nil {
+		return nil, err
 	}
+	t := &tracking{s: s, changed: changed, lost: lost, waiters: make(map[string][]chan struct{})}
+	o := s.option
+	o.DialCtxFn = t.dial
 	o.DisableCache = false
 	o.CacheSizeEachConn = 1 << 10 // nothing is kept there
 	o.ClientTrackingOptions = []string{"OPTOUT"}
@@ -49,17 +54,24 @@ func (s *Store) Track(ctx context.Context, changed func(key string), lost func()
 	c, err := rueidis.NewClient(o)
 	if err != nil {
 		if errors.Is(err, rueidis.ErrNoCache) {
-			err = fmt.Errorf("the server has no CLIENT TRACKING, or does not let the user %s; grant it: %s: %w", s.user(), s.grant("+client|tracking"), err)
+			err = fmt.Errorf("the server has no CLIENT TRACKING, or does not let the user %s; grant it: %s (%s)", s.user(), s.grant("+client|tracking"), firstLine(err))
 		}
 		return nil, err
 	}
 	t.c = c
+	t.connected.Store(true)
 	if err := t.selfTest(ctx); err != nil {
 		c.Close()
 		return nil, err
 	}
 	s.tracks.Store(t)
 	return t, nil
+}
+
+// firstLine leaves out what the client says to programmers.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
 }
 
 // selfTest writes a key of its own that was read here, and waits for the push.
@@ -153,14 +165,53 @@ func signal(ch chan struct{}) {
 	}
 }
 
-// Get is that of the store, tracked.
-func (t *tracking) Get(ctx context.Context, key string, ttl bool) store.Item {
-	return get(ctx, t.c, key, ttl)
+// dial connects for the first time as long as it takes, and later with the patience of a read.
+func (t *tracking) dial(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	if t.connected.Load() {
+		return t.s.dial(ctx, address, d, secure)
+	}
+	return dial(ctx, d, t.s.target.Network, address, secure)
 }
 
-// GetMany is that of the store, tracked.
+// Get is that of the store, tracked. The guard of the node stands before it too.
+func (t *tracking) Get(ctx context.Context, key string, ttl bool) store.Item {
+	g := t.s.guard(key)
+	began, err := g.enter(ctx, read)
+	if err != nil {
+		return store.Item{Err: err}
+	}
+	get := t.c.B().Get().Key(key).Build()
+	if !ttl {
+		r := t.c.Do(ctx, get)
+		g.leave(began, r.Error())
+		return item(r, key)
+	}
+	rs := t.c.DoMulti(ctx, get, t.c.B().Pttl().Key(key).Build())
+	g.leave(began, worst(rs))
+	it := item(rs[0], key)
+	left(&it, rs[1], key)
+	return it
+}
+
+// GetMany is Get of many keys, in one trip to each node.
 func (t *tracking) GetMany(ctx context.Context, keys []string, ttl bool) []store.Item {
-	return t.s.getMany(ctx, t.c, keys, ttl)
+	out := make([]store.Item, len(keys))
+	cmds := make(rueidis.Commands, 0, 2*len(keys))
+	var sent []int
+	for i, key := range keys {
+		if err := t.s.guard(key).admits(ctx, read); err != nil {
+			out[i].Err = err
+			continue
+		}
+		sent = append(sent, i)
+		cmds = append(cmds, t.c.B().Get().Key(key).Build(), t.c.B().Pttl().Key(key).Build())
+	}
+	rs := t.c.DoMulti(ctx, cmds...)
+	for n, i := range sent {
+		out[i] = item(rs[2*n], keys[i])
+		left(&out[i], rs[2*n+1], keys[i])
+	}
+	return out
 }
 
 // Await has the sidecars of keys and their values tracked. The channel is closed at the next change of one of them.

@@ -384,6 +384,7 @@ func TestStatuses(t *testing.T) {
 	}
 	defer busy.Close()
 	db := " --database " + filled(t)
+	locked := redistest.Start(t, "--requirepass", "another")
 	bad := write(t, "bad.yaml", "caches:\n  user:\n    key: user:{id}\n    load: SELECT nope FROM users WHERE id = {id}\n  o: {key: \"o:{id}\", load: SELECT * FROM nowhere}\n")
 	for _, c := range []struct {
 		args   string
@@ -401,7 +402,7 @@ func TestStatuses(t *testing.T) {
 		{"serve --http off --listen " + busy.Addr().String() + db, 2, "--listen: listen: the port of " + busy.Addr().String() + " is in use"},
 		{"serve --database sqlite:/nowhere.db", 3, "--database: open the database: "},
 		{"serve --redis redis://:s3cret@127.0.0.1:port" + db, 2, "--redis: redis: the URL of Redis cannot be parsed"},
-		{"serve --redis redis://:s3cret@127.0.0.1:1" + db, 3, "--redis: connect to Redis at 127.0.0.1:1"},
+		{"serve --redis redis://:s3cret@" + locked.Addr + db, 3, "--redis: connect to Redis at " + locked.Addr + ": WRONGPASS"},
 	} {
 		var out buffer
 		status := Main(strings.Fields(c.args), nil, &out, &out)
