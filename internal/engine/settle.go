@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nearside/nearside/internal/flight"
+	"github.com/nearside/nearside/internal/store"
+)
+
+// settle fills what was loaded, and gives it to those who may have it.
+func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
+	if len(js) == 1 && !js[0].fills && !js[0].claimed {
+		c.settleUnfilled(js[0], out[0])
+		return
+	}
+	var fills []store.Fill
+	var leases []store.Lease
+	results := make([]result[V], len(js))
+	sent := make([]int, len(js)) // the mark before the lease is ended, for those that hold one
+	for i, j := range js {
+		value := c.judge(j, out[i], &results[i])
+		if !j.fills {
+			continue
+		}
+		sent[i] = j.call.Mark()
+		if value != nil {
+			fills = append(fills, *value)
+		} else {
+			leases = append(leases, store.Lease{Key: j.key, Token: j.token})
+		}
+	}
+	filled, released := c.end(js[0], fills, leases)
+	var lost []store.Lease
+	for i, j := range js {
+		until := j.began
+		if j.fills {
+			var ended *[]store.Outcome
+			if len(fills) > 0 && fills[0].Key == j.key && fills[0].Token == j.token {
+				ended, fills = &filled, fills[1:]
+			} else {
+				ended = &released
+			}
+			switch o := (*ended)[0]; {
+			case o.OK:
+				until = sent[i] // nobody had invalidated until then
+			case o.Err != nil:
+				c.count.storeErrors.Add(1)
+				lost = append(lost, store.Lease{Key: j.key, Token: j.token})
+				fallthrough
+			default:
+				c.unfilled(out[i])
+			}
+			*ended = (*ended)[1:]
+		} else {
+			c.unfilled(out[i])
+			if j.claimed {
+				lost = append(lost, store.Lease{Key: j.key, Token: j.token})
+			}
+		}
+		if results[i].err != nil && !errors.Is(results[i].err, ErrNotFound) {
+			until = flight.Everyone // a failure cannot be stale
+		}
+		c.finish(j, results[i], until)
+	}
+	if len(lost) > 0 {
+		c.release(js[0].ctx, lost)
+	}
+}
+
+// settleUnfilled is settle for a load that has nothing to do with the store.
+func (c *Cache[K, V]) settleUnfilled(j *job[K, V], out loaded[V]) {
+	var r result[V]
+	c.judge(j, out, &r)
+	c.unfilled(out)
+	until := j.began
+	if r.err != nil && !errors.Is(r.err, ErrNotFound) {
+		until = flight.Everyone
+	}
+	c.finish(j, r, until)
+}
+
+func (c *Cache[K, V]) unfilled(l loaded[V]) {
+	if l.err == nil {
+		c.count.unfilled.Add(1)
+	}
+}
+
+// judge turns the loader's words into a result, and into what is to be filled; nil if nothing is.
+func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill {
+	r.entry.Source = Load
+	switch {
+	case errors.Is(l.err, ErrNotFound):
+		c.count.absent.Add(1)
+		c.trouble.note(true)
+		r.err = l.err
+		if l.err == ErrNotFound {
+			r.err = c.absent(j.key)
+		}
+		if c.NotFoundTTL > 0 {
+			return &store.Fill{Key: j.key, Token: j.token, Absent: true, TTL: c.NotFoundTTL}
+		}
+		return nil
+	case l.err != nil:
+		c.count.failed.Add(1)
+		c.trouble.note(false)
+		r.entry.Source = ""
+		r.err = fmt.Errorf("load %.100q: %w", j.key, l.err)
+		return nil
+	}
+	c.count.loads.Add(1)
+	c.trouble.note(true)
+	r.entry.Value = l.v
+	r.entry.TTL = c.Life(j.k, j.key, l.v)
+	if !j.fills {
+		return nil
+	}
+	value, err := c.Encode(l.v)
+	if err != nil {
+		c.count.codec.Add(1)
+		c.Logger.Warn("a value cannot be encoded: it is served and not stored", "key", j.key, "error", err)
+		return nil
+	}
+	if len(value) > c.MaxValue {
+		c.count.tooLarge.Add(1)
+		return nil
+	}
+	return &store.Fill{Key: j.key, Token: j.token, Value: value, TTL: r.entry.TTL + c.Config.Stale}
+}
+
+// end ends leases. A caller waits here, so it takes no longer than what is left of the budget: a command that is not
+// answered by then is carried out all the same, and counts as unfilled.
+func (c *Cache[K, V]) end(first *job[K, V], fills []store.Fill, leases []store.Lease) (filled, released []store.Outcome) {
+	ctx := c.rest(time.Now().Add(first.left))
+	if len(fills) > 0 {
+		filled = c.Store.Fill(ctx, fills)
+	}
+	if len(leases) > 0 {
+		released = c.Store.Release(ctx, leases)
+	}
+	return filled, released
+}
+
+// release gives back leases whose claim or fill was not answered, behind the load and without a caller.
+func (c *Cache[K, V]) release(ctx context.Context, leases []store.Lease) {
+	c.spawn(func() {
+		ctx, cancel := c.detached(ctx, c.WriteBudget)
+		defer cancel()
+		c.Store.Release(ctx, leases)
+	})
+}
