@@ -52,7 +52,7 @@ func newMember(name, url string, db truth, keys []string, o nearside.Options, st
 			time.Sleep(rand.N(2 * time.Millisecond)) // what an answer takes on its way: writes come between
 			return row{v}, err
 		},
-		LoadTimeout: 2 * time.Second,
+		LoadTimeout: writeLimit,
 		TTL:         10 * time.Minute,
 		Stale:       stale,
 	})

@@ -19,7 +19,9 @@ type postgres struct {
 }
 
 // writeLimit is how long a commit may take.
-const writeLimit = 2 * time.Second
+const writeLimit = 4 * time.Second
+
+const connections = 16 // of a pool
 
 // errDatabase is a statement that failed.
 type errDatabase struct {
@@ -44,7 +46,8 @@ func openPostgres(url string, acks truth) (*postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxIdleConns(8)
+	db.SetMaxOpenConns(connections) // kept: to log in takes longer than a thousand queries
+	db.SetMaxIdleConns(connections)
 	return &postgres{db, acks}, nil
 }
 
@@ -62,7 +65,7 @@ func (p *postgres) prepare(t testing.TB, keys []string) {
 }
 
 func (p *postgres) read(ctx context.Context, key string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, writeLimit/2) // before the layer gives the load up: the error is to be ours
+	ctx, cancel := context.WithTimeout(ctx, writeLimit*3/4) // before the layer gives the load up: the error is to be ours
 	defer cancel()
 	return p.one(ctx, "SELECT version FROM rows WHERE key = $1", key)
 }
