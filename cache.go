@@ -114,7 +114,8 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 	}
 	return &Cache[K, V]{name: name, e: engine.New(c.shared, engine.Config[K, V]{
 		Key: key, Load: cfg.Load, LoadMany: cfg.LoadMany, Encode: cfg.Codec.Encode, Decode: cfg.Codec.Decode,
-		Life:  lifeFunc(cfg),
+		Life: lifeFunc(cfg),
+		TTL:  cfg.TTL, Glob: name + ":*",
 		Stale: max(cfg.Stale, 0), NotFoundTTL: max(cfg.NotFoundTTL, 0), Hold: max(cfg.Hold, 0),
 		LoadTimeout: cfg.LoadTimeout, SoftTimeout: max(cfg.SoftTimeout, 0), Refresh: max(cfg.Refresh, 0), MaxValue: cfg.MaxValue, MaxLoads: cfg.MaxLoads,
 	})}, nil
@@ -172,11 +173,12 @@ func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 	return found, failed
 }
 
-// Peek returns what the store holds, and never loads. ErrNotFound if it holds nothing that can be read.
+// Peek returns what the store holds, and never loads. ErrNotFound if it holds nothing that can be read, and while an
+// invalidation of k by this process could not be delivered.
 func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) { return c.e.Peek(ctx, k) }
 
 // TTL returns how long the value in the store stays fresh: zero if it is stale, -1 if another program wrote it without a
-// TTL. ErrNotFound if there is none. It does not read the value.
+// TTL. ErrNotFound where Peek says so. It does not read the value.
 func (c *Cache[K, V]) TTL(ctx context.Context, k K) (time.Duration, error) {
 	infos, err := c.e.Inspect(ctx, []K{k})
 	switch {

@@ -115,13 +115,14 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 // Ping returns nil if the store answers.
 func (c *Client) Ping(ctx context.Context) error { return c.shared.Store.Ping(ctx) }
 
-// Close ends the loads under way, waits for them up to 5 s, and closes the connections. Calls after it fail with
-// ErrClosed.
+// Close ends the loads under way, delivers the invalidations that are pending, waits for both up to 5 s, and closes the
+// connections. Its error says what was left; it wraps ErrUnavailable if invalidations were, of which old values may be served
+// until their TTL. Calls after it fail with ErrClosed.
 func (c *Client) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := c.shared.Close(ctx); err != nil {
-		return fmt.Errorf("close: loads are still running after 5 s: %w", err)
+		return fmt.Errorf("close: %w", err)
 	}
 	return nil
 }

@@ -8,7 +8,8 @@ var (
 	ErrNotFound = engine.ErrNotFound
 
 	// ErrUnavailable says that the database is written and the cache is behind: Redis could not be told of an Update, an
-	// Invalidate or a Set. A stale value may be served until its TTL; call Invalidate again when Redis is back.
+	// Invalidate or a Set. The client keeps the invalidation, repeats it until Redis has it, and reads the key past Redis
+	// until then; other processes may be given the old value so long. Nothing needs to be done, if this process lives on.
 	ErrUnavailable = engine.ErrUnavailable
 
 	// ErrClosed is returned by every call after Client.Close.

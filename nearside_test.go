@@ -344,3 +344,27 @@ func storm(c *nearside.Client, callers int) (loads int64, took time.Duration) {
 	wg.Wait()
 	return n.Load(), time.Since(begin)
 }
+
+// What a user may not do is named in the statistics, with the command that grants it; reads go on.
+func TestProblemsInStats(t *testing.T) {
+	server := redistest.Start(t)
+	server.Do(t, append([]string{"ACL", "SETUSER", "app", "on", ">s3cret", "-@all"}, redistest.Rights...)...)
+	server.Do(t, "ACL", "SETUSER", "app", "resetkeys", "~user:*")
+	c := connect(t, "redis://app:s3cret@"+server.Addr)
+	users := nearside.New(c, "user", nearside.Config[int64, User]{
+		Load: func(_ context.Context, id int64) (User, error) { return User{id, "Ada"}, nil },
+	})
+	if u, err := users.Get(t.Context(), 42); u.Name != "Ada" || err != nil {
+		t.Errorf("got %+v, %v", u, err)
+	}
+	const grant = "ACL SETUSER app ~{user:*}:~l"
+	for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) { // the keys are looked at behind New
+		ps := c.Stats(t.Context()).Problems
+		if len(ps) == 1 && strings.Contains(ps[0], grant) {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("got %q, want one problem with %q", ps, grant)
+		}
+	}
+}

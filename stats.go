@@ -19,6 +19,9 @@ type Stats struct {
 	// that is missing, for example. Each was logged once.
 	Problems []string
 
+	Pending  int    // keys whose invalidation could not be delivered yet; this process reads them past Redis
+	Repeated uint64 // keys whose invalidation was delivered when Redis was back
+
 	// Of the store; zero, with StoreErr set, if it did not answer.
 	Keys     int64 // with a value, of whatever program
 	Bytes    int64 // of memory used
@@ -37,6 +40,8 @@ func (c *Client) Stats(ctx context.Context) Stats {
 		s.Caches[name] = stats()
 	}
 	c.mu.Unlock()
+	recovery := c.shared.Recovery()
+	s.Pending, s.Repeated = recovery.Pending, recovery.Repeated
 	s.Problems = c.shared.Store.Problems()
 	u, err := c.shared.Store.Usage(ctx)
 	s.Keys, s.Bytes, s.MaxBytes, s.Evicted, s.StoreErr = u.Keys, u.Bytes, u.MaxBytes, u.Evicted, err

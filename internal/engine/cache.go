@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,11 @@ type Config[K comparable, V any] struct {
 	Decode   func([]byte) (V, error)
 	Life     func(k K, key string, v V) time.Duration // how long v is fresh
 
+	// What recovery must know, where invalidations cannot be delivered.
+	TTL  time.Duration         // the longest Life, unless Life says more; 1 h if zero
+	Glob string                // of all keys, as store.Match takes it; empty: they cannot be swept
+	Ours func(key string) bool // which of the keys that match belong to the cache; nil: all
+
 	Stale       time.Duration // how much longer it may be served
 	NotFoundTTL time.Duration
 	Hold        time.Duration
@@ -39,6 +45,7 @@ type Cache[K comparable, V any] struct {
 	flights flight.Group[result[V]]
 	limits  *deadlines    // of loads
 	slots   chan struct{} // full while MaxLoads run; nil: no limit
+	space   *space        // for recovery
 	misses  atomic.Int32  // reads of the store in a row that found nothing
 	cost    cost          // of a load
 	trouble trouble       // of the database
@@ -48,7 +55,15 @@ type Cache[K comparable, V any] struct {
 // New returns a cache.
 func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 	c.Encode, c.Decode = guarded(c.Encode), guarded(c.Decode)
-	cache := &Cache[K, V]{Config: c, Shared: s, limits: newDeadlines(s.ctx, c.LoadTimeout)}
+	sp := s.space(c.Glob, c.Ours, c.Hold, c.LoadTimeout)
+	sp.lives(max(cmp.Or(c.TTL, time.Hour)+c.Stale, c.NotFoundTTL))
+	life, stale := c.Life, c.Stale
+	c.Life = func(k K, key string, v V) time.Duration {
+		d := life(k, key, v)
+		sp.lives(d + stale)
+		return d
+	}
+	cache := &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
 	if c.MaxLoads > 0 {
 		cache.slots = make(chan struct{}, c.MaxLoads)
 	}
@@ -123,7 +138,7 @@ func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) {
 // will look again.
 func (c *Cache[K, V]) Ready(k K) (v V, ok bool) {
 	key, err := c.key(k)
-	if err != nil {
+	if err != nil || c.past(key) {
 		return v, false
 	}
 	ctx := context.Background()
@@ -145,8 +160,8 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	}
 	until := time.Now().Add(c.Budget)
 	var e Entry[V]
-	var found useless
-	if !c.cold() {
+	found := useless{bypass: c.past(key)}
+	if !found.bypass && !c.cold() {
 		item := c.look(ctx, key, ttl, until)
 		if item.Err != nil && ctx.Err() != nil {
 			return c.failed(ctx.Err())
@@ -205,10 +220,14 @@ func (c *Cache[K, V]) look(ctx context.Context, key string, ttl bool, until time
 	return item
 }
 
+// past reports whether a key must be read past the store, since an invalidation of it is pending. To be asked before the
+// store is.
+func (c *Cache[K, V]) past(key string) bool { return c.pending.past(c.space, key) }
+
 // useless says why a read of the store was of no use; its zero value says that it was.
 type useless struct {
 	missing bool        // there is nothing, or nobody looked
-	bypass  bool        // the store does not answer: do not even claim
+	bypass  bool        // the store does not answer, or must not be asked: do not even claim
 	dead    *store.Dead // what stands there and is no value
 	soft    bool        // it is stale, and a fresh one is waited for
 }
@@ -282,12 +301,15 @@ func (c *Cache[K, V]) answer(r result[V]) (Entry[V], error) {
 	return r.entry, r.err
 }
 
-// Peek returns what the store holds, and never loads. ErrNotFound if there is nothing.
+// Peek returns what the store holds, and never loads. ErrNotFound if there is nothing that may be served.
 func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	var none Entry[V]
 	key, err := c.key(k)
 	if err != nil {
 		return none, err
+	}
+	if c.past(key) {
+		return none, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
 	item := c.look(ctx, key, true, time.Now().Add(c.Budget))
 	if item.Err != nil {
@@ -304,7 +326,7 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	return c.stored(k, key, v, item.TTL), nil
 }
 
-// Inspect looks at keys without loading or reading them.
+// Inspect looks at keys without loading or reading them. One whose invalidation is pending has no value.
 func (c *Cache[K, V]) Inspect(ctx context.Context, ks []K) ([]store.Info, error) {
 	keys, err := c.keys(ks)
 	if err != nil {
@@ -312,7 +334,14 @@ func (c *Cache[K, V]) Inspect(ctx context.Context, ks []K) ([]store.Info, error)
 	}
 	ctx, cancel := c.read(ctx, time.Now().Add(c.Budget))
 	defer cancel()
-	return c.Store.Inspect(ctx, keys), nil
+	past := c.pastOf(keys)
+	infos := c.Store.Inspect(ctx, keys)
+	for i := range past {
+		if past[i] {
+			infos[i] = store.Info{Type: "none"}
+		}
+	}
+	return infos, nil
 }
 
 func (c *Cache[K, V]) keys(ks []K) ([]string, error) {

@@ -19,4 +19,7 @@
 // Each read waits for the store no longer than Budget, then loads without a lease and fills nothing. The token of a
 // claim without an answer is never used to fill, since it may have been granted after the database was read; it is
 // released behind the load.
+//
+// An invalidation without an answer is kept, and repeated until it is delivered; so long this process reads its key past the
+// store.
 package engine

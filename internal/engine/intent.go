@@ -29,7 +29,9 @@ type intent struct {
 	limit  time.Duration // of the write
 	hold   time.Duration
 	forget func(key string) // ends what this process shares of the key
+	space  *space
 
+	mark    uint64 // before the write
 	token   string
 	earlier []string
 	err     error // no begin was answered
@@ -92,6 +94,9 @@ func (s *Shared) life(in *intent) time.Duration {
 func (s *Shared) begin(ctx context.Context, ins []*intent) {
 	ctx, cancel := s.detached(ctx, s.WriteBudget)
 	defer cancel()
+	for _, in := range ins {
+		in.mark = s.pending.mark()
+	}
 	left := ins
 	for n := range sendings {
 		if n > 0 && !pauseBefore(ctx, n) {
@@ -151,7 +156,16 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 			break
 		}
 	}
+	lost := make(map[string]bool, len(ends))
+	for _, e := range ends {
+		lost[e.Key] = true
+	}
 	for _, in := range ins {
+		if lost[in.key] {
+			s.keep(in.space, in.key, in.hold, failed)
+		} else {
+			s.pending.done(in.key, in.mark)
+		}
 		in.forget(in.key)
 	}
 	return failed

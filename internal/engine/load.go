@@ -106,7 +106,8 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 		claims := make([]store.Claim, 0, len(js))
 		asked := make(jobs[K, V], 0, len(js))
 		for _, j := range js {
-			if j.bypass {
+			if j.bypass || c.past(j.key) { // asked here too: the invalidation may have come before the call, and behind its read
+				j.left = time.Until(j.until)
 				mine = append(mine, j)
 				continue
 			}

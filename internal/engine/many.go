@@ -46,11 +46,15 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 		}
 		places = at
 	} else {
+		past := c.pastOf(keys)
 		rctx, cancel := c.read(ctx, until)
 		items := c.Store.GetMany(rctx, keys, ttl)
 		cancel()
 		for n, i := range at {
-			e, why := c.served(ctx, ks[i], keys[n], items[n])
+			e, why := Entry[V]{}, useless{bypass: true}
+			if past == nil || !past[n] {
+				e, why = c.served(ctx, ks[i], keys[n], items[n])
+			}
 			if out[i].Entry = e; why == (useless{}) {
 				continue
 			}
@@ -62,6 +66,18 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 		c.await(ctx, missing, places, out)
 	}
 	return out
+}
+
+// pastOf is past of many keys; nil: of none.
+func (c *Cache[K, V]) pastOf(keys []string) []bool {
+	if c.pending.some.Load() == 0 {
+		return nil
+	}
+	past := make([]bool, len(keys))
+	for n, key := range keys {
+		past[n] = c.past(key)
+	}
+	return past
 }
 
 // await joins the calls of the missing keys, runs the new ones as one batch, and waits for all.

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -15,11 +17,13 @@ type Shared struct {
 	Budget      time.Duration // what one read waits for the store, all its trips together
 	WriteBudget time.Duration // what each step of a write waits for the store
 	Logger      *slog.Logger
+	MaxPending  int // keys whose invalidation is kept until it can be delivered; 10,000 if zero
 
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
 	budgets *deadlines
 	workers *workers
+	pending pending
 
 	mu     sync.Mutex // guards closed, and wg's Add against its Wait
 	closed bool
@@ -32,10 +36,13 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.budgets = newDeadlines(context.Background(), budget) // not s.ctx: loads that Close ends give back their leases
 	s.workers = newWorkers(s.ctx)
+	s.pending.init()
+	st.Recovered(s.recovered)
 	return s
 }
 
-// Close stops the loads under way, waits until they have ended, but not longer than ctx, and closes the store.
+// Close stops the loads under way, delivers the invalidations that are pending, waits for both, but not longer than ctx, and
+// closes the store. Its error says what was left. Without an end of ctx it may wait until what is pending has expired.
 func (s *Shared) Close(ctx context.Context) error {
 	s.mu.Lock()
 	again := s.closed
@@ -44,17 +51,26 @@ func (s *Shared) Close(ctx context.Context) error {
 	if again {
 		return nil
 	}
+	began := time.Now()
 	s.cancel()
 	ended := make(chan struct{})
 	go func() { s.wg.Wait(); close(ended) }()
+	behind := s.drain(ctx)
+	var running error
 	select {
 	case <-ended:
-		s.Store.Close()
-		return nil
 	case <-ctx.Done():
-		s.Store.Close()
-		return context.Cause(ctx)
+		select {
+		case <-ended: // so had they, while others were delivered
+		default:
+			running = fmt.Errorf("loads are still running after %v: %w", time.Since(began).Round(time.Millisecond), context.Cause(ctx))
+		}
 	}
+	s.Store.Close()
+	if running != nil && behind != nil {
+		return fmt.Errorf("%w; %w", behind, running)
+	}
+	return cmp.Or(behind, running)
 }
 
 // spawn runs f in a goroutine that Close waits for. False: the client is closed.

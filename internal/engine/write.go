@@ -51,7 +51,7 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 }
 
 func (c *Cache[K, V]) intent(key string) *intent {
-	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, forget: c.flights.Forget}
+	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, forget: c.flights.Forget, space: c.space}
 }
 
 // Invalidate removes keys, after the database was changed. True: the key held a value. It does not end with ctx: a
@@ -63,12 +63,13 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 	}
 	ctx, cancel := c.detached(ctx, c.WriteBudget)
 	defer cancel()
-	had := make([]bool, len(keys))
+	had, mark := make([]bool, len(keys)), c.pending.mark()
 	left := make([]int, len(keys)) // places in keys
 	for i := range left {
 		left[i] = i
 	}
 	var failed error
+	causes := make([]error, len(keys)) // of those that are left
 	for n := range sendings {
 		if n > 0 && !pauseBefore(ctx, n) {
 			break
@@ -80,9 +81,10 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 		var again []int
 		for n, o := range c.Store.Invalidate(ctx, batch, c.Hold) {
 			i := left[n]
-			switch {
+			switch causes[i] = o.Err; {
 			case o.Err == nil:
 				had[i] = o.OK
+				c.pending.done(keys[i], mark)
 				c.count.invalidated.Add(1)
 			case len(again) == 0:
 				failed = told("invalidate", keys[i], o.Err)
@@ -95,7 +97,10 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 			break
 		}
 	}
-	for _, key := range keys {
+	for i, key := range keys {
+		if causes[i] != nil {
+			c.keep(c.space, key, c.Hold, causes[i])
+		}
 		c.flights.Forget(key)
 	}
 	if len(left) == 0 {
@@ -137,6 +142,9 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 	defer cancel()
 	var err error
 	for i, o := range c.Store.Put(ctx, puts, 0) {
+		if o.Err != nil { // the value that stands there must not live on
+			c.keep(c.space, puts[i].Key, 0, o.Err)
+		}
 		c.flights.Forget(puts[i].Key)
 		if o.Err != nil && err == nil {
 			err = c.behind("set", puts[i].Key, o.Err)

@@ -34,6 +34,14 @@ type Store interface {
 	// End tells that the write is over. True: its value was put.
 	End(ctx context.Context, ends []End) []Outcome
 
+	// Sweep invalidates every key that matches a glob and that ours takes for one (nil: all), without a hold: values, leases
+	// and remembered absences that stood when it began are gone, intents are dirty, holds stay. It takes its time, so as not
+	// to load the store. Only after nil is all of it done.
+	Sweep(ctx context.Context, glob string, ours func(key string) bool) error
+	// Recovered names a function that is called when the store answers again after it did not, before its reads are let
+	// through. One call replaces the function of the one before.
+	Recovered(f func(context.Context))
+
 	// CheckKeys learns whether keys that match a glob, and their sidecars, may be read and written. What may not is a
 	// problem.
 	CheckKeys(ctx context.Context, glob string)

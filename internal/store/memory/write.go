@@ -18,6 +18,29 @@ func (s *Store) Invalidate(ctx context.Context, keys []string, hold time.Duratio
 	})
 }
 
+// Sweep invalidates keys, a shard at a time: a key has its value and its sidecar in one entry, so no fill gets by.
+func (s *Store) Sweep(ctx context.Context, glob string, ours func(key string) bool) error {
+	if err := store.CheckGlob(glob); err != nil {
+		return err
+	}
+	for i := range s.shards {
+		if err := s.ready(ctx); err != nil {
+			return err
+		}
+		sh, now := &s.shards[i], s.now()
+		sh.mu.Lock()
+		for key, e := range sh.entries {
+			if store.Match(glob, key) && (ours == nil || ours(key)) && !sh.expire(e, now) {
+				e.disturb(0, now)
+				sh.drop(e)
+				sh.settle(e)
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return nil
+}
+
 // Put stores values.
 func (s *Store) Put(ctx context.Context, puts []store.Put, hold time.Duration) []store.Outcome {
 	return write(s, ctx, puts, func(p store.Put) bool {

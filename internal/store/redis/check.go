@@ -35,6 +35,7 @@ func (s *Store) probes() []probe {
 		{"eval", b.Eval().Script(releaseScript.src).Numkeys(1).Key(side).Arg("-").Build(), ""},
 		{"info", b.Info().Section("server").Build(), "a failover is not noticed, and the invalidations that it lost are not repeated"},
 		{"dbsize", b.Dbsize().Build(), "statistics have no number of keys"},
+		{"scan", b.Scan().Cursor(0).Count(1).Build(), "caches of which more invalidations failed than are kept are not served from until their values have expired"},
 		{"client|tracking", b.ClientTracking().Off().Build(), "there is no near tier"},
 	}
 	if s.replicas > 0 {

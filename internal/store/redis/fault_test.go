@@ -168,7 +168,7 @@ func TestClose(t *testing.T) {
 		"fill": s.Fill(t.Context(), []store.Fill{{Key: "a"}})[0].Err, "release": s.Release(t.Context(), []store.Lease{{Key: "a"}})[0].Err,
 		"invalidate": s.Invalidate(t.Context(), []string{"a"}, 0)[0].Err, "put": s.Put(t.Context(), []store.Put{{Key: "a"}}, 0)[0].Err,
 		"begin": s.Begin(t.Context(), []store.Intent{{Key: "a"}})[0].Err, "end": s.End(t.Context(), []store.End{{Key: "a"}})[0].Err,
-		"usage": usage, "ping": s.Ping(t.Context()),
+		"sweep": s.Sweep(t.Context(), "a*", nil), "usage": usage, "ping": s.Ping(t.Context()),
 	} {
 		if !errors.Is(err, store.ErrClosed) {
 			t.Errorf("%s: %v", verb, err)

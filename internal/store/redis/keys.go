@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/nearside/nearside/internal/store"
 )
 
 // Every key that this store writes:
@@ -27,6 +29,27 @@ func sidecar(key string) string {
 		return "{" + key + "}:~l"
 	}
 	return "~l:{" + tagOf(Slot(key)) + "}:" + key
+}
+
+// keyOf returns the key of a sidecar. False: the name is none of a sidecar's.
+func keyOf(name string) (key string, ok bool) {
+	var forms []string
+	if base, found := strings.CutSuffix(name, ":~l"); found {
+		forms = append(forms, base)
+		if n := len(base); n >= 2 {
+			forms = append(forms, base[1:n-1])
+		}
+	}
+	if rest, found := strings.CutPrefix(name, "~l:{"); found {
+		_, key, _ := strings.Cut(rest, "}:")
+		forms = append(forms, key)
+	}
+	for _, key := range forms {
+		if sidecar(key) == name && store.CheckKey(key) == nil {
+			return key, true
+		}
+	}
+	return "", false
 }
 
 const slots = 16384

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/store"
 )
 
 func TestSidecar(t *testing.T) {
@@ -70,4 +71,27 @@ func FuzzSidecar(f *testing.F) {
 			t.Errorf("%q: slot %d, sidecar %q: slot %d", key, Slot(key), sidecar(key), Slot(sidecar(key)))
 		}
 	})
+}
+
+// A sweep finds the key of every sidecar, and takes no other name for one.
+func TestKeyOf(t *testing.T) {
+	const letters = "{}:~lab"
+	for range 200_000 {
+		b := make([]byte, rand.IntN(8))
+		for i := range b {
+			b[i] = letters[rand.IntN(len(letters))]
+		}
+		key := string(b)
+		if store.CheckKey(key) != nil {
+			continue
+		}
+		if got, ok := keyOf(sidecar(key)); !ok || got != key {
+			t.Fatalf("keyOf(sidecar(%q)) = %q, %v", key, got, ok)
+		}
+	}
+	for _, name := range []string{"", "user:42", "{user:42}", "~l", ":~l", "{user:42}:~lx", "~l:{0}:user:42", "~l:{", "~l:{1bz}"} {
+		if key, ok := keyOf(name); ok {
+			t.Errorf("%q is taken for the sidecar of %q", name, key)
+		}
+	}
 }

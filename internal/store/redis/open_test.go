@@ -54,7 +54,7 @@ func TestOpenCertificates(t *testing.T) {
 	refused(t, with(url.Values{"ca": {c.CA}, "cert": {c.Client.Cert}}), "cert and key: expected both or neither")
 	refused(t, with(url.Values{"ca": {c.Client.Key}}), "holds no PEM certificate")
 	refused(t, with(url.Values{"ca": {"/nowhere/ca.pem"}}), "the parameter ca: open /nowhere/ca.pem")
-	refused(t, strings.Replace(server.URL(), "rediss", "redis", 1), `unexpected parameter "c`, "it belongs to TLS, which rediss:// speaks")
+	refused(t, strings.Replace(server.URL(), "rediss", "redis", 1), `unexpected parameter "ca"`, "it belongs to TLS, which rediss:// speaks")
 	refused(t, "redis://"+server.Addr, "does it want TLS (rediss://)?")
 
 	server.UseCert(t, c.OtherHost)
@@ -305,7 +305,7 @@ func TestDocumentedRights(t *testing.T) {
 	}
 	cluster := redistest.SharedCluster(t)
 	for _, node := range cluster.Masters(t) {
-		node.Do(t, append([]string{"ACL", "SETUSER", "app", "reset"}, append(strings.Fields(line[1]), "+cluster|slots", "+cluster|info")...)...)
+		node.Do(t, append([]string{"ACL", "SETUSER", "app", "reset"}, append(strings.Fields(line[1]), "+cluster|slots", "+cluster|info", "+cluster|nodes")...)...)
 	}
 	var log buffer
 	s := openWith(t, strings.Replace(cluster.URL(), "://", "://app:secret@", 1), redis.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})

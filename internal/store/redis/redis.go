@@ -47,6 +47,7 @@ type Store struct {
 	watching sync.WaitGroup // the goroutine that looks
 
 	dials    dials
+	recovery recovery
 	seeds    seeds
 	mu       sync.Mutex // guards problems
 	problems []string

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -123,7 +124,7 @@ func parse(u *url.URL, hosts string) (t Target, err error) {
 			return t, err
 		}
 	}
-	for name := range query {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
 		hint := ""
 		if slices.Contains([]string{"ca", "cert", "key", "server_name"}, name) {
 			hint = ": it belongs to TLS, which rediss:// speaks"

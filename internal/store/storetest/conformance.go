@@ -133,6 +133,7 @@ func (k kit) errs(ctx context.Context) map[string]error {
 		"put":        k.Put(ctx, []store.Put{{Key: "a", TTL: long}}, 0)[0].Err,
 		"begin":      k.Begin(ctx, []store.Intent{{Key: "a", Token: "w1", Life: long}})[0].Err,
 		"end":        k.End(ctx, []store.End{{Key: "a", Token: "w1"}})[0].Err,
+		"sweep":      k.Sweep(ctx, "a*", nil),
 		"usage":      usage,
 		"ping":       k.Ping(ctx),
 	}
@@ -157,7 +158,7 @@ type rule struct {
 // Run checks every rule of package store, with claims that ask for a TTL and with claims that do not: a store may answer
 // them by other means. open returns an empty store.
 func Run(t *testing.T, open func(testing.TB) store.Store) {
-	for _, r := range slices.Concat(valueRules, leaseRules, barrierRules) {
+	for _, r := range slices.Concat(valueRules, leaseRules, barrierRules, sweepRules) {
 		for suffix, ttl := range map[string]bool{"": false, "WithTTL": true} {
 			t.Run(r.name+suffix, func(t *testing.T) {
 				s := open(t)

@@ -157,7 +157,9 @@ func (s *server) close() {
 	if s.shared != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), endWait)
 		defer cancel()
-		s.shared.Close(ctx)
+		if err := s.shared.Close(ctx); err != nil {
+			s.logger.Warn("something was left undone at the end", "error", err)
+		}
 	}
 	if s.db != nil {
 		s.db.Close()

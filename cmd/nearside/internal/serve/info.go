@@ -63,6 +63,8 @@ func (h *Handler) info(ctx context.Context, _ *resp.Conn, out []byte, args [][]b
 		caches[i] = line("cache_"+c.Name, fmt.Sprintf("store=%d,load=%d,stale=%d,negative=%d,errors=%d,loads=%d,coalesced=%d",
 			s.Store, s.Load, s.Stale, s.Negative, s.Errors, s.Loads, s.Coalesced))
 	}
-	section("Nearside", caches...)
+	recovery := h.service.Recovery()
+	section("Nearside", append(caches, line("pending_invalidations", recovery.Pending), line("repeated_invalidations", recovery.Repeated),
+		line("caches_read_past", recovery.Past))...)
 	return resp.AppendBulkString(out, b.String())
 }

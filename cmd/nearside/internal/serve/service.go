@@ -80,6 +80,11 @@ func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
 		Life: func(_, key string, _ []byte) time.Duration {
 			return engine.Jittered(spec.TTL, spec.Jitter, key)
 		},
+		TTL: spec.TTL, Glob: spec.Key.Glob(),
+		Ours: func(key string) bool { // the glob takes user:1:cart, which an application may keep itself, for a key of user:{id}
+			_, ok := spec.Key.Match([]byte(key))
+			return ok
+		},
 		Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL, Hold: spec.Hold,
 		LoadTimeout: spec.LoadTimeout, MaxValue: spec.MaxValue, MaxLoads: spec.MaxLoads,
 	}
@@ -152,6 +157,9 @@ func (s *Service) Usage(ctx context.Context) (store.Usage, error) {
 
 // Problems returns what the store cannot do, each with what is lost and how it is mended.
 func (s *Service) Problems() []string { return s.shared.Store.Problems() }
+
+// Recovery counts the invalidations that could not be delivered at once.
+func (s *Service) Recovery() engine.Recovery { return s.shared.Recovery() }
 
 // Ping returns nil if the store answers.
 func (s *Service) Ping(ctx context.Context) error {
