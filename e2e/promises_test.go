@@ -5,7 +5,7 @@ const (
 	// repeatsUndelivered: an invalidation that could not reach Redis is kept and sent when it is back; until then its
 	// process reads the key past the cache. False: a write that returned ErrUnavailable is outside the law until its key
 	// is invalidated again.
-	repeatsUndelivered = false
+	repeatsUndelivered = true
 
 	// breaks: beside a Redis that does not answer, reads are loaded at once after a few that have paid the budget. False:
 	// each pays it.
