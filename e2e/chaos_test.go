@@ -183,6 +183,9 @@ func (o *outcome) judge(t testing.TB, fault fault, repeated time.Time) {
 	if slowest := r.Added.Max; slowest > answersWithin {
 		t.Errorf("a get took %v beyond its load", slowest)
 	}
+	if paid := r.Added.above(20 * time.Millisecond); breaks && fault.hangs && paid > r.Gets/20 {
+		t.Errorf("%d of %d gets paid the budget, although the breaker is to open after a few", paid, r.Gets)
+	}
 	if r.Gets < 50 {
 		t.Errorf("too little happened: %s", r)
 	}

@@ -18,6 +18,7 @@ type fault struct {
 	name   string
 	loses  bool // what was acknowledged may be lost, and is mended by repetition
 	breaks bool // the database: reads that are not cached fail with it
+	hangs  bool // Redis takes what it is told and does not answer
 	passes bool // it is over when begin returns: a replica has taken over
 	begin  func(t testing.TB, g *ground) (end func())
 }
@@ -34,7 +35,7 @@ func both() []fault {
 				}
 			}
 		}},
-		proxied("blackholed", faultproxy.Fault{Silent: true}),
+		hanging(proxied("blackholed", faultproxy.Fault{Silent: true})),
 		proxied("slow, 5 ms", faultproxy.Fault{Latency: 5 * time.Millisecond}),
 		proxied("slow, 50 ms", faultproxy.Fault{Latency: 50 * time.Millisecond}),
 		proxied("slow, 200 ms", faultproxy.Fault{Latency: 200 * time.Millisecond}),
@@ -64,6 +65,11 @@ func proxied(name string, f faultproxy.Fault) fault {
 	}}
 }
 
+func hanging(f fault) fault {
+	f.hangs = true
+	return f
+}
+
 // every does something again and again, until it is told to end.
 func every(pause time.Duration, do func()) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -87,7 +93,7 @@ func ofSingle() []fault {
 			server(g).Kill()
 			return func() { server(g).Restart(t) }
 		}},
-		fault{name: "SIGSTOP, SIGCONT", begin: func(t testing.TB, g *ground) func() {
+		fault{name: "SIGSTOP, SIGCONT", hangs: true, begin: func(t testing.TB, g *ground) func() {
 			server(g).Pause()
 			return server(g).Continue
 		}},

@@ -51,6 +51,16 @@ func (h *histogram) part(q float64) time.Duration {
 	return 0
 }
 
+// above counts what is larger, to a twentieth.
+func (h *histogram) above(d time.Duration) (n int) {
+	for bucket, k := range h.Counts {
+		if float64(least)*math.Pow(growth, float64(bucket)) > float64(d) {
+			n += k
+		}
+	}
+	return n
+}
+
 // rounded leaves three digits or so.
 func rounded(d time.Duration) time.Duration {
 	switch {
