@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -230,5 +232,43 @@ func BenchmarkMemoryHit(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+	})
+}
+
+// A Get while Redis is away, beside the loader alone. The breaker is open: what is left is one load at a time for each key.
+func BenchmarkRedisAway(b *testing.B) {
+	server := redistest.Start(b)
+	load := func(_ context.Context, id int64) (profile, error) { return profile{ID: id}, nil }
+	client := connectWith(b, server.URL(), &nearside.Options{Logger: slog.New(slog.DiscardHandler)})
+	cache := nearside.New(client, "user", nearside.Config[int64, profile]{Load: load})
+	server.Kill()
+	for range 1000 {
+		cache.Get(b.Context(), 1)
+	}
+	if err := client.Ping(b.Context()); err == nil || !strings.Contains(err.Error(), "not asked") {
+		b.Fatalf("the breaker is not open: %v", err)
+	}
+	for _, n := range []int{1, 64} {
+		b.Run(fmt.Sprintf("loader alone/%d", n), func(b *testing.B) {
+			parallel(b, n, func(ctx context.Context, i int64) error { _, err := load(ctx, i%benchKeys); return err })
+		})
+		b.Run(fmt.Sprintf("nearside/%d", n), func(b *testing.B) {
+			parallel(b, n, func(ctx context.Context, i int64) error { _, err := cache.Get(ctx, i%benchKeys); return err })
+		})
+	}
+	b.Run("percentiles", func(b *testing.B) {
+		var took []time.Duration
+		ctx, cancel := context.WithCancel(b.Context())
+		defer cancel()
+		for i := int64(0); b.Loop(); i++ {
+			began := time.Now()
+			if _, err := cache.Get(ctx, i%benchKeys); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, time.Since(began))
+		}
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)/2]), "p50-ns")
+		b.ReportMetric(float64(took[len(took)*99/100]), "p99-ns")
 	})
 }

@@ -38,6 +38,26 @@ type Config[K comparable, V any] struct {
 	// most for LoadTimeout, and then fails with ErrOverloaded. Off if zero.
 	MaxLoads int
 
+	// NearSize is how many decoded values are kept in this process, where a hit costs no trip and no decoding. They are
+	// right: whatever changes a key tells all processes that keep it, within a millisecond as a rule, or within 2 s if the
+	// connection was lost; this process' own writes are seen at once. Values are shared: see Clone. It needs a Redis that
+	// tells of changes (CLIENT TRACKING), else nothing is kept, and Client.Stats says so. Off if zero.
+	NearSize int
+
+	// NearBytes bounds the same in bytes of encoded values, with 160 for keeping each; both bounds hold where both are set.
+	// Off if zero.
+	NearBytes int64
+
+	// NearMax is how long a value is kept near at most, whatever its TTL: what no push reaches ends with it. 60 s if zero.
+	NearMax time.Duration
+
+	// NearUntracked is how long values are kept near where the store does not tell of changes: they may be stale for that
+	// long. Off if zero.
+	NearUntracked time.Duration
+
+	// Clone copies a value for a caller who modifies what he gets. Values from near are shared if it is nil.
+	Clone func(V) V
+
 	// Jitter shortens each key's TTL by a share of its own between 0 and this, so that keys that were loaded together
 	// do not expire together. 0.1 if zero, at most 1.
 	Jitter float64
@@ -112,12 +132,19 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 	if cfg.Jitter == 0 {
 		cfg.Jitter = 0.1
 	}
+	if cfg.NearMax <= 0 {
+		cfg.NearMax = time.Minute
+	}
 	return &Cache[K, V]{name: name, e: engine.New(c.shared, engine.Config[K, V]{
 		Key: key, Load: cfg.Load, LoadMany: cfg.LoadMany, Encode: cfg.Codec.Encode, Decode: cfg.Codec.Decode,
 		Life: lifeFunc(cfg),
 		TTL:  cfg.TTL, Glob: name + ":*",
 		Stale: max(cfg.Stale, 0), NotFoundTTL: max(cfg.NotFoundTTL, 0), Hold: max(cfg.Hold, 0),
 		LoadTimeout: cfg.LoadTimeout, SoftTimeout: max(cfg.SoftTimeout, 0), Refresh: max(cfg.Refresh, 0), MaxValue: cfg.MaxValue, MaxLoads: cfg.MaxLoads,
+		Near: engine.NearConfig[K, V]{
+			Size: max(cfg.NearSize, 0), Bytes: uint64(max(cfg.NearBytes, 0)), Max: cfg.NearMax, Untracked: max(cfg.NearUntracked, 0),
+			Parse: parseFunc(name, cfg.Key), Clone: cfg.Clone,
+		},
 	})}, nil
 }
 

@@ -25,8 +25,16 @@ type Options struct {
 	// WriteBudget is how long each step of Update, Invalidate and Set waits for Redis. 1 s if zero.
 	WriteBudget time.Duration
 
+	// RequireRedis has Open fail if Redis does not answer before its ctx ends, or within 5 s. Without it the client is opened
+	// all the same, within 1 s: the loaders answer, and Redis is used as soon as it is there.
+	RequireRedis bool
+
 	// MemoryBytes bounds the store of "memory:". 256 MiB if zero.
 	MemoryBytes int64
+
+	// NearBytes bounds what all caches keep near together, in bytes: it is divided evenly among those that have a NearSize
+	// and no NearBytes of their own. Off if zero.
+	NearBytes int64
 
 	// Replicas is how many replicas of Redis must have an invalidation, or the end of an Update, before it returns nil: a
 	// failover then does not lose it. It is asked with WAIT, on connections of its own, and costs a trip of replication;
@@ -40,6 +48,8 @@ type Options struct {
 	// Logger gets one line per change of state, never one per request. slog.Default() if nil.
 	Logger *slog.Logger
 }
+
+const budget = 25 * time.Millisecond // the default
 
 // Client is a connection to Redis, or a store in memory, that caches share. It is safe for concurrent use.
 type Client struct {
@@ -60,8 +70,9 @@ type Client struct {
 // With TLS the parameters ca, cert and key name PEM files, and server_name what the certificate must be for.
 // sentinel_user and sentinel_password are for the sentinels themselves. docs/redis.md has a line for each service.
 //
-// It fails if no server answers before ctx ends, or within 5 s, and if the server cannot do what is needed: its error
-// names what is missing and how to grant it. Passwords never appear in it.
+// It fails on what waiting cannot heal, such as a wrong password or a missing right: its error names what is missing and how
+// to grant it, and never a password. A Redis that does not answer is waited for in the background; see
+// Options.RequireRedis.
 func Open(ctx context.Context, rawURL string, o *Options) (*Client, error) {
 	var set Options
 	if o != nil {
@@ -78,7 +89,8 @@ func open(ctx context.Context, rawURL string, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared := engine.NewShared(s, orDefault(o.Budget, 25*time.Millisecond), orDefault(o.WriteBudget, time.Second), o.Logger)
+	shared := engine.NewShared(s, orDefault(o.Budget, budget), orDefault(o.WriteBudget, time.Second), o.Logger)
+	shared.NearBytes = uint64(max(o.NearBytes, 0))
 	return &Client{shared: shared, caches: make(map[string]func() CacheStats)}, nil
 }
 
@@ -96,9 +108,9 @@ func openStore(ctx context.Context, rawURL string, o Options) (store.Store, erro
 		}
 		return memory.New(memory.Options{MaxBytes: o.MemoryBytes}), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	return redis.Open(ctx, rawURL, redis.Options{Configure: o.Redis, Replicas: o.Replicas, Logger: o.Logger})
+	return redis.Open(ctx, rawURL, redis.Options{
+		Configure: o.Redis, Budget: orDefault(o.Budget, budget), Require: o.RequireRedis, Replicas: o.Replicas, Logger: o.Logger,
+	})
 }
 
 // orDefault is the convention of all settings: zero means the default, negative switches off.

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/nearside/nearside/internal/engine"
 )
@@ -68,4 +69,42 @@ func plainKey(prefix string, k any) any {
 		return func(k uint64) (string, error) { return prefix + strconv.FormatUint(k, 10), nil }
 	}
 	return nil
+}
+
+// parseFunc returns what reads the keys that keyFunc writes without a function of the user's; nil: they cannot be read.
+func parseFunc[K comparable](name string, user func(K) string) func(text string) (K, bool) {
+	t, prefix := reflect.TypeFor[K](), name+":"
+	if user != nil || t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
+		return nil
+	}
+	read := map[reflect.Kind]func(v reflect.Value, text string) bool{
+		reflect.String: func(v reflect.Value, text string) bool { v.SetString(text); return true },
+		reflect.Bool: func(v reflect.Value, text string) bool {
+			b, err := strconv.ParseBool(text)
+			v.SetBool(b)
+			return err == nil
+		},
+	}
+	for kind := reflect.Int; kind <= reflect.Int64; kind++ {
+		read[kind] = func(v reflect.Value, text string) bool {
+			n, err := strconv.ParseInt(text, 10, t.Bits())
+			v.SetInt(n)
+			return err == nil
+		}
+	}
+	for kind := reflect.Uint; kind <= reflect.Uintptr; kind++ {
+		read[kind] = func(v reflect.Value, text string) bool {
+			n, err := strconv.ParseUint(text, 10, t.Bits())
+			v.SetUint(n)
+			return err == nil
+		}
+	}
+	set := read[t.Kind()]
+	if set == nil {
+		return nil
+	}
+	return func(text string) (k K, ok bool) {
+		text, ok = strings.CutPrefix(text, prefix)
+		return k, ok && set(reflect.ValueOf(&k).Elem(), text)
+	}
 }

@@ -48,7 +48,12 @@ func connect(t testing.TB, url string) *nearside.Client {
 
 func connectWith(t testing.TB, url string, o *nearside.Options) *nearside.Client {
 	t.Helper()
-	c, err := nearside.Open(context.Background(), url, o)
+	var set nearside.Options
+	if o != nil {
+		set = *o
+	}
+	set.RequireRedis = true
+	c, err := nearside.Open(context.Background(), url, &set)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func (c *Client) Stats(ctx context.Context) Stats {
 	c.mu.Unlock()
 	recovery := c.shared.Recovery()
 	s.Pending, s.Repeated = recovery.Pending, recovery.Repeated
-	s.Problems = c.shared.Store.Problems()
+	s.Problems = c.shared.Problems()
 	u, err := c.shared.Store.Usage(ctx)
 	s.Keys, s.Bytes, s.MaxBytes, s.Evicted, s.StoreErr = u.Keys, u.Bytes, u.MaxBytes, u.Evicted, err
 	return s

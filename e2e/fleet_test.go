@@ -37,7 +37,7 @@ type member struct {
 
 func newMember(name, url string, db truth, keys []string, o nearside.Options, stale time.Duration) (*member, error) {
 	m := &member{name: name, db: db, keys: keys, log: new(loadLog), pace: 6 * time.Millisecond, own: make(map[string]int)}
-	o.Logger = slog.New(&m.lines)
+	o.Logger, o.RequireRedis = slog.New(&m.lines), true
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	var err error

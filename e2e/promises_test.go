@@ -9,5 +9,5 @@ const (
 
 	// breaks: beside a Redis that does not answer, reads are loaded at once after a few that have paid the budget. False:
 	// each pays it.
-	breaks = false
+	breaks = true
 )

@@ -21,7 +21,8 @@ const (
 	firstProbe = 50 * time.Millisecond // after it has opened, doubling
 	lastProbe  = 500 * time.Millisecond
 	probeLimit = 500 * time.Millisecond // of one probe
-	ramp       = 5 * time.Second        // from a tenth of the reads to all of them
+	ramp       = 5 * time.Second        // from a tenth of the reads to all of them, at most
+	rampTimes  = 10                     // and at most so many times the outage: after a hiccup there is nothing to be gentle with
 	rampFrom   = 0.1
 )
 
@@ -50,6 +51,7 @@ type Breaker struct {
 	state  atomic.Int32
 	failed atomic.Int32 // in a row
 	since  atomic.Int64 // when ramping began, Unix nanoseconds
+	ramp   atomic.Int64 // how long it takes, nanoseconds
 	events Events
 
 	ctx    context.Context
@@ -70,11 +72,12 @@ func (b *Breaker) Read() bool {
 		return false
 	}
 	passed := time.Duration(time.Now().UnixNano() - b.since.Load())
-	if passed >= ramp {
+	whole := time.Duration(b.ramp.Load())
+	if passed >= whole {
 		b.state.CompareAndSwap(ramping, closed)
 		return true
 	}
-	return rand.Float64() < rampFrom+(1-rampFrom)*float64(passed)/float64(ramp)
+	return rand.Float64() < rampFrom+(1-rampFrom)*float64(passed)/float64(whole)
 }
 
 // Write reports whether a write may be sent: always, but while the server is away. Invalidations are not held back by the
@@ -100,6 +103,13 @@ func (b *Breaker) Failed(cause error) {
 
 // Trip opens the breaker without further failures: it is known that nobody answers.
 func (b *Breaker) Trip(cause error) { b.trip(cause) }
+
+// Ramp lets reads through little by little, as after an outage: the server is new, or was away before there was a breaker.
+func (b *Breaker) Ramp() {
+	b.since.Store(time.Now().UnixNano())
+	b.ramp.Store(int64(ramp))
+	b.state.CompareAndSwap(closed, ramping)
+}
 
 func (b *Breaker) trip(cause error) {
 	for {
@@ -133,6 +143,7 @@ func (b *Breaker) probe(cause error) {
 		}
 	}
 	b.failed.Store(0)
+	b.ramp.Store(int64(min(ramp, rampTimes*time.Since(began))))
 	b.since.Store(time.Now().UnixNano())
 	b.state.Store(ramping)
 	if b.events.Closed != nil {

@@ -36,6 +36,7 @@ type Config[K comparable, V any] struct {
 	Refresh     float64       // how eagerly a value that is about to be stale is loaded anew; zero: not at all
 	MaxValue    int           // bytes
 	MaxLoads    int           // at once; zero: any number
+	Near        NearConfig[K, V]
 }
 
 // Cache reads and writes the values of one kind. It is safe for concurrent use.
@@ -43,12 +44,13 @@ type Cache[K comparable, V any] struct {
 	Config[K, V]
 	*Shared
 	flights flight.Group[result[V]]
-	limits  *deadlines    // of loads
-	slots   chan struct{} // full while MaxLoads run; nil: no limit
-	space   *space        // for recovery
-	misses  atomic.Int32  // reads of the store in a row that found nothing
-	cost    cost          // of a load
-	trouble trouble       // of the database
+	limits  *deadlines      // of loads
+	slots   chan struct{}   // full while MaxLoads run; nil: no limit
+	near    *nearTier[K, V] // nil: nothing is kept in the process
+	misses  atomic.Int32    // reads of the store in a row that found nothing
+	cost    cost            // of a load
+	trouble trouble         // of the database
+	space   *space          // for recovery
 	count   counters
 }
 
@@ -64,6 +66,7 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 		return d
 	}
 	cache := &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
+	cache.near = newNear(s, c.Near, func(k K) string { text, _ := c.Key(k); return text })
 	if c.MaxLoads > 0 {
 		cache.slots = make(chan struct{}, c.MaxLoads)
 	}
@@ -130,8 +133,25 @@ func (c *Cache[K, V]) seen(found bool) {
 
 // Get returns the value of k, loaded if need be.
 func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) {
+	if c.near != nil {
+		if e, ok := c.kept(k); ok {
+			return c.give(e.Value), nil
+		}
+	}
 	e, err := c.get(ctx, k, c.lives())
 	return e.Value, err
+}
+
+// Kept is Get of what is kept in the process alone.
+func (c *Cache[K, V]) Kept(k K) (v V, ok bool) {
+	if c.near == nil {
+		return v, false
+	}
+	e, ok := c.kept(k)
+	if !ok {
+		return v, false
+	}
+	return c.give(e.Value), true
 }
 
 // Ready is Get for a store in this process, if it holds the value: nobody is waited for. A miss is not counted, since Get
@@ -151,7 +171,14 @@ func (c *Cache[K, V]) Ready(k K) (v V, ok bool) {
 }
 
 // Entry is Get with what is known about the value. With ErrNotFound, Source says who knew.
-func (c *Cache[K, V]) Entry(ctx context.Context, k K) (Entry[V], error) { return c.get(ctx, k, true) }
+func (c *Cache[K, V]) Entry(ctx context.Context, k K) (Entry[V], error) {
+	if c.near != nil {
+		if e, ok := c.kept(k); ok {
+			return c.described(e), nil
+		}
+	}
+	return c.get(ctx, k, true)
+}
 
 func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) {
 	key, err := c.key(k)
@@ -162,11 +189,15 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	var e Entry[V]
 	found := useless{bypass: c.past(key)}
 	if !found.bypass && !c.cold() {
-		item := c.look(ctx, key, ttl, until)
+		sought := c.seek()
+		reserved := c.reserve(sought, key)
+		item := c.look(ctx, sought, key, ttl, until)
 		if item.Err != nil && ctx.Err() != nil {
+			c.retain(sought, reserved, k, e, item)
 			return c.failed(ctx.Err())
 		}
-		if e, found = c.served(ctx, k, key, item); found == (useless{}) {
+		e, found = c.served(ctx, k, key, item)
+		if c.retain(sought, reserved, k, e, item); found == (useless{}) {
 			return e, nil
 		}
 	}
@@ -213,11 +244,13 @@ func (c *Cache[K, V]) key(k K) (string, error) {
 	return key, err
 }
 
-func (c *Cache[K, V]) look(ctx context.Context, key string, ttl bool, until time.Time) store.Item {
+func (c *Cache[K, V]) look(ctx context.Context, s seeker, key string, ttl bool, until time.Time) (item store.Item) {
 	ctx, cancel := c.read(ctx, until)
-	item := c.Store.Get(ctx, key, ttl)
-	cancel()
-	return item
+	defer cancel()
+	if s.t != nil {
+		return s.t.Get(ctx, key, true)
+	}
+	return c.Store.Get(ctx, key, ttl || s.longest > 0)
 }
 
 // past reports whether a key must be read past the store, since an invalidation of it is pending. To be asked before the
@@ -311,7 +344,7 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	if c.past(key) {
 		return none, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
-	item := c.look(ctx, key, true, time.Now().Add(c.Budget))
+	item := c.look(ctx, seeker{}, key, true, time.Now().Add(c.Budget))
 	if item.Err != nil {
 		return none, item.Err
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -28,6 +29,7 @@ type intent struct {
 	key    string
 	limit  time.Duration // of the write
 	hold   time.Duration
+	drop   func()           // removes it from the near tier, before the write
 	forget func(key string) // ends what this process shares of the key
 	space  *space
 
@@ -95,6 +97,7 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 	ctx, cancel := s.detached(ctx, s.WriteBudget)
 	defer cancel()
 	for _, in := range ins {
+		in.drop()
 		in.mark = s.pending.mark()
 	}
 	left := ins
@@ -114,12 +117,14 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 		answers := s.Store.Begin(try, batch)
 		stop()
 		var again []*intent
+		away := true
 		for i, in := range left {
 			if in.err = answers[i].Err; in.err != nil {
 				again = append(again, in)
+				away = away && errors.Is(in.err, store.ErrAway)
 			}
 		}
-		if left = again; len(left) == 0 || ctx.Err() != nil {
+		if left = again; len(left) == 0 || away || ctx.Err() != nil {
 			return
 		}
 	}
@@ -143,16 +148,18 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 		answers := s.Store.End(try, ends)
 		stop()
 		var again []store.End
+		away := true
 		failed = nil
 		for i, a := range answers {
 			if a.Err != nil {
 				again = append(again, ends[i])
+				away = away && errors.Is(a.Err, store.ErrAway)
 				if failed == nil {
 					failed = a.Err
 				}
 			}
 		}
-		if ends = again; len(ends) == 0 || ctx.Err() != nil {
+		if ends = again; len(ends) == 0 || away || ctx.Err() != nil {
 			break
 		}
 	}

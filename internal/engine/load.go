@@ -17,7 +17,8 @@ const (
 	loadsAtOnce = 16          // loads of one batch, where there is no LoadMany
 	firstPoll   = 2 * time.Millisecond
 	lastPoll    = 50 * time.Millisecond
-	maxHolders  = 2 // leases of other processes that a call waits out before it loads without one
+	pushPoll    = time.Second // where the store tells of changes: a lease that expires is told of late
+	maxHolders  = 2           // leases of other processes that a call waits out before it loads without one
 )
 
 // job is a key that is being claimed, loaded and filled by this process.
@@ -46,6 +47,12 @@ type jobs[K comparable, V any] []*job[K, V]
 
 // lead runs new jobs in the background.
 func (c *Cache[K, V]) lead(js jobs[K, V]) {
+	if len(js) == 1 && js[0].bypass && c.Config.Load != nil { // the store is away: nothing is claimed, and nothing filled
+		if j := js[0]; !c.spawn(func() { c.loadOne(j, nil) }) {
+			j.call.Finish(result[V]{err: ErrClosed}, flight.Everyone)
+		}
+		return
+	}
 	if len(js) > 0 && !c.spawn(func() { c.run(js) }) {
 		for _, j := range js {
 			j.call.Finish(result[V]{err: ErrClosed}, flight.Everyone)
@@ -56,30 +63,63 @@ func (c *Cache[K, V]) lead(js jobs[K, V]) {
 // run claims, loads and fills. What is granted is loaded before anything is waited for: else two batches that hold
 // what the other one wants would wait for each other.
 func (c *Cache[K, V]) run(js jobs[K, V]) {
+	var changed <-chan struct{} // at the next change of what is waited for; nil: nobody tells
+	stop := func() {}
 	for pause := firstPoll; ; pause = min(2*pause, lastPoll) {
 		mine, waiting := c.claim(js)
 		if len(waiting) == 0 {
+			stop()
 			c.loadAll(mine)
 			return
 		}
 		if len(mine) > 0 {
 			c.spawnOrFail(mine)
 		}
-		timer := time.NewTimer(pause)
+		for _, j := range waiting {
+			j.until = time.Now().Add(c.Budget) // waiting for another's load is not waiting for the store
+		}
+		if js = waiting; changed == nil {
+			if changed, stop = c.watch(js); changed != nil {
+				continue // it may have changed before it was told of
+			}
+		}
+		limit := pause
+		if changed != nil {
+			limit = pushPoll
+		}
+		timer := time.NewTimer(limit)
 		select {
+		case <-changed:
+			stop()
+			changed, stop, pause = nil, func() {}, firstPoll
 		case <-timer.C:
 		case <-c.Shared.ctx.Done():
+			stop()
 			timer.Stop()
 			for _, j := range waiting {
 				c.finish(j, result[V]{err: ErrClosed}, flight.Everyone)
 			}
 			return
 		}
-		for _, j := range waiting {
-			j.until = time.Now().Add(c.Budget) // waiting for another's load is not waiting for the store
-		}
-		js = waiting
+		timer.Stop()
 	}
+}
+
+// watch has the store tell of the next change of keys that others load. Nil: it does not.
+func (c *Cache[K, V]) watch(js jobs[K, V]) (changed <-chan struct{}, stop func()) {
+	t := c.Shared.tracking()
+	if t == nil {
+		return nil, func() {}
+	}
+	keys := make([]string, len(js))
+	for i, j := range js {
+		keys[i] = j.key
+	}
+	changed, stop, err := t.Await(c.rest(js[0].until), keys)
+	if err != nil {
+		return nil, func() {}
+	}
+	return changed, stop
 }
 
 func (c *Cache[K, V]) spawnOrFail(mine jobs[K, V]) {
@@ -153,7 +193,9 @@ const (
 func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 	if g.Err != nil {
 		c.count.storeErrors.Add(1)
-		j.claimed = true
+		if j.bypass = errors.Is(g.Err, store.ErrAway); !j.bypass {
+			j.claimed = true
+		}
 		return loadIt
 	}
 	switch g.State {
@@ -216,7 +258,7 @@ func (c *Cache[K, V]) loadAll(js jobs[K, V]) {
 	switch {
 	case len(js) == 0:
 	case len(js) == 1 && c.Config.Load != nil:
-		c.loadOne(js[0], func() {})
+		c.loadOne(js[0], nil)
 	case c.LoadMany != nil:
 		c.loadBatch(js)
 	default:
@@ -242,7 +284,7 @@ func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
 	for i, j := range js {
 		ks[i] = j.k
 	}
-	c.attempt(js, func() {}, func(ctx context.Context, out []loaded[V]) {
+	c.attempt(js, nil, func(ctx context.Context, out []loaded[V]) {
 		found, err := c.LoadMany(ctx, ks)
 		var rows RowErrors[K]
 		errors.As(err, &rows)
@@ -269,14 +311,17 @@ type loaded[V any] struct {
 }
 
 // attempt calls a loader under the time limit of loads, and settles once: with what it said, or without it if it is deaf
-// to its context, since its callers must not wait for it. A panic or a Goexit harm nobody but them.
+// to its context, since its callers must not wait for it. A panic or a Goexit harm nobody but them. settled, if it is not nil,
+// is called behind that.
 func (c *Cache[K, V]) attempt(js jobs[K, V], settled func(), load func(context.Context, []loaded[V])) {
 	limit := c.limits.begin()
 	var over atomic.Bool
 	end := func(out []loaded[V]) {
 		if over.CompareAndSwap(false, true) {
 			c.settle(js, out)
-			settled()
+			if settled != nil {
+				settled()
+			}
 		}
 	}
 	began := c.slot(limit)
@@ -360,6 +405,10 @@ func (c *Cache[K, V]) absent(key string) error { return fmt.Errorf("%.100q: %w",
 
 // settle fills what was loaded, and gives it to those who may have it.
 func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
+	if len(js) == 1 && !js[0].fills && !js[0].claimed {
+		c.settleUnfilled(js[0], out[0])
+		return
+	}
 	var fills []store.Fill
 	var leases []store.Lease
 	results := make([]result[V], len(js))
@@ -412,6 +461,18 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 	if len(lost) > 0 {
 		c.release(js[0].ctx, lost)
 	}
+}
+
+// settleUnfilled is settle for a load that has nothing to do with the store.
+func (c *Cache[K, V]) settleUnfilled(j *job[K, V], out loaded[V]) {
+	var r result[V]
+	c.judge(j, out, &r)
+	c.unfilled(out)
+	until := j.began
+	if r.err != nil && !errors.Is(r.err, ErrNotFound) {
+		until = flight.Everyone
+	}
+	c.finish(j, r, until)
 }
 
 func (c *Cache[K, V]) unfilled(l loaded[V]) {

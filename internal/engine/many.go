@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/flight"
+	"github.com/nearside/nearside/internal/near"
+	"github.com/nearside/nearside/internal/store"
 )
 
 // Answer is what GetMany found for one key.
@@ -27,6 +29,15 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 	keys := make([]string, 0, len(ks))
 	at := make([]int, 0, len(ks)) // the place in ks of each key
 	for i, k := range ks {
+		if c.near != nil {
+			if e, ok := c.kept(k); ok {
+				out[i].Entry = Entry[V]{Value: c.give(e.Value), Source: Near, Age: -1}
+				if ttl {
+					out[i].Entry = c.described(e)
+				}
+				continue
+			}
+		}
 		key, err := c.key(k)
 		if err != nil {
 			out[i].Entry, out[i].Err = c.failed(err)
@@ -47,14 +58,18 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 		places = at
 	} else {
 		past := c.pastOf(keys)
-		rctx, cancel := c.read(ctx, until)
-		items := c.Store.GetMany(rctx, keys, ttl)
-		cancel()
+		sought := c.seek()
+		reserved := make([]*near.Reservation, len(keys))
+		for n, key := range keys {
+			reserved[n] = c.reserve(sought, key)
+		}
+		items := c.lookMany(ctx, sought, keys, ttl, until)
 		for n, i := range at {
 			e, why := Entry[V]{}, useless{bypass: true}
 			if past == nil || !past[n] {
 				e, why = c.served(ctx, ks[i], keys[n], items[n])
 			}
+			c.retain(sought, reserved[n], ks[i], e, items[n])
 			if out[i].Entry = e; why == (useless{}) {
 				continue
 			}
@@ -66,6 +81,15 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 		c.await(ctx, missing, places, out)
 	}
 	return out
+}
+
+func (c *Cache[K, V]) lookMany(ctx context.Context, s seeker, keys []string, ttl bool, until time.Time) []store.Item {
+	ctx, cancel := c.read(ctx, until)
+	defer cancel()
+	if s.t != nil {
+		return s.t.GetMany(ctx, keys, true)
+	}
+	return c.Store.GetMany(ctx, keys, ttl || s.longest > 0)
 }
 
 // pastOf is past of many keys; nil: of none.

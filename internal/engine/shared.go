@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -17,12 +18,14 @@ type Shared struct {
 	Budget      time.Duration // what one read waits for the store, all its trips together
 	WriteBudget time.Duration // what each step of a write waits for the store
 	Logger      *slog.Logger
-	MaxPending  int // keys whose invalidation is kept until it can be delivered; 10,000 if zero
+	NearBytes   uint64 // of all near tiers without a bound of their own in bytes; zero: none
+	MaxPending  int    // keys whose invalidation is kept until it can be delivered; 10,000 if zero
 
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
 	budgets *deadlines
 	workers *workers
+	near    tiers
 	pending pending
 
 	mu     sync.Mutex // guards closed, and wg's Add against its Wait
@@ -36,6 +39,7 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.budgets = newDeadlines(context.Background(), budget) // not s.ctx: loads that Close ends give back their leases
 	s.workers = newWorkers(s.ctx)
+	s.near.clock = near.NewClock()
 	s.pending.init()
 	st.Recovered(s.recovered)
 	return s
@@ -53,6 +57,7 @@ func (s *Shared) Close(ctx context.Context) error {
 	}
 	began := time.Now()
 	s.cancel()
+	s.lost()
 	ended := make(chan struct{})
 	go func() { s.wg.Wait(); close(ended) }()
 	behind := s.drain(ctx)

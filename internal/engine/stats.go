@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // Stats counts what a cache did since it was made.
 type Stats struct {
-	Store, Load, Stale, Negative, Errors uint64 // reads by where their answer came from
+	Near, Store, Load, Stale, Negative, Errors uint64 // reads by where their answer came from
 
 	Loads        uint64 // calls of the loader that returned a value
 	LoadsAbsent  uint64 // that said ErrNotFound
@@ -18,6 +18,9 @@ type Stats struct {
 	Invalidated  uint64 // keys invalidated by Invalidate
 	Written      uint64 // keys written by Update
 	WritesBehind uint64 // writes that the store could not be told of
+
+	NearEntries int    // kept in this process
+	NearBytes   uint64 // what they weigh, about; zero if they are bounded by their number alone
 }
 
 type counters struct {
@@ -45,11 +48,16 @@ func (c *counters) answered(s Source) {
 // Stats returns the counters of now.
 func (c *Cache[K, V]) Stats() Stats {
 	n := &c.count
-	return Stats{
+	s := Stats{
 		Store: n.store.Load(), Load: n.load.Load(), Stale: n.stale.Load(), Negative: n.negative.Load(), Errors: n.errors.Load(),
 		Loads: n.loads.Load(), LoadsAbsent: n.absent.Load(), LoadErrors: n.failed.Load(),
 		Early: n.early.Load(), Coalesced: n.coalesced.Load(), Unfilled: n.unfilled.Load(), TooLarge: n.tooLarge.Load(),
 		CodecErrors: n.codec.Load(), StoreErrors: n.storeErrors.Load(), Invalidated: n.invalidated.Load(),
 		Written: n.written.Load(), WritesBehind: n.behind.Load(),
 	}
+	if c.near != nil {
+		s.Near = c.near.hits.sum()
+		s.NearEntries, s.NearBytes = c.near.Len(), c.near.Bytes()
+	}
+	return s
 }

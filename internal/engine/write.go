@@ -51,7 +51,7 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 }
 
 func (c *Cache[K, V]) intent(key string) *intent {
-	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, forget: c.flights.Forget, space: c.space}
+	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, drop: func() { c.drop(key) }, forget: c.forget, space: c.space}
 }
 
 // Invalidate removes keys, after the database was changed. True: the key held a value. It does not end with ctx: a
@@ -61,6 +61,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 	if err != nil || len(keys) == 0 {
 		return nil, err
 	}
+	c.drop(keys...)
 	ctx, cancel := c.detached(ctx, c.WriteBudget)
 	defer cancel()
 	had, mark := make([]bool, len(keys)), c.pending.mark()
@@ -79,6 +80,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 			batch[n] = keys[i]
 		}
 		var again []int
+		away := true // what was not even sent need not be sent again: the store waits for the server, and knows when it is back
 		for n, o := range c.Store.Invalidate(ctx, batch, c.Hold) {
 			i := left[n]
 			switch causes[i] = o.Err; {
@@ -91,9 +93,10 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 				fallthrough
 			default:
 				again = append(again, i)
+				away = away && errors.Is(o.Err, store.ErrAway)
 			}
 		}
-		if left = again; len(left) == 0 || errors.Is(failed, store.ErrClosed) {
+		if left = again; len(left) == 0 || away || errors.Is(failed, store.ErrClosed) {
 			break
 		}
 	}
@@ -101,7 +104,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 		if causes[i] != nil {
 			c.keep(c.space, key, c.Hold, causes[i])
 		}
-		c.flights.Forget(key)
+		c.forget(key)
 	}
 	if len(left) == 0 {
 		return had, nil
@@ -138,6 +141,9 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 	if len(puts) == 0 {
 		return nil
 	}
+	for _, p := range puts {
+		c.drop(p.Key)
+	}
 	ctx, cancel := c.detached(ctx, c.WriteBudget)
 	defer cancel()
 	var err error
@@ -145,7 +151,7 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 		if o.Err != nil { // the value that stands there must not live on
 			c.keep(c.space, puts[i].Key, 0, o.Err)
 		}
-		c.flights.Forget(puts[i].Key)
+		c.forget(puts[i].Key)
 		if o.Err != nil && err == nil {
 			err = c.behind("set", puts[i].Key, o.Err)
 		}

@@ -17,6 +17,9 @@ var ErrKey = errors.New("bad key")
 // ErrClosed is the error of every call after Close.
 var ErrClosed = errors.New("the store is closed")
 
+// ErrAway is wrapped by the error of what was not sent, since the server does not answer at the moment.
+var ErrAway = errors.New("not asked, since it does not answer")
+
 // CheckKey refuses keys that are too long, or that could be taken for a sidecar: those that end in ":~" and a letter,
 // and those that begin with "~".
 func CheckKey(key string) error {

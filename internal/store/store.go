@@ -34,6 +34,9 @@ type Store interface {
 	// End tells that the write is over. True: its value was put.
 	End(ctx context.Context, ends []End) []Outcome
 
+	// Track begins to tell of changes: changed is called for each key, lost where some may have been missed. Neither may wait
+	// for anything. An error says why the store cannot.
+	Track(ctx context.Context, changed func(key string), lost func()) (Tracking, error)
 	// Sweep invalidates every key that matches a glob and that ours takes for one (nil: all), without a hold: values, leases
 	// and remembered absences that stood when it began are gone, intents are dirty, holds stay. It takes its time, so as not
 	// to load the store. Only after nil is all of it done.

@@ -36,6 +36,7 @@ type Store struct {
 	seed  maphash.Seed
 
 	used, values, evicted atomic.Int64
+	trackers              trackers
 	turn                  atomic.Uint64 // the shard that evicts next
 	closed                atomic.Bool
 

@@ -109,8 +109,9 @@ func (c *sidecar) without(gone ...string) (left []string) {
 // locked is the entry of a key while its shard is locked. It may be a new one: unlock makes known what has come of it.
 type locked struct {
 	*entry
-	sh  *shard
-	now int64
+	sh      *shard
+	now     int64
+	changed bool // its value is another one, or is to be gone
 }
 
 func (s *Store) lock(key string) locked {
@@ -122,8 +123,15 @@ func (s *Store) lock(key string) locked {
 	return k
 }
 
-func (k *locked) put(value []byte, until int64) { k.sh.put(k.entry, value, until) }
-func (k *locked) drop() bool                    { return k.sh.drop(k.entry) }
+func (k *locked) put(value []byte, until int64) {
+	k.changed = true
+	k.sh.put(k.entry, value, until)
+}
+
+func (k *locked) drop() bool {
+	k.changed = true // also where there is none: one that was evicted may be kept elsewhere
+	return k.sh.drop(k.entry)
+}
 
 // unlock also keeps the bound. A value larger than all of it goes at once: to make room for it would empty the store.
 func (k *locked) unlock() {
@@ -133,6 +141,9 @@ func (k *locked) unlock() {
 		k.sh.spill(k.entry)
 	}
 	k.sh.mu.Unlock()
+	if k.changed {
+		s.tell(k.key)
+	}
 	s.trim()
 }
 

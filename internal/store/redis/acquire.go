@@ -12,9 +12,13 @@ import (
 // it, and by acquire.lua where those do not tell everything.
 func (s *Store) Acquire(ctx context.Context, claims []store.Claim) []store.Grant {
 	out := make([]store.Grant, len(claims))
-	if s.closed.Load() {
+	err := s.unusable()
+	if err == nil && len(claims) == 1 { // without the work of building what is not sent
+		err = s.guard(claims[0].Key).admits(ctx, read)
+	}
+	if err != nil {
 		for i := range out {
-			out[i].Err = store.ErrClosed
+			out[i].Err = err
 		}
 		return out
 	}
@@ -28,7 +32,7 @@ func (s *Store) Acquire(ctx context.Context, claims []store.Claim) []store.Grant
 	}
 	var rs []rueidis.RedisResult
 	if len(cmds) > 0 {
-		rs = s.c.DoMulti(ctx, cmds...)
+		rs = s.send(ctx, kind(len(claims) == 1), cmds) // one was let through above
 	}
 	var unclear []int
 	var unused []store.Lease

@@ -54,7 +54,7 @@ func (s *Store) apart(ctx context.Context, verb string, sc *script, keys []strin
 			second = append(second, s.c.B().Del().Key(keys[i]).Build())
 		}
 	}
-	for n, r := range s.c.DoMulti(ctx, second...) {
+	for n, r := range s.send(ctx, write, second) {
 		i := sent[n]
 		deleted, _ := r.AsInt64()
 		switch err := r.Error(); {

@@ -18,7 +18,7 @@ func TestSlotOnItsWay(t *testing.T) {
 	c.FlushAll(t)
 	ctx, slot := t.Context(), strconv.Itoa(int(redis.Slot("{k}")))
 	plain := open(t, c.URL())
-	waiting, err := redis.Open(ctx, c.URL(), redis.Options{Replicas: 1})
+	waiting, err := redis.Open(ctx, c.URL(), redis.Options{Replicas: 1, Require: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"bytes"
+	"errors"
 	"runtime"
 	"strconv"
 	"sync/atomic"
@@ -89,4 +90,16 @@ func BenchmarkMiss(b *testing.B) {
 			b.Error(o)
 		}
 	})
+}
+
+// What is refused, since the server is away.
+func BenchmarkAway(b *testing.B) {
+	server := redistest.Start(b)
+	s, ctx := open(b, server.URL()), b.Context()
+	server.Kill()
+	for !errors.Is(s.Get(ctx, "k", false).Err, store.ErrAway) {
+	}
+	with(b, "get", 1, func() { s.Get(ctx, "k", false) })
+	claims := []store.Claim{{Key: "k", Token: "t", Lease: time.Second}}
+	with(b, "acquire", 1, func() { s.Acquire(ctx, claims) })
 }

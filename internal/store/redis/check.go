@@ -72,6 +72,9 @@ func (s *Store) check(ctx context.Context) error {
 		case unknownCommand(e):
 			s.problem("the server has no %s: %s", strings.ToUpper(ps[i].name), ps[i].loss)
 		case strings.HasPrefix(e.Error(), "READONLY"):
+			if s.target.Mode == Sentinels {
+				return err // a failover is under way
+			}
 			return remedy{errors.New("the server is a read-only replica"), "connect to its master, or by redis-sentinel:// to whoever is the master"}
 		case strings.HasPrefix(e.Error(), "OOM"), strings.HasPrefix(e.Error(), "MISCONF"), strings.HasPrefix(e.Error(), "NOREPLICAS"):
 			s.problem("the server refuses writes (%s): values are loaded and not stored", e.Error())
@@ -121,6 +124,27 @@ func (s *Store) checkMode(ctx context.Context) error {
 // CheckKeys learns whether keys that match a glob, such as user:*, and their sidecars may be read and written. What may
 // not is a problem.
 func (s *Store) CheckKeys(ctx context.Context, glob string) {
+	s.mu.Lock()
+	if !slices.Contains(s.globs, glob) {
+		s.globs = append(s.globs, glob)
+	}
+	s.mu.Unlock()
+	if s.unusable() == nil {
+		s.checkGlob(ctx, glob)
+	}
+}
+
+// checkGlobs does what CheckKeys could not do while there was no connection.
+func (s *Store) checkGlobs(ctx context.Context) {
+	s.mu.Lock()
+	globs := slices.Clone(s.globs)
+	s.mu.Unlock()
+	for _, glob := range globs {
+		s.checkGlob(ctx, glob)
+	}
+}
+
+func (s *Store) checkGlob(ctx context.Context, glob string) {
 	side := sidecar(glob)
 	cmds := rueidis.Commands{
 		s.c.B().Get().Key(glob).Build(), s.c.B().Unlink().Key(glob).Build(),
@@ -134,7 +158,7 @@ func (s *Store) CheckKeys(ctx context.Context, glob string) {
 	}
 	if missing = slices.Compact(missing); len(missing) > 0 {
 		s.problem("the user %s may not read and write the keys %s: they are loaded and not stored, and their invalidations fail; grant it: %s",
-			s.user(), strings.ReplaceAll(strings.Join(missing, " "), "~", ""), s.grant(missing...))
+			s.user(), strings.TrimPrefix(strings.ReplaceAll(" "+strings.Join(missing, " "), " ~", " "), " "), s.grant(missing...))
 	}
 }
 

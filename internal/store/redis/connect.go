@@ -49,39 +49,38 @@ func (t Target) option() rueidis.ClientOption {
 	return o
 }
 
-// dialer connects to a node. Until Open is done its context bounds the connection, handshake included, for which rueidis
-// knows only a fixed time.
-func (s *Store) dialer(open context.Context) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
-	return func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
-		if s.opened.Load() {
-			return s.connect(ctx, address, func(ctx context.Context) (net.Conn, error) {
-				conn, err := dial(ctx, d, s.target.Network, address, secure)
-				s.dialed(address, err)
-				return conn, err
-			})
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(open, cancel)()
-		conn, err := dial(ctx, d, s.target.Network, address, secure)
-		if err == nil {
-			context.AfterFunc(open, func() {
-				if !s.opened.Load() {
-					conn.Close()
-				}
-			})
-		}
-		if open.Err() == nil {
+// dial connects to a node. While the client is being made, the context of that bounds the connection, handshake included, for
+// which rueidis knows only a fixed time.
+func (s *Store) dial(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	if s.connected.Load() {
+		return s.connect(ctx, address, func(ctx context.Context) (net.Conn, error) {
+			conn, err := dial(ctx, d, s.target.Network, address, secure)
 			s.dialed(address, err)
-		}
-		return conn, err
+			return conn, err
+		})
 	}
+	open := s.opening.Load()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(open, cancel)()
+	conn, err := dial(ctx, d, s.target.Network, address, secure)
+	if err == nil {
+		context.AfterFunc(open, func() {
+			if !s.connected.Load() {
+				conn.Close()
+			}
+		})
+	}
+	if open.Err() == nil {
+		s.dialed(address, err)
+	}
+	return conn, err
 }
 
 // dialed looks at the topology when a connection was made anew, since something has happened then, and says once that one
 // of several addresses of the URL does not answer: the others do its work.
 func (s *Store) dialed(address string, err error) {
-	if err == nil && s.opened.Load() {
+	if err == nil && s.connected.Load() {
 		s.LookSoon()
 	}
 	if len(s.target.Addresses) < 2 || !slices.Contains(s.target.Addresses, address) || s.ctx.Err() != nil {

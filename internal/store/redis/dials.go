@@ -11,12 +11,12 @@ import (
 // While the client makes a connection, all who need it wait, whatever their contexts say: beside a server that takes
 // connections and does not answer, as one that hangs does, reads would wait for as long as whoever came first, a second,
 // where they have 25 ms. So a connection is made behind the callers and handed on when the server has answered on it. One
-// that takes long is waited for once and for a moment; until it is there, or has failed, others are told so at once.
+// that takes long is waited for once, for as long as a read waits for Redis; until it is there, or has failed, others are told
+// so at once, and after some of them nobody asks any more (guard.go).
 
 const (
-	dialPatience = 100 * time.Millisecond // of whoever comes first, if his context has as long
-	dialLimit    = 5 * time.Second        // for a connection and the first answer
-	dialKept     = 10 * time.Second       // how long one that came late is kept for the next caller
+	dialLimit = 5 * time.Second  // for a connection and the first answer
+	dialKept  = 10 * time.Second // how long one that came late is kept for the next caller
 )
 
 // dials are the connections that are being made, and that nobody waits for any more.
@@ -41,7 +41,7 @@ func (s *Store) connect(ctx context.Context, address string, dial func(context.C
 	if a == nil {
 		return conn, err
 	}
-	patience := time.NewTimer(dialPatience)
+	patience := time.NewTimer(s.patience)
 	defer patience.Stop()
 	select {
 	case <-a.done:

@@ -26,7 +26,7 @@ func refused(t *testing.T, url string, want ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	s, err := redis.Open(ctx, url, redis.Options{})
+	s, err := redis.Open(ctx, url, redis.Options{Require: true})
 	if err == nil {
 		s.Close()
 		t.Errorf("%s: no error, want %q", url, want)
@@ -132,7 +132,7 @@ func TestOpenCluster(t *testing.T) {
 	refused(t, lonely.URL()+"?cluster=true", "the cluster is not whole")
 	lonely.Do(t, "CLUSTER", "ADDSLOTSRANGE", "0", "16000")
 	eventually(t, func() bool { // a node that has just started does not call its cluster well
-		_, err := redis.Open(t.Context(), lonely.URL()+"?cluster=true", redis.Options{})
+		_, err := redis.Open(t.Context(), lonely.URL()+"?cluster=true", redis.Options{Require: true})
 		return err != nil && strings.Contains(err.Error(), "383 of 16384 slots are served by no node")
 	}, "an error about the missing slots")
 }
@@ -249,9 +249,8 @@ func TestReplicas(t *testing.T) {
 
 func openWith(t testing.TB, url string, o redis.Options) *redis.Store {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	s, err := redis.Open(ctx, url, o)
+	o.Require = true
+	s, err := redis.Open(context.Background(), url, o)
 	if err != nil {
 		t.Fatal(err)
 	}

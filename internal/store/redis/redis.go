@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -22,6 +23,14 @@ type Options struct {
 	// Configure has the last word on the client's settings. Nil: nothing is changed.
 	Configure func(*rueidis.ClientOption)
 
+	// Budget is how long a read waits for Redis. A command without an answer that has waited for as long counts as one that the
+	// server failed, and not if its caller left before; 1 s counts in any case. 25 ms if zero.
+	Budget time.Duration
+
+	// Require has Open fail if Redis does not answer, within its ctx or 5 s. Else it takes at most 1 s, and the connection
+	// is made behind it.
+	Require bool
+
 	// Replicas is how many replicas must have an invalidation, or the end of a write, before it counts as done. Zero: it
 	// is not asked for. See wait.go.
 	Replicas int
@@ -31,30 +40,44 @@ type Options struct {
 
 // Store keeps values in Redis.
 type Store struct {
-	c        rueidis.Client
+	c        rueidis.Client // set when connected is
+	option   rueidis.ClientOption
 	target   Target
 	replicas int
+	patience time.Duration // of a read
 	logger   *slog.Logger
 	closed   atomic.Bool
-	opened   atomic.Bool
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
+	start    // how c is made
+
+	began     time.Time
+	guards    atomic.Pointer[guards]
+	first     *guard
+	standing  sync.Mutex        // guards the next three; topology.mu comes after it
+	byAddress map[string]*guard // of the masters of a cluster
+	stood     bool              // the masters have theirs
+	layout    []span            // that they were given theirs for
+	recovered atomic.Pointer[func(context.Context)]
+	ending    sync.RWMutex // keeps Close and failures apart
 
 	topology topology
 	recent   recent         // invalidations
 	ended    recent         // leases
 	poke     chan struct{}  // asks for a look at the topology at once
-	watching sync.WaitGroup // the goroutine that looks
+	watching sync.WaitGroup // the goroutine that looks, and the probers
 
 	dials    dials
-	recovery recovery
+	tracks   atomic.Pointer[tracking] // nil: changes are not told
 	seeds    seeds
-	mu       sync.Mutex // guards problems
+	mu       sync.Mutex // guards the rest
 	problems []string
+	globs    []string // of CheckKeys
 }
 
-// Open connects to what rawURL names; see Parse. It fails if no server answers before ctx ends, and if what answers cannot
-// do what the protocol needs. No password appears in its errors.
+// Open connects to what rawURL names; see Parse. It fails on what stays until somebody does something about it: a URL, a
+// password, a certificate or a right that is wrong. If Redis does not answer, the store is opened all the same, and connects
+// as soon as it can; until then its verbs fail with store.ErrAway at once. No password appears in its errors.
 func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	t, err := Parse(rawURL)
 	if err != nil {
@@ -63,39 +86,51 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{target: t, replicas: max(o.Replicas, 0), logger: o.Logger, poke: make(chan struct{}, 1)}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if err := s.open(ctx, o); err != nil {
-		s.cancel()
-		if ctx.Err() != nil {
-			err = fmt.Errorf("no answer in time: %w", ctx.Err())
-			if t.TLS != nil {
-				err = remedy{err, "check the address, and that the server speaks TLS there"}
-			}
-		}
-		return nil, fmt.Errorf("connect to Redis at %s: %w; %s", t, err, t.advice(err))
+	if o.Budget <= 0 {
+		o.Budget = 25 * time.Millisecond
 	}
-	s.opened.Store(true)
-	s.watching.Go(s.watch)
+	s := &Store{
+		target: t, replicas: max(o.Replicas, 0), patience: min(o.Budget, time.Second), logger: o.Logger,
+		poke: make(chan struct{}, 1), began: time.Now(),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.first = s.newGuard("", 0, s.revive)
+	s.guards.Store(&guards{first: s.first})
+	s.option = t.option()
+	s.option.DialCtxFn = s.dial
+	if o.Configure != nil {
+		o.Configure(&s.option)
+	}
+	limit := startLimit
+	if o.Require {
+		limit = requiredLimit
+	}
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	lasts, err := s.connectFirst(within)
+	switch {
+	case err == nil:
+		s.stand(true)
+	case o.Require || lasts || errors.Is(ctx.Err(), context.Canceled):
+		s.cancel()
+		return nil, err
+	default:
+		s.degraded = true
+		s.first.refusal.Store(&awayError{s.first.where(), time.Now(), err})
+		s.first.breaker.Trip(err)
+	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context, o Options) (err error) {
-	option := s.target.option()
-	option.DialCtxFn = s.dialer(ctx)
-	if o.Configure != nil {
-		o.Configure(&option)
+// unusable is the error of every verb before there is a connection, and after Close.
+func (s *Store) unusable() error {
+	if s.closed.Load() {
+		return store.ErrClosed
 	}
-	if s.c, err = rueidis.NewClient(option); err != nil {
-		return s.target.overheard(ctx, err)
+	if !s.connected.Load() {
+		return s.first.refusal.Load()
 	}
-	if err = s.check(ctx); err == nil {
-		err = s.look(ctx)
-	}
-	if err != nil {
-		s.c.Close()
-	}
-	return err
+	return nil
 }
 
 // failed is the error of a command, which may be about no key.
@@ -114,10 +149,13 @@ func wrongType(err error) bool {
 	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
 }
 
-// Ping returns nil if the server answers; of a cluster, one of its masters.
+// Ping returns nil if the server answers; of a cluster, one of its masters, and if no other one is known to be away.
 func (s *Store) Ping(ctx context.Context) error {
-	if s.closed.Load() {
-		return store.ErrClosed
+	if err := s.unusable(); err != nil {
+		return err
+	}
+	if err := s.anyAway(); err != nil {
+		return err
 	}
 	// A batch of commands without a key goes to a master, a single one to any node, known to be down or not.
 	if err := s.c.DoMulti(ctx, s.c.B().Ping().Build())[0].Error(); err != nil {
@@ -128,8 +166,11 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Usage reads INFO and DBSIZE of every master. Keys are those of the whole database, of whatever program.
 func (s *Store) Usage(ctx context.Context) (u store.Usage, err error) {
-	if s.closed.Load() {
-		return u, store.ErrClosed
+	if err := s.unusable(); err != nil {
+		return u, err
+	}
+	if err := s.anyAway(); err != nil {
+		return u, err
 	}
 	for _, c := range s.masters() {
 		rs := c.DoMulti(ctx, c.B().Dbsize().Build(), c.B().Info().Section("memory").Build(), c.B().Info().Section("stats").Build())
@@ -168,10 +209,16 @@ func number(info, name string) int64 {
 
 // Close closes the connections.
 func (s *Store) Close() {
-	if !s.closed.Swap(true) {
-		s.cancel()
-		s.watching.Wait()
-		s.c.Close()
-		s.dials.end()
+	s.ending.Lock()
+	again := s.closed.Swap(true)
+	s.cancel()
+	s.ending.Unlock()
+	if again {
+		return
 	}
+	s.watching.Wait()
+	if s.connected.Load() {
+		s.c.Close()
+	}
+	s.dials.end()
 }

@@ -144,7 +144,7 @@ func TestOpenErrors(t *testing.T) {
 		"redis-cluster://s3cret@localhost":          `unknown scheme "redis-cluster"`,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		s, err := redis.Open(ctx, url, redis.Options{})
+		s, err := redis.Open(ctx, url, redis.Options{Require: true})
 		cancel()
 		if err == nil {
 			s.Close()

@@ -68,9 +68,9 @@ func (s *Store) command(sc *script, text bool, key string, r reach, args []strin
 // server that has forgotten the script (a restart, a failover, SCRIPT FLUSH) is sent its text.
 func (s *Store) run(ctx context.Context, sc *script, keys []string, r reach, args func(i int) []string) []rueidis.RedisResult {
 	if len(keys) == 1 {
-		out := s.c.Do(ctx, s.command(sc, false, keys[0], r, args(0)))
+		out := s.one(ctx, write, keys[0], func() rueidis.Completed { return s.command(sc, false, keys[0], r, args(0)) })
 		if forgotten(out) {
-			out = s.c.Do(ctx, s.command(sc, true, keys[0], r, args(0)))
+			out = s.one(ctx, write, keys[0], func() rueidis.Completed { return s.command(sc, true, keys[0], r, args(0)) })
 		}
 		return []rueidis.RedisResult{out}
 	}
@@ -78,7 +78,7 @@ func (s *Store) run(ctx context.Context, sc *script, keys []string, r reach, arg
 	for i, key := range keys {
 		cmds[i] = s.command(sc, false, key, r, args(i))
 	}
-	out := s.c.DoMulti(ctx, cmds...)
+	out := s.send(ctx, write, cmds)
 	var left []int
 	for i := range out {
 		if forgotten(out[i]) {
@@ -92,7 +92,7 @@ func (s *Store) run(ctx context.Context, sc *script, keys []string, r reach, arg
 	for n, i := range left {
 		cmds[n] = s.command(sc, true, keys[i], r, args(i))
 	}
-	for n, r := range s.c.DoMulti(ctx, cmds...) {
+	for n, r := range s.send(ctx, write, cmds) {
 		out[left[n]] = r
 	}
 	return out

@@ -39,8 +39,8 @@ var errMoved = errors.New("another server answers for some keys than when the sw
 
 // Sweep invalidates all keys that match a glob and that ours takes for one.
 func (s *Store) Sweep(ctx context.Context, glob string, ours func(key string) bool) error {
-	if s.closed.Load() {
-		return store.ErrClosed
+	if err := s.unusable(); err != nil {
+		return err
 	}
 	return (&sweep{s: s, glob: glob, ours: ours, pause: scanPause}).run(ctx)
 }

@@ -67,8 +67,13 @@ func (s *Store) look(ctx context.Context) error {
 	before := s.topology.spans
 	s.topology.spans = now
 	s.topology.mu.Unlock()
+	s.stand(false)
+	s.settle(now)
 	if before != nil {
 		if moved := changes(before, now); len(moved) > 0 {
+			if t := s.tracks.Load(); t != nil {
+				t.lost() // a node that has given slots away may tell of their keys late, or not at all
+			}
 			s.repeat(moved)
 		}
 	}

@@ -11,14 +11,22 @@ import (
 
 // Get is GET, and PTTL in the same trip if ttl is set.
 func (s *Store) Get(ctx context.Context, key string, ttl bool) store.Item {
-	if s.closed.Load() {
-		return store.Item{Err: store.ErrClosed}
+	if err := s.unusable(); err != nil {
+		return store.Item{Err: err}
+	}
+	g := s.guard(key)
+	began, err := g.enter(ctx, read)
+	if err != nil {
+		return store.Item{Err: err}
 	}
 	get := s.c.B().Get().Key(key).Build()
 	if !ttl {
-		return item(s.c.Do(ctx, get), key)
+		r := s.c.Do(ctx, get)
+		g.leave(began, r.Error())
+		return item(r, key)
 	}
 	rs := s.c.DoMulti(ctx, get, s.c.B().Pttl().Key(key).Build())
+	g.leave(began, worst(rs))
 	it := item(rs[0], key)
 	left(&it, rs[1], key)
 	return it
@@ -66,14 +74,22 @@ func life(ms int64) time.Duration {
 // GETs to each node.
 func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.Item {
 	out := make([]store.Item, len(keys))
+	err := s.unusable()
 	switch {
-	case s.closed.Load() || len(keys) == 0:
+	case err != nil || len(keys) == 0:
 		for i := range out {
-			out[i].Err = store.ErrClosed
+			out[i].Err = err
 		}
 		return out
 	case s.target.Mode == Cluster:
 		return s.getEach(ctx, keys, ttl, out)
+	}
+	g := s.guard(keys[0])
+	if err := g.admits(ctx, read); err != nil {
+		for i := range out {
+			out[i].Err = err
+		}
+		return out
 	}
 	cmds := rueidis.Commands{s.c.B().Mget().Key(keys...).Build()}
 	if ttl {
@@ -81,7 +97,7 @@ func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.It
 			cmds = append(cmds, s.c.B().Pttl().Key(key).Build())
 		}
 	}
-	rs := s.c.DoMulti(ctx, cmds...)
+	rs := g.send(ctx, write, cmds) // it was let through as a read above
 	values, err := rs[0].ToArray()
 	for i, key := range keys {
 		if err != nil {
@@ -110,7 +126,7 @@ func (s *Store) getEach(ctx context.Context, keys []string, ttl bool, out []stor
 			cmds = append(cmds, s.c.B().Pttl().Key(key).Build())
 		}
 	}
-	rs := s.c.DoMulti(ctx, cmds...)
+	rs := s.send(ctx, read, cmds)
 	for i, key := range keys {
 		if out[i] = item(rs[per*i], key); ttl {
 			left(&out[i], rs[per*i+1], key)
@@ -122,9 +138,9 @@ func (s *Store) getEach(ctx context.Context, keys []string, ttl bool, out []stor
 // Inspect is TYPE and PTTL of each key.
 func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 	out := make([]store.Info, len(keys))
-	if s.closed.Load() {
+	if err := s.unusable(); err != nil {
 		for i := range out {
-			out[i].Err = store.ErrClosed
+			out[i].Err = err
 		}
 		return out
 	}
@@ -132,7 +148,7 @@ func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 	for _, key := range keys {
 		cmds = append(cmds, s.c.B().Type().Key(key).Build(), s.c.B().Pttl().Key(key).Build())
 	}
-	rs := s.c.DoMulti(ctx, cmds...)
+	rs := s.send(ctx, write, cmds) // nobody else can tell
 	for i, key := range keys {
 		ty, err := rs[2*i].ToString()
 		var ms int64
@@ -217,9 +233,13 @@ func (s *Store) End(ctx context.Context, ends []store.End) []store.Outcome {
 // outcomes runs a script that answers 0 or 1.
 func (s *Store) outcomes(ctx context.Context, verb string, sc *script, keys []string, args func(int) []string) []store.Outcome {
 	out := make([]store.Outcome, len(keys))
-	if s.closed.Load() {
+	err := s.unusable()
+	if err == nil && len(keys) == 1 { // without the work of building what is not sent
+		err = s.guard(keys[0]).admits(ctx, write)
+	}
+	if err != nil {
 		for i := range out {
-			out[i].Err = store.ErrClosed
+			out[i].Err = err
 		}
 		return out
 	}

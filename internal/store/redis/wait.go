@@ -41,13 +41,22 @@ func (s *Store) confirmed(ctx context.Context, sc *script, keys []string, args f
 // confirmGroup is confirmed for the keys of one connection. A slot that is on another node by now, of which the client has
 // heard, is tried there.
 func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, group []int, args func(i int) []string, out []rueidis.RedisResult) {
+	g := s.guard(keys[group[0]])
+	if err := g.admits(ctx, write); err != nil {
+		for _, i := range group {
+			out[i] = rueidis.NewErrorResult(err)
+		}
+		return
+	}
 	left := group
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		began := time.Now()
 		rs := s.sendConfirmed(ctx, s.c, false, len(left), func(b rueidis.Builder, n int) rueidis.Completed {
 			// By its text: a script that is not known would have to be sent again, behind the WAIT.
 			i := left[n]
 			return b.Eval().Script(sc.src).Numkeys(2).Key(keys[i], sidecar(keys[i])).Arg(args(i)...).Build()
 		})
+		g.judge(began, worst(rs))
 		var elsewhere []int
 		for n, i := range left {
 			if out[i] = rs[n]; inTransit(rs[n].Error()) {

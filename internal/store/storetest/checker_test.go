@@ -58,7 +58,7 @@ func (p place) three(t *testing.T) []store.Store {
 	var out []store.Store
 	for range 3 {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		s, err := redis.Open(ctx, p.on.URL(), redis.Options{})
+		s, err := redis.Open(ctx, p.on.URL(), redis.Options{Require: true})
 		cancel()
 		if err != nil {
 			t.Fatal(err)

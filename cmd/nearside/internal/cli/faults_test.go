@@ -213,3 +213,37 @@ func TestDatabaseComesLater(t *testing.T) {
 		t.Errorf("got %s\n%s", got, r.err.String())
 	}
 }
+
+// It starts before its Redis: declared keys come from the database, others get a clear error at once, /healthz and INFO answer.
+func TestStartsBeforeRedis(t *testing.T) {
+	server := redistest.Start(t)
+	server.Kill()
+	config := write(t, "n.yaml", fmt.Sprintf(countersConfig, counters(t, "sqlite"), server.URL()))
+	r := start(t, serveCmd{Config: config}, nil)
+	if got := r.redisCLI(t, "GET", "counter:1"); got != `{"id":1,"n":0,"note":""}` {
+		t.Errorf("a declared key: %s", got)
+	}
+	if got := r.redisCLI(t, "GET", "other"); !strings.HasPrefix(got, "ERR ") || !strings.Contains(got, server.Addr) || !strings.Contains(got, "does not answer") {
+		t.Errorf("another key: %s", got)
+	}
+	if got := r.redisCLI(t, "INFO"); !strings.Contains(got, "cache_counter:") {
+		t.Errorf("INFO: %s", got)
+	}
+	if resp, body := r.get(t, "GET", "/healthz"); resp.StatusCode != 200 || !strings.Contains(body, `"status":"degraded"`) || !strings.Contains(body, server.Addr) {
+		t.Errorf("/healthz: %d %s", resp.StatusCode, body)
+	}
+	server.Restart(t)
+	await(t, "Redis is used", func() bool {
+		_, body := r.get(t, "GET", "/healthz")
+		return strings.Contains(body, `"status":"ok"`) && r.redisCLI(t, "SET", "other", "1") == "OK"
+	})
+	await(t, "a hit", func() bool {
+		resp, _ := r.get(t, "GET", "/v1/counter/1")
+		return resp.Header.Get("X-Cache") == "store"
+	})
+	for _, line := range []string{"redis unavailable: serving from the loader", "redis back after "} {
+		if n := strings.Count(r.err.String(), line); n != 1 {
+			t.Errorf("%q is said %d times in\n%s", line, n, r.err.String())
+		}
+	}
+}

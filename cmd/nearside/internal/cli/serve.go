@@ -251,7 +251,7 @@ func (s *server) prepare(ctx context.Context) ([]serve.Spec, error) {
 		spec := serve.Spec{
 			Name: c.Name, Key: c.Key, Load: loader.Load,
 			TTL: c.TTL, Stale: c.Stale, NotFoundTTL: c.NotFoundTTL, Hold: c.Hold, Jitter: c.Jitter,
-			LoadTimeout: s.cfg.LoadTimeout, MaxValue: int(c.MaxValue), MaxLoads: c.MaxLoads,
+			LoadTimeout: s.cfg.LoadTimeout, MaxValue: int(c.MaxValue), MaxLoads: c.MaxLoads, Near: c.Near,
 		}
 		if c.Many != "" {
 			b, err := s.db.PrepareMany(ctx, c.Many, loader)
@@ -295,12 +295,12 @@ func (s *server) openStore(ctx context.Context) error {
 		if s.env.process {
 			leaveACore(to, s.env.lookup)
 		}
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger, Replicas: s.cfg.Replicas})
+		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger, Replicas: s.cfg.Replicas, Budget: budget})
 		if err != nil {
 			return exit{statusUnreachable, fmt.Errorf("%s: %w", s.cfg.Where("redis"), err)}
 		}
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
 		for _, c := range s.cfg.Caches {
 			r.CheckKeys(ctx, c.Key.Glob())
 		}

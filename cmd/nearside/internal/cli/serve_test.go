@@ -215,7 +215,7 @@ func TestServe(t *testing.T) {
 				t.Errorf("TTL user:7: %s, want about 4,000 s", ttl)
 			}
 			info := r.redisCLI(t, "INFO")
-			for _, want := range []string{"keyspace_hits:", "keyspace_misses:", "used_memory:", "db0:keys=", "cache_user:store=", "pending_invalidations:0"} {
+			for _, want := range []string{"keyspace_hits:", "keyspace_misses:", "used_memory:", "db0:keys=", "cache_user:near=", "pending_invalidations:0"} {
 				if !strings.Contains(info, want) {
 					t.Errorf("INFO has no %s:\n%s", want, info)
 				}
@@ -385,6 +385,7 @@ func TestStatuses(t *testing.T) {
 	}
 	defer busy.Close()
 	db := " --database " + filled(t)
+	locked := redistest.Start(t, "--requirepass", "another")
 	bad := write(t, "bad.yaml", "caches:\n  user:\n    key: user:{id}\n    load: SELECT nope FROM users WHERE id = {id}\n  o: {key: \"o:{id}\", load: SELECT * FROM nowhere}\n")
 	for _, c := range []struct {
 		args   string
@@ -402,7 +403,7 @@ func TestStatuses(t *testing.T) {
 		{"serve --http off --listen " + busy.Addr().String() + db, 2, "--listen: listen: the port of " + busy.Addr().String() + " is in use"},
 		{"serve --database sqlite:/nowhere.db", 3, "--database: open the database: "},
 		{"serve --redis redis://:s3cret@127.0.0.1:port" + db, 2, "--redis: redis: the URL of Redis cannot be parsed"},
-		{"serve --redis redis://:s3cret@127.0.0.1:1" + db, 3, "--redis: connect to Redis at 127.0.0.1:1"},
+		{"serve --redis redis://:s3cret@" + locked.Addr + db, 3, "--redis: connect to Redis at " + locked.Addr + ": WRONGPASS"},
 	} {
 		var out buffer
 		status := Main(strings.Fields(c.args), nil, &out, &out)

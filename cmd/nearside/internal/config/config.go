@@ -49,6 +49,7 @@ type Cache struct {
 	Jitter                        float64
 	MaxRows                       int
 	MaxLoads                      int   // at once
+	Near                          int   // values kept in the process; 0: none
 	MaxValue                      int64 // bytes
 
 	where map[string]string

@@ -90,7 +90,7 @@ n.yaml:7: the parameter id: found the type "number", expected int, uuid or text
 n.yaml:7: params: found nr, which is no {nr} of the key user:{id}
 n.yaml:8: load: found {name}, which is not in the key user:{id}
 n.yaml:9: ttl: found "1 fortnight", expected a duration such as 90s, 15m or 1h
-n.yaml:10: found the unknown field "shape", expected one of hold, jitter, key, load, load_many, max_loads, max_rows, max_value, not_found_ttl, params, rows, stale, store, ttl
+n.yaml:10: found the unknown field "shape", expected one of hold, jitter, key, load, load_many, max_loads, max_rows, max_value, near, not_found_ttl, params, rows, stale, store, ttl
 n.yaml:11: found the unknown field "lod", expected "load"?
 n.yaml:11: the cache users has no 'load', expected a SELECT
 n.yaml:11: key: found user:{name}, which overlaps user:{id} of the cache user (n.yaml:6): one key would belong to both

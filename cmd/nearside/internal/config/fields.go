@@ -105,6 +105,7 @@ var cacheFields = map[string]func(c *Cache, text string) error{
 	"hold":          func(c *Cache, v string) error { return duration(&c.Hold, v, 0) },
 	"jitter":        func(c *Cache, v string) error { return share(&c.Jitter, v) },
 	"max_rows":      func(c *Cache, v string) error { return count(&c.MaxRows, v) },
+	"near":          func(c *Cache, v string) error { return between(&c.Near, v, 0, 100_000_000) },
 	"max_loads":     func(c *Cache, v string) error { return count(&c.MaxLoads, v) },
 	"max_value":     func(c *Cache, v string) error { return size(&c.MaxValue, v) },
 }

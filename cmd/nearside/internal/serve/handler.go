@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 	"github.com/nearside/nearside/cmd/nearside/internal/upstream"
@@ -57,6 +58,11 @@ func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
 		return resp.AppendError(out, "ERR "+err.Error()), true
 	case cache == nil:
 		return resp.AppendNull(out, c.Proto()), true
+	case cache.Near > 0:
+		// The key is a slice of the connection's buffer; nobody keeps it.
+		if v, ok := cache.Kept(unsafe.String(unsafe.SliceData(key), len(key))); ok {
+			return resp.AppendBulk(out, v), true
+		}
 	case h.service.local:
 		if v, ok := cache.Ready(string(key)); ok {
 			return resp.AppendBulk(out, v), true

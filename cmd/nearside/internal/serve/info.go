@@ -27,7 +27,7 @@ func (h *Handler) info(ctx context.Context, _ *resp.Conn, out []byte, args [][]b
 	var hits, misses uint64
 	for _, c := range h.service.caches {
 		s := c.Stats()
-		hits += s.Store + s.Stale + s.Negative
+		hits += s.Near + s.Store + s.Stale + s.Negative
 		misses += s.Load + s.Errors
 	}
 	usage, err := h.service.Usage(ctx)
@@ -60,8 +60,8 @@ func (h *Handler) info(ctx context.Context, _ *resp.Conn, out []byte, args [][]b
 	caches := make([]string, len(h.service.caches))
 	for i, c := range h.service.caches {
 		s := c.Stats()
-		caches[i] = line("cache_"+c.Name, fmt.Sprintf("store=%d,load=%d,stale=%d,negative=%d,errors=%d,loads=%d,coalesced=%d",
-			s.Store, s.Load, s.Stale, s.Negative, s.Errors, s.Loads, s.Coalesced))
+		caches[i] = line("cache_"+c.Name, fmt.Sprintf("near=%d,store=%d,load=%d,stale=%d,negative=%d,errors=%d,loads=%d,coalesced=%d",
+			s.Near, s.Store, s.Load, s.Stale, s.Negative, s.Errors, s.Loads, s.Coalesced))
 	}
 	recovery := h.service.Recovery()
 	section("Nearside", append(caches, line("pending_invalidations", recovery.Pending), line("repeated_invalidations", recovery.Repeated),

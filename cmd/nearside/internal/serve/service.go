@@ -31,6 +31,7 @@ type Spec struct {
 	TTL, Stale, NotFoundTTL, Hold, LoadTimeout time.Duration
 	Jitter                                     float64
 	MaxLoads                                   int
+	Near                                       int // values kept in the process; 0: none
 	MaxValue                                   int // bytes
 }
 
@@ -63,6 +64,9 @@ func New(shared *engine.Shared, specs []Spec) *Service {
 	return s
 }
 
+// nearMax is how long a value is kept in the process at most.
+const nearMax = time.Minute
+
 func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
 	cfg := engine.Config[string, []byte]{
 		Key: func(key string) (string, error) { return key, nil },
@@ -87,6 +91,7 @@ func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
 		},
 		Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL, Hold: spec.Hold,
 		LoadTimeout: spec.LoadTimeout, MaxValue: spec.MaxValue, MaxLoads: spec.MaxLoads,
+		Near: engine.NearConfig[string, []byte]{Size: spec.Near, Max: nearMax, Parse: func(key string) (string, bool) { return key, true }},
 	}
 	if spec.LoadMany != nil {
 		cfg.LoadMany = func(ctx context.Context, keys []string) (map[string][]byte, error) {
@@ -156,7 +161,7 @@ func (s *Service) Usage(ctx context.Context) (store.Usage, error) {
 }
 
 // Problems returns what the store cannot do, each with what is lost and how it is mended.
-func (s *Service) Problems() []string { return s.shared.Store.Problems() }
+func (s *Service) Problems() []string { return s.shared.Problems() }
 
 // Recovery counts the invalidations that could not be delivered at once.
 func (s *Service) Recovery() engine.Recovery { return s.shared.Recovery() }

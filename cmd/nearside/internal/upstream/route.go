@@ -22,6 +22,9 @@ var errNobody = errors.New("no node of the cluster serves the slot of this key a
 
 // address returns who is asked about a slot.
 func (p *Pool) address(slot int) (string, error) {
+	if err := p.route.Away(slot); err != nil {
+		return "", err
+	}
 	if p.to.Mode == redis.Single {
 		return p.to.Addresses[0], nil
 	}

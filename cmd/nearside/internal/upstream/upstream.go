@@ -28,6 +28,8 @@ const (
 
 // Route tells which node has which keys.
 type Route interface {
+	// Away says why the node of a slot, or of none for Anywhere, is not asked at the moment; nil: it is.
+	Away(slot int) error
 	// Address returns who serves a slot, "" if it is not known.
 	Address(slot uint16) string
 	// Masters returns all who serve slots.

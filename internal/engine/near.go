@@ -1,0 +1,262 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nearside/nearside/internal/near"
+	"github.com/nearside/nearside/internal/store"
+)
+
+// NearConfig are the settings of a cache's tier in the process. The zero value is: none.
+type NearConfig[K comparable, V any] struct {
+	Size      int                    // entries
+	Bytes     uint64                 // of encoded values and what keeping them costs
+	Max       time.Duration          // how long an entry is kept at most
+	Untracked time.Duration          // the same where the store does not tell of changes; zero: nothing is kept then
+	Parse     func(string) (K, bool) // the key of a text; nil: it cannot be told
+	Clone     func(V) V              // of values that callers modify; nil: they are shared
+}
+
+// nearTier is the tier of one cache.
+type nearTier[K comparable, V any] struct {
+	cfg NearConfig[K, V]
+	*near.Tier[K, V]
+	hits stripes
+}
+
+// tiers are what all caches of a client have in common of their tiers in the process.
+type tiers struct {
+	clock *near.Clock
+	began atomic.Bool                // the clock runs
+	asked atomic.Bool                // tracking is begun
+	track atomic.Pointer[trackingOf] // nil until the store tells of changes
+	all   atomic.Pointer[[]tier]     // replaced as a whole
+
+	why atomic.Pointer[error] // there is no tracking
+
+	shared []tier // those that divide NearBytes; guarded by Shared.mu
+}
+
+type trackingOf struct{ store.Tracking }
+
+// tier is a near tier, whatever its types are.
+type tier interface {
+	Drop(text string)
+	Lost()
+	Clear()
+	SetBytes(n uint64)
+}
+
+// newNear adds a tier to a cache.
+func newNear[K comparable, V any](s *Shared, c NearConfig[K, V], text func(K) string) *nearTier[K, V] {
+	if c.Size <= 0 && c.Bytes == 0 {
+		return nil
+	}
+	shared := c.Bytes == 0 && s.NearBytes > 0
+	if shared {
+		c.Bytes = s.NearBytes
+	}
+	t := &nearTier[K, V]{cfg: c, Tier: near.New(near.Options[K, V]{
+		Size: c.Size, Bytes: c.Bytes, Text: text, Parse: c.Parse, Clock: s.near.clock,
+	})}
+	s.mu.Lock()
+	var all []tier
+	if old := s.near.all.Load(); old != nil {
+		all = *old
+	}
+	all = append(all[:len(all):len(all)], t)
+	s.near.all.Store(&all)
+	if shared {
+		s.near.shared = append(s.near.shared, t)
+		for _, one := range s.near.shared {
+			one.SetBytes(s.NearBytes / uint64(len(s.near.shared)))
+		}
+	}
+	s.mu.Unlock()
+	if s.near.began.CompareAndSwap(false, true) {
+		s.spawn(func() { s.near.clock.Run(s.ctx.Done()) })
+	}
+	s.tracking()
+	return t
+}
+
+// tracking returns what tells of changes; nil while nothing does. The first who asks begins it: it has a connection of its
+// own to each server.
+func (s *Shared) tracking() store.Tracking {
+	if s.near.asked.CompareAndSwap(false, true) {
+		s.spawn(s.keepTracking)
+	}
+	if t := s.near.track.Load(); t != nil {
+		return t.Tracking
+	}
+	return nil
+}
+
+// retryTracking is how long after a failure the store is asked again to tell of changes.
+const retryTracking = 10 * time.Second
+
+// keepTracking has the store tell of changes, and tries again until it does.
+func (s *Shared) keepTracking() {
+	for said := false; s.ctx.Err() == nil; {
+		ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
+		t, err := s.Store.Track(ctx, s.changed, s.lost)
+		cancel()
+		if err == nil {
+			s.near.track.Store(&trackingOf{t})
+			if s.near.why.Swap(nil) != nil && said {
+				s.Logger.Info("values are kept near: the store tells of changes")
+			}
+			<-s.ctx.Done()
+			s.near.track.Store(nil)
+			t.Close()
+			return
+		}
+		if !said && s.ctx.Err() == nil && s.near.began.Load() {
+			said = true
+			s.Logger.Warn("nothing is kept near: the store does not tell of changes", "error", err)
+		}
+		s.near.why.Store(&err)
+		timer := time.NewTimer(retryTracking)
+		select {
+		case <-timer.C:
+		case <-s.ctx.Done():
+			timer.Stop()
+		}
+	}
+}
+
+// Problems are those of the store, and why nothing is kept near, if somebody wants it.
+func (s *Shared) Problems() []string {
+	ps := s.Store.Problems()
+	if why := s.near.why.Load(); why != nil && s.near.began.Load() {
+		ps = append(ps, fmt.Sprintf("nothing is kept near: the store does not tell of changes: %v", *why))
+	}
+	return ps
+}
+
+// changed drops a key from all tiers. It is called in the order of the store's answers, and must not wait.
+func (s *Shared) changed(key string) {
+	if all := s.near.all.Load(); all != nil {
+		for _, t := range *all {
+			t.Drop(key)
+		}
+	}
+}
+
+// lost ends what all tiers hold: changes may have been missed.
+func (s *Shared) lost() {
+	all := s.near.all.Load()
+	if all == nil {
+		return
+	}
+	for _, t := range *all {
+		t.Lost()
+	}
+	clear := func() {
+		for _, t := range *all {
+			t.Clear()
+		}
+	}
+	if !s.spawn(clear) { // closed: nothing is to be served any more
+		clear()
+	}
+}
+
+// kept returns the value of k that is kept in the process.
+func (c *Cache[K, V]) kept(k K) (*near.Entry[V], bool) {
+	e, ok := c.near.Get(k)
+	if ok {
+		c.near.hits.add()
+	}
+	return e, ok
+}
+
+// give is a value for a caller, who may modify it if there is a Clone.
+func (c *Cache[K, V]) give(v V) V {
+	if c.near != nil && c.near.cfg.Clone != nil {
+		return c.near.cfg.Clone(v)
+	}
+	return v
+}
+
+// described is the Entry of what is kept.
+func (c *Cache[K, V]) described(e *near.Entry[V]) Entry[V] {
+	now := int64(c.Shared.near.clock.Exact())
+	out := Entry[V]{Value: c.give(e.Value), Source: Near, Age: -1}
+	if e.Loaded != near.Unknown {
+		out.Age = time.Duration(now - e.Loaded)
+	}
+	if e.Fresh != near.Unknown {
+		out.TTL = max(time.Duration(e.Fresh-now), 0)
+	}
+	return out
+}
+
+// A seeker reads keys of a cache from the store, so that what it finds can be kept. The zero value of a cache without a tier
+// keeps nothing.
+type seeker struct {
+	t       store.Tracking // nil: changes are not told
+	sent    time.Duration
+	longest time.Duration // that an entry is kept; zero: nothing is
+}
+
+// seek begins a read.
+func (c *Cache[K, V]) seek() (s seeker) {
+	if c.near == nil {
+		return s
+	}
+	s.sent, s.longest = c.Shared.near.clock.Exact(), c.near.cfg.Untracked
+	if t := c.Shared.near.track.Load(); t != nil {
+		s.t, s.longest = t.Tracking, c.near.cfg.Max
+	}
+	return s
+}
+
+// reserve announces the read of a key; nil: nothing will be kept.
+func (c *Cache[K, V]) reserve(s seeker, key string) *near.Reservation {
+	if s.longest <= 0 {
+		return nil
+	}
+	return c.near.Reserve(key)
+}
+
+// retain ends a reservation: with a value that is fresh, or with nothing.
+func (c *Cache[K, V]) retain(s seeker, r *near.Reservation, k K, e Entry[V], item store.Item) {
+	switch {
+	case r == nil:
+		return
+	case item.Err != nil || !item.Found || e.Stale || e.Source != Store:
+		c.near.Leave(r)
+		return
+	}
+	life := s.longest
+	n := near.Entry[V]{Value: c.give(e.Value), Loaded: near.Unknown, Fresh: near.Unknown}
+	if item.TTL > 0 {
+		fresh := item.TTL - c.Config.Stale
+		life = min(life, fresh)
+		n.Fresh = int64(s.sent + fresh)
+	}
+	if e.Age >= 0 {
+		n.Loaded = int64(s.sent - e.Age)
+	}
+	c.near.Fill(r, k, n, s.sent, life, len(item.Value))
+}
+
+// drop removes keys from the near tier, before they are changed.
+func (c *Cache[K, V]) drop(keys ...string) {
+	if c.near == nil || near.WithoutDrop.Load() {
+		return
+	}
+	for _, key := range keys {
+		c.near.Drop(key)
+	}
+}
+
+// forget ends what this process shares of a key that was changed, or may have been.
+func (c *Cache[K, V]) forget(key string) {
+	c.flights.Forget(key)
+	c.drop(key)
+}

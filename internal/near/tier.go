@@ -1,0 +1,239 @@
+// Package near is the tier in the process: decoded values, bounded, kept right by the pushes of the store.
+//
+// # Why nothing stale stays
+//
+// A value may be kept only if every later change of its key will be pushed, and only if none was pushed since it was read:
+//
+//   - It was read by a tracked read (store.Tracked), never taken from a load or a write of our own, whose push is still on
+//     its way and would find nothing to remove.
+//   - A reservation stands before the read is sent. A push that comes between the read and the fill finds the reservation
+//     and makes it void; without it, it would find nothing, and the older value would be filled behind it.
+//   - Whoever writes drops the key before and after, also if the write fails: it may have been carried out.
+//   - A lost connection may have lost pushes: everything of that epoch is dead at once.
+//   - What no push can reach ends by itself: with the life of the value in the store, and at NearMax at the latest.
+package near
+
+import (
+	"hash/maphash"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// Options are the settings of a tier.
+type Options[K comparable, V any] struct {
+	Size  int    // entries; zero: as many as Bytes hold
+	Bytes uint64 // of encoded values, with what keeping them costs; zero: as many as Size entries have
+
+	Text  func(K) string         // a key as it stands in the store
+	Parse func(string) (K, bool) // and back; nil: it cannot be told, and entries are kept by their text
+
+	Clock *Clock
+}
+
+// Tier keeps decoded values. Those that it gives are shared. It is safe for concurrent use.
+type Tier[K comparable, V any] struct {
+	text   func(K) string
+	parse  func(string) (K, bool)
+	byKey  *otter.Cache[K, *Entry[V]]
+	byText *otter.Cache[string, *Entry[V]] // where a key cannot be told from its text
+	clock  *Clock
+	epoch  atomic.Uint64
+	seed   maphash.Seed
+	shards [64]shard
+}
+
+// shard has the reservations of some keys.
+type shard struct {
+	mu       sync.Mutex // guards reserved, and fills against drops
+	reserved map[string]*Reservation
+	_        [40]byte
+}
+
+// Entry is a value that is kept. It is not modified once it is.
+type Entry[V any] struct {
+	Value  V
+	Loaded int64 // when it was loaded, by the clock; or Unknown
+	Fresh  int64 // until when it is fresh, by the clock; Unknown if it has no TTL
+	until  int64 // until when it may be served from here
+	epoch  uint64
+	weight uint32
+}
+
+// Unknown is a time that is not known.
+const Unknown = math.MinInt64
+
+// Rules that tests leave out, to show that their absence is found. Nothing but a test sets them.
+var (
+	WithoutReservation atomic.Bool // a fill does not ask whether its key was pushed meanwhile
+	WithoutDrop        atomic.Bool // a process' own writes drop nothing
+)
+
+// overhead is what an entry costs beside its encoded value, about.
+const overhead = 160
+
+// New returns a tier.
+func New[K comparable, V any](o Options[K, V]) *Tier[K, V] {
+	t := &Tier[K, V]{text: o.Text, parse: o.Parse, clock: o.Clock, seed: maphash.MakeSeed()}
+	if t.parse != nil {
+		t.byKey = otter.Must(bounds[K, V](o.Size, o.Bytes))
+	} else {
+		t.byText = otter.Must(bounds[string, V](o.Size, o.Bytes))
+	}
+	for i := range t.shards {
+		t.shards[i].reserved = make(map[string]*Reservation)
+	}
+	return t
+}
+
+func bounds[K comparable, V any](size int, bytes uint64) *otter.Options[K, *Entry[V]] {
+	if bytes == 0 {
+		return &otter.Options[K, *Entry[V]]{MaximumSize: size}
+	}
+	least := uint64(1) // so that no more than size entries fit
+	if size > 0 {
+		least = max(bytes/uint64(size), 1)
+	}
+	return &otter.Options[K, *Entry[V]]{
+		MaximumWeight: bytes,
+		Weigher:       func(_ K, e *Entry[V]) uint32 { return uint32(max(uint64(e.weight), least)) },
+	}
+}
+
+// Get returns the entry of a key, if one is kept and may be served.
+func (t *Tier[K, V]) Get(k K) (*Entry[V], bool) {
+	var e *Entry[V]
+	var ok bool
+	if t.byKey != nil {
+		e, ok = t.byKey.GetIfPresent(k)
+	} else {
+		e, ok = t.byText.GetIfPresent(t.text(k))
+	}
+	if !ok || e.until <= t.clock.Now() || e.epoch != t.epoch.Load() {
+		return nil, false
+	}
+	return e, true
+}
+
+// Reservation is made before a tracked read is sent. It is void when the key was pushed, dropped, or when pushes may have
+// been lost, since then.
+type Reservation struct {
+	text  string
+	epoch uint64
+	void  bool // guarded by the shard
+	users int  // reads under way that share it; guarded by the shard
+}
+
+func (t *Tier[K, V]) shard(text string) *shard {
+	return &t.shards[maphash.String(t.seed, text)%uint64(len(t.shards))]
+}
+
+// Reserve announces a read of a key, to be ended by Fill or Leave.
+func (t *Tier[K, V]) Reserve(text string) *Reservation {
+	s := t.shard(text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.reserved[text]
+	if r == nil || r.epoch != t.epoch.Load() {
+		r = &Reservation{text: text, epoch: t.epoch.Load()}
+		s.reserved[text] = r
+	}
+	r.users++
+	return r
+}
+
+// Leave ends a reservation of which nothing came.
+func (t *Tier[K, V]) Leave(r *Reservation) {
+	s := t.shard(r.text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leave(r)
+}
+
+func (s *shard) leave(r *Reservation) {
+	if r.users--; r.users == 0 && s.reserved[r.text] == r {
+		delete(s.reserved, r.text)
+	}
+}
+
+// Fill keeps what the read returned, if its reservation still stands, for at most d from when the read was sent. size is
+// that of the encoded value, in bytes.
+func (t *Tier[K, V]) Fill(r *Reservation, k K, e Entry[V], sent time.Duration, d time.Duration, size int) bool {
+	s := t.shard(r.text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leave(r)
+	// The clock is behind by up to a tick, so that much is taken off.
+	e.until, e.epoch, e.weight = int64(sent+d-tick), r.epoch, uint32(min(size+overhead, 1<<31))
+	if r.void && !WithoutReservation.Load() || r.epoch != t.epoch.Load() || e.until <= t.clock.Now() {
+		return false
+	}
+	if t.byKey != nil {
+		t.byKey.Set(k, &e)
+	} else {
+		t.byText.Set(r.text, &e)
+	}
+	return true
+}
+
+// Drop removes a key, and makes the reads of it that are under way void: it was changed, or is about to be.
+func (t *Tier[K, V]) Drop(text string) {
+	k, ok := *new(K), true
+	if t.parse != nil {
+		if k, ok = t.parse(text); !ok {
+			return // of another cache
+		}
+	}
+	s := t.shard(text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.reserved[text]; r != nil {
+		r.void = true
+		delete(s.reserved, text)
+	}
+	if t.byKey != nil {
+		t.byKey.Invalidate(k)
+	} else {
+		t.byText.Invalidate(text)
+	}
+}
+
+// Lost ends an epoch: pushes may have been lost, so nothing that was read before is served any more. Clear frees it.
+func (t *Tier[K, V]) Lost() { t.epoch.Add(1) }
+
+// Clear removes everything.
+func (t *Tier[K, V]) Clear() {
+	if t.byKey != nil {
+		t.byKey.InvalidateAll()
+	} else {
+		t.byText.InvalidateAll()
+	}
+}
+
+// SetBytes changes the bound in bytes of a tier that has one.
+func (t *Tier[K, V]) SetBytes(n uint64) {
+	if t.byKey != nil {
+		t.byKey.SetMaximum(n)
+	} else {
+		t.byText.SetMaximum(n)
+	}
+}
+
+// Len returns how many entries are kept, and Bytes how much they weigh, about.
+func (t *Tier[K, V]) Len() int {
+	if t.byKey != nil {
+		return t.byKey.EstimatedSize()
+	}
+	return t.byText.EstimatedSize()
+}
+
+// Bytes returns the weight of the entries; zero where the tier is bounded by their number alone.
+func (t *Tier[K, V]) Bytes() uint64 {
+	if t.byKey != nil {
+		return t.byKey.WeightedSize()
+	}
+	return t.byText.WeightedSize()
+}

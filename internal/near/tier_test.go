@@ -1,0 +1,113 @@
+package near_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/nearside/nearside/internal/near"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func tier(t testing.TB, size int, bytes uint64, parse bool) (*near.Tier[int64, string], *near.Clock) {
+	clock := near.NewClock()
+	done := make(chan struct{})
+	ended := make(chan struct{})
+	go func() { clock.Run(done); close(ended) }()
+	t.Cleanup(func() { close(done); <-ended })
+	o := near.Options[int64, string]{Size: size, Bytes: bytes, Clock: clock, Text: func(k int64) string { return fmt.Sprint("user:", k) }}
+	if parse {
+		o.Parse = func(text string) (int64, bool) {
+			rest, ok := strings.CutPrefix(text, "user:")
+			k, err := strconv.ParseInt(rest, 10, 64)
+			return k, ok && err == nil
+		}
+	}
+	return near.New(o), clock
+}
+
+// fill reads a key as a tracked read does, with something between the read and the fill.
+func fill(t *near.Tier[int64, string], c *near.Clock, k int64, v string, d time.Duration, between func()) bool {
+	r, sent := t.Reserve(fmt.Sprint("user:", k)), c.Exact()
+	if between != nil {
+		between()
+	}
+	return t.Fill(r, k, near.Entry[string]{Value: v, Loaded: near.Unknown, Fresh: near.Unknown}, sent, d, len(v))
+}
+
+func TestRules(t *testing.T) {
+	for _, parse := range []bool{true, false} {
+		t.Run(fmt.Sprint("parse=", parse), func(t *testing.T) {
+			n, c := tier(t, 100, 0, parse)
+			has := func(k int64) string {
+				if e, ok := n.Get(k); ok {
+					return e.Value
+				}
+				return ""
+			}
+			if !fill(n, c, 1, "a", time.Minute, nil) || has(1) != "a" {
+				t.Error("a value that nothing disturbed is not kept")
+			}
+			n.Drop("user:1")
+			if has(1) != "" {
+				t.Error("a value that was dropped is kept")
+			}
+			if fill(n, c, 1, "old", time.Minute, func() { n.Drop("user:1") }) || has(1) != "" {
+				t.Error("a value is kept that was pushed between its read and its fill")
+			}
+			if fill(n, c, 1, "old", time.Minute, n.Lost) || has(1) != "" {
+				t.Error("a value is kept of a read during which the connection was lost")
+			}
+			// Two reads at once share a reservation, and one that begins behind a push has another.
+			ok := fill(n, c, 1, "old", time.Minute, func() {
+				n.Drop("user:1")
+				if !fill(n, c, 1, "new", time.Minute, nil) {
+					t.Error("a read that began behind the push is void")
+				}
+			})
+			if ok || has(1) != "new" {
+				t.Errorf("an older read replaced a newer one: %q", has(1))
+			}
+			n.Drop("other:1")
+			if has(1) != "new" {
+				t.Error("a key of another cache dropped one of this")
+			}
+			n.Lost()
+			if has(1) != "" {
+				t.Error("a value of an epoch that has ended is served")
+			}
+			fill(n, c, 2, "short", 30*time.Millisecond, nil)
+			for until := time.Now().Add(5 * time.Second); has(2) != ""; <-time.After(time.Millisecond) {
+				if time.Now().After(until) {
+					t.Fatal("a value is kept past its end")
+				}
+			}
+		})
+	}
+}
+
+func TestBounds(t *testing.T) {
+	n, c := tier(t, 1000, 0, true)
+	for k := range int64(5000) {
+		fill(n, c, k, "v", time.Minute, nil)
+	}
+	if n.Len() > 1100 {
+		t.Errorf("%d entries, at most 1000", n.Len())
+	}
+	b, c := tier(t, 0, 1<<20, true)
+	value := strings.Repeat("v", 1000)
+	for k := range int64(5000) {
+		fill(b, c, k, value, time.Minute, nil)
+	}
+	if b.Bytes() > 1<<20+1<<17 || b.Len() < 500 {
+		t.Errorf("%d entries of %d bytes, at most 1 MiB", b.Len(), b.Bytes())
+	}
+	if b.SetBytes(1 << 18); b.Bytes() > 1<<18+1<<17 {
+		fill(b, c, 1, value, time.Minute, nil)
+	}
+}

@@ -1,0 +1,264 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/breaker"
+	"github.com/nearside/nearside/internal/store"
+)
+
+// guard stands before the commands of one node: it counts what is not answered, and while the node is away it refuses at
+// once what would be sent there. A prober of its own asks the node whether it is back.
+type guard struct {
+	store   *Store
+	address string // of the node; empty: of whoever is the master
+	slot    uint16 // one that the node serves
+	breaker *breaker.Breaker
+	cancel  context.CancelFunc // ends the prober
+	places  places
+	refusal atomic.Pointer[awayError] // what callers are told: built once, since it is told often
+	broke   atomic.Int64              // when a broken connection was last counted; nanoseconds since the store was opened
+}
+
+// awayError is what callers of a node are told that is not asked.
+type awayError struct {
+	address string
+	since   time.Time // zero: it is not known any more, or not yet
+	cause   error
+}
+
+func (e *awayError) Error() string {
+	if e.since.IsZero() {
+		return fmt.Sprintf("redis at %s: %v", e.address, store.ErrAway)
+	}
+	return fmt.Sprintf("redis at %s: %v since %s: %v", e.address, store.ErrAway, e.since.Format(time.TimeOnly), e.cause)
+}
+
+func (e *awayError) Unwrap() error { return store.ErrAway }
+
+// newGuard returns a guard that lets everything through. probe asks the node.
+func (s *Store) newGuard(address string, slot uint16, probe func(context.Context, *guard) error) *guard {
+	g := &guard{store: s, address: address, slot: slot, places: newPlaces()}
+	ctx, cancel := context.WithCancel(s.ctx)
+	g.cancel = cancel
+	g.refusal.Store(&awayError{address: g.where()})
+	g.breaker = breaker.New(ctx, &s.watching, breaker.Events{
+		Probe:   func(ctx context.Context) error { return probe(ctx, g) },
+		Opened:  g.opened,
+		Closing: g.closing,
+		Closed:  g.closed,
+	})
+	return g
+}
+
+// where is the node, for errors and logs.
+func (g *guard) where() string {
+	if g.address != "" {
+		return g.address
+	}
+	if masters := g.store.Masters(); g.store.target.Mode == Sentinels && len(masters) > 0 {
+		return masters[0]
+	}
+	return g.store.target.String()
+}
+
+func (g *guard) opened(cause error) {
+	g.refusal.Store(&awayError{g.where(), time.Now(), cause})
+	g.store.logger.Warn("redis unavailable: serving from the loader", "address", g.where(), "cause", cause)
+	g.store.LookSoon()
+}
+
+// closing has done what must come before anything else; see Recovered.
+func (g *guard) closing(ctx context.Context, _ time.Duration) error {
+	g.places.settle() // a probe was answered, so all that was sent before it is
+	f := g.store.recovered.Load()
+	if f == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, through{}, g), recoveryLimit)
+	defer cancel()
+	(*f)(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return g.store.ask(ctx, g) // it may have gone away again meanwhile
+}
+
+func (g *guard) closed(down time.Duration) {
+	if g == g.store.first && g.store.target.Mode == Cluster {
+		g.store.stand(true) // each master has its own from now on
+	}
+	g.refusal.Store(&awayError{address: g.where()}) // of reads that are held back at first
+	g.store.logger.Info(fmt.Sprintf("redis back after %.1fs", down.Seconds()), "address", g.where())
+}
+
+// recoveryLimit bounds what is done before a node is used again.
+const recoveryLimit = 5 * time.Second
+
+// through is the key of a context that carries the guard which lets its writes through, although it is open.
+type through struct{}
+
+// kind is how a command is treated by a guard that has been open.
+type kind bool
+
+const (
+	read  kind = false // let through little by little, since somebody else can do its work: the loader
+	write kind = true  // at once
+)
+
+// admits returns nil if a command may be sent. The error costs nothing.
+func (g *guard) admits(ctx context.Context, k kind) error {
+	if k == read && g.breaker.Read() || k == write && (g.breaker.Write() || ctx.Value(through{}) == g || g.hiccup(ctx)) {
+		return nil
+	}
+	return g.refusal.Load()
+}
+
+// hiccup waits a moment for a node that has just gone away, and reports whether it is back: readers have the loader, but
+// nobody can do a writer's work in its place, and a node that has stopped for 30 ms is no reason for him to fail.
+func (g *guard) hiccup(ctx context.Context) bool {
+	for g.breaker.Open() {
+		since := g.refusal.Load().since
+		if !since.IsZero() && time.Since(since) > writersPatience || !pauseFor(ctx, 5*time.Millisecond) {
+			return false
+		}
+	}
+	return true
+}
+
+const writersPatience = 250 * time.Millisecond // two probes
+
+// enter lets a command in, and returns when it is sent. Whoever has entered must leave.
+func (g *guard) enter(ctx context.Context, k kind) (began time.Time, err error) {
+	if err := g.admits(ctx, k); err != nil {
+		return began, err
+	}
+	waited, err := g.places.take(ctx)
+	if err != nil {
+		return began, fmt.Errorf("redis at %s: %d commands are under way, which are as many as there may be: %w", g.where(), maxPlaces, err)
+	}
+	if waited {
+		if err := g.admits(ctx, write); err != nil { // it went away meanwhile
+			g.places.leave()
+			return began, err
+		}
+	}
+	return time.Now(), nil
+}
+
+// leave counts how a command that has entered ended.
+func (g *guard) leave(began time.Time, err error) {
+	if err == nil {
+		g.breaker.Succeeded()
+		g.places.leave()
+		return
+	}
+	if unanswered := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled); unanswered {
+		g.places.abandon()
+	} else {
+		g.places.leave()
+	}
+	g.judge(began, err)
+}
+
+// judge counts the end of a command.
+func (g *guard) judge(began time.Time, err error) {
+	switch {
+	case !away(err):
+		g.breaker.Succeeded()
+	case errors.Is(err, rueidis.ErrClosing), errors.Is(err, context.Canceled):
+	case errors.Is(err, context.DeadlineExceeded):
+		// A caller's own deadline, or what was left of a budget, may have been too short for any server. The engine's
+		// deadlines end up to a sixteenth early.
+		if waited := time.Since(began); waited >= g.store.patience-g.store.patience/8 {
+			g.fail(fmt.Errorf("no answer within %v", waited.Round(time.Millisecond)), (*breaker.Breaker).Failed)
+		}
+	case readOnly(err):
+		// It goes on answering reads, with what may be old, so that there may never be five failures in a row.
+		g.fail(err, (*breaker.Breaker).Trip)
+	case answered(err):
+		g.fail(err, (*breaker.Breaker).Failed)
+	default:
+		// A connection that breaks fails all that was under way on it: that is one failure.
+		before := g.broke.Load()
+		if began.Sub(g.store.began) >= time.Duration(before) && g.broke.CompareAndSwap(before, int64(time.Since(g.store.began))) {
+			g.fail(err, (*breaker.Breaker).Failed)
+		}
+	}
+}
+
+func (g *guard) fail(cause error, how func(*breaker.Breaker, error)) {
+	g.store.ending.RLock() // Close waits for probers: none may begin behind it
+	defer g.store.ending.RUnlock()
+	if !g.store.closed.Load() {
+		how(g.breaker, cause)
+	}
+}
+
+// send sends commands about the keys of this node alone.
+func (g *guard) send(ctx context.Context, k kind, cmds rueidis.Commands) []rueidis.RedisResult {
+	began, err := g.enter(ctx, k)
+	if err != nil {
+		return refused(len(cmds), err)
+	}
+	rs := g.store.c.DoMulti(ctx, cmds...)
+	g.leave(began, worst(rs))
+	return rs
+}
+
+func refused(n int, err error) []rueidis.RedisResult {
+	out := make([]rueidis.RedisResult, n)
+	for i := range out {
+		out[i] = rueidis.NewErrorResult(err)
+	}
+	return out
+}
+
+// worst returns an error of a node that is away, if there is one: of some commands of a batch it may have been asked all.
+func worst(rs []rueidis.RedisResult) error {
+	for _, r := range rs {
+		if err := r.Error(); away(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func readOnly(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasPrefix(e.Error(), "READONLY")
+}
+
+func answered(err error) bool {
+	_, ok := rueidis.IsRedisErr(err)
+	return ok
+}
+
+// away reports whether an error is of a node that cannot serve, whatever it is asked. One that is full, or that refuses a
+// command, is there.
+func away(err error) bool {
+	if err == nil || rueidis.IsRedisNil(err) {
+		return false
+	}
+	e, ok := rueidis.IsRedisErr(err)
+	if !ok {
+		return true
+	}
+	word, _, _ := strings.Cut(e.Error(), " ")
+	switch word {
+	case "LOADING", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "WRONGPASS", "NOAUTH":
+		return true
+	}
+	return false
+}
+
+// Recovered has f called each time that a node answers again, before reads are sent there. While f runs its context lets
+// writes through to that node; it ends after 5 s, and a node that has gone away by then stays so.
+func (s *Store) Recovered(f func(context.Context)) { s.recovered.Store(&f) }

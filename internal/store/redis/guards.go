@@ -1,0 +1,204 @@
+package redis
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// guards says which guard stands before a key. It is never changed, but replaced.
+type guards struct {
+	first *guard         // of all slots, if there is no table; in a cluster, of those without a master
+	slots *[slots]*guard // nil: first stands before all
+}
+
+func (s *Store) guard(key string) *guard {
+	t := s.guards.Load()
+	if t.slots == nil {
+		return t.first
+	}
+	return t.slots[Slot(key)]
+}
+
+// stand puts a guard before each master of a cluster, as the topology was last seen. Until it is called with ready, first
+// stands before them all: what must come before reads is not done yet.
+func (s *Store) stand(ready bool) {
+	s.standing.Lock()
+	defer s.standing.Unlock()
+	if s.target.Mode != Cluster || !ready && !s.stood || s.ctx.Err() != nil {
+		return
+	}
+	ramped := s.degraded && !s.stood
+	s.topology.mu.Lock()
+	spans := s.topology.spans
+	s.topology.mu.Unlock()
+	same := func(a, b span) bool {
+		return a.first == b.first && a.last == b.last && a.node.address == b.node.address
+	}
+	if s.stood && slices.EqualFunc(spans, s.layout, same) {
+		return
+	}
+	s.stood, s.layout = true, spans
+	t := &guards{first: s.first, slots: new([slots]*guard)}
+	for i := range t.slots {
+		t.slots[i] = s.first
+	}
+	old, now := s.byAddress, make(map[string]*guard)
+	for _, sp := range spans {
+		g := now[sp.node.address]
+		if g == nil {
+			if g = old[sp.node.address]; g == nil {
+				if g = s.newGuard(sp.node.address, sp.first, s.probe); ramped {
+					g.breaker.Ramp()
+				}
+			}
+			now[sp.node.address] = g
+		}
+		for slot := int(sp.first); slot <= int(sp.last); slot++ {
+			t.slots[slot] = g
+		}
+	}
+	s.byAddress = now
+	s.guards.Store(t)
+	for address, g := range old {
+		if now[address] == nil {
+			g.retire()
+		}
+	}
+}
+
+// settle gives back the places of those who have left, at the nodes that have just answered: if all callers have too little
+// time, nobody else does it.
+func (s *Store) settle(spans []span) {
+	t := s.guards.Load()
+	for _, sp := range spans {
+		switch {
+		case sp.node.identity == "":
+		case t.slots == nil:
+			t.first.places.settle()
+		default:
+			t.slots[sp.first].places.settle()
+		}
+	}
+}
+
+// retire ends the guard of a node that serves no slots any more. What waited for it goes to who has them now.
+func (g *guard) retire() {
+	g.cancel()
+	if !g.breaker.Open() {
+		return
+	}
+	g.store.logger.Info("redis: the slots of a node that was unavailable are served by others", "address", g.address)
+	if f := g.store.recovered.Load(); f != nil {
+		g.store.watching.Go(func() { // the caller is counted there too
+			ctx, cancel := context.WithTimeout(g.store.ctx, recoveryLimit)
+			defer cancel()
+			(*f)(ctx)
+		})
+	}
+}
+
+// send sends commands about keys, each to the node of its key. Those of nodes that are away are refused; the others go on.
+func (s *Store) send(ctx context.Context, k kind, cmds rueidis.Commands) []rueidis.RedisResult {
+	t := s.guards.Load()
+	switch {
+	case len(cmds) == 0:
+		return nil
+	case t.slots == nil:
+		return t.first.send(ctx, k, cmds)
+	}
+	by := make([]*guard, len(cmds))
+	several := false
+	for i := range cmds {
+		by[i] = t.slots[cmds[i].Slot()%slots]
+		several = several || by[i] != by[0]
+	}
+	if !several {
+		return by[0].send(ctx, k, cmds)
+	}
+	return s.scatter(ctx, k, cmds, by)
+}
+
+// entered is what became of the commands of one node.
+type entered struct {
+	began time.Time
+	err   error // it refused them
+	bad   error // an answer of a node that is away
+}
+
+// scatter sends commands to several nodes at once.
+func (s *Store) scatter(ctx context.Context, k kind, cmds rueidis.Commands, by []*guard) []rueidis.RedisResult {
+	nodes := make(map[*guard]*entered)
+	sent, at := make(rueidis.Commands, 0, len(cmds)), make([]int, 0, len(cmds))
+	out := make([]rueidis.RedisResult, len(cmds))
+	for i, g := range by {
+		n := nodes[g]
+		if n == nil {
+			n = new(entered)
+			n.began, n.err = g.enter(ctx, k)
+			nodes[g] = n
+		}
+		if n.err != nil {
+			out[i] = rueidis.NewErrorResult(n.err)
+			continue
+		}
+		sent, at = append(sent, cmds[i]), append(at, i)
+	}
+	if len(sent) > 0 {
+		for n, r := range s.c.DoMulti(ctx, sent...) {
+			i := at[n]
+			out[i] = r
+			if err := r.Error(); away(err) && nodes[by[i]].bad == nil {
+				nodes[by[i]].bad = err
+			}
+		}
+	}
+	for g, n := range nodes {
+		if n.err == nil {
+			g.leave(n.began, n.bad)
+		}
+	}
+	return out
+}
+
+// one sends a command about one key, as send does.
+func (s *Store) one(ctx context.Context, k kind, key string, cmd func() rueidis.Completed) rueidis.RedisResult {
+	g := s.guard(key)
+	began, err := g.enter(ctx, k)
+	if err != nil {
+		return rueidis.NewErrorResult(err)
+	}
+	r := s.c.Do(ctx, cmd())
+	g.leave(began, r.Error())
+	return r
+}
+
+// Away says why the node of a slot, or any node for -1, is not asked at the moment; nil: it is.
+func (s *Store) Away(slot int) error {
+	t := s.guards.Load()
+	g := t.first
+	if t.slots != nil && slot >= 0 {
+		g = t.slots[slot%slots]
+	}
+	if g.breaker.Open() {
+		return g.refusal.Load()
+	}
+	return nil
+}
+
+// anyAway returns the refusal of a node that is away.
+func (s *Store) anyAway() error {
+	if err := s.Away(-1); err != nil {
+		return err
+	}
+	s.standing.Lock()
+	defer s.standing.Unlock()
+	for _, g := range s.byAddress {
+		if g.breaker.Open() {
+			return g.refusal.Load()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// The client cannot be made while no server answers. So the first guard begins open where Open finds none, and its prober
+// makes the client: until then nobody else touches it.
+
+const (
+	startLimit    = time.Second      // of Open, if Redis may be away
+	requiredLimit = 5 * time.Second  // of Open, if it must not, and of later attempts
+	lastingPause  = 30 * time.Second // between attempts, if what was found stays until somebody does something about it
+)
+
+// start is how the client is made.
+type start struct {
+	connected atomic.Bool
+	opening   atomic.Pointer[openContext] // of the attempt under way
+	degraded  bool                        // Open found no server
+
+	// Of whoever makes the client.
+	notBefore time.Time // the next attempt
+	lasting   string    // the problem that was found
+}
+
+type openContext struct{ context.Context }
+
+// connectFirst makes the client, and learns what the server can do. lasts: an error stays until somebody does something.
+func (s *Store) connectFirst(ctx context.Context) (lasts bool, err error) {
+	s.opening.Store(&openContext{ctx})
+	err = s.connectAndCheck(ctx)
+	if err == nil {
+		s.connected.Store(true)
+		s.watching.Go(s.watch)
+		return false, nil
+	}
+	todo, lasts := s.target.advice(err)
+	if ctx.Err() != nil {
+		err, lasts = fmt.Errorf("no answer in time: %w", ctx.Err()), false
+		if todo, _ = s.target.advice(err); s.target.TLS != nil {
+			todo = "check the address, and that the server speaks TLS there"
+		}
+	}
+	return lasts, fmt.Errorf("connect to Redis at %s: %w; %s", s.target, err, todo)
+}
+
+func (s *Store) connectAndCheck(ctx context.Context) error {
+	c, err := rueidis.NewClient(s.option)
+	if err != nil {
+		return s.target.overheard(ctx, err)
+	}
+	s.c = c
+	if err = s.check(ctx); err == nil {
+		err = s.look(ctx)
+	}
+	if err != nil {
+		c.Close()
+	}
+	return err
+}
+
+// revive is the probe of the first guard.
+func (s *Store) revive(ctx context.Context, g *guard) error {
+	if s.connected.Load() {
+		return s.ask(ctx, g)
+	}
+	if time.Now().Before(s.notBefore) {
+		return s.first.refusal.Load()
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, requiredLimit) // a first connection takes more trips than a probe
+	defer cancel()
+	lasts, err := s.connectFirst(ctx)
+	if s.forget(s.lasting); lasts {
+		s.notBefore = time.Now().Add(lastingPause)
+		s.lasting = err.Error()
+		s.problem("%s", s.lasting)
+	}
+	if err == nil {
+		s.checkGlobs(ctx)
+	}
+	return err
+}
+
+// forget takes back a problem that is none any more.
+func (s *Store) forget(problem string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.problems = slices.DeleteFunc(s.problems, func(p string) bool { return p == problem })
+}
+
+// probe asks a master of a cluster, and has a look at who else may have its slots.
+func (s *Store) probe(ctx context.Context, g *guard) error {
+	err := s.ask(ctx, g)
+	if err != nil {
+		s.LookSoon()
+	}
+	return err
+}
+
+// ask asks a node whether it answers and takes writes.
+func (s *Store) ask(ctx context.Context, g *guard) error {
+	c, side := s.c, sidecar(probeKey)
+	switch {
+	case s.target.Mode != Cluster:
+	case g == s.first: // it stands before slots that nobody serves
+		if err := s.look(ctx); err != nil || s.whole() {
+			return err
+		}
+		return ErrNoSlot
+	default:
+		if c = s.c.Nodes()[g.address]; c == nil {
+			return fmt.Errorf("the client knows no node at %s", g.address)
+		}
+		side = "~l:{" + tagOf(g.slot) + "}:" + probeKey
+	}
+	return worst(c.DoMulti(ctx, c.B().Ping().Build(), c.B().Set().Key(side).Value("-").PxMilliseconds(1).Build()))
+}
+
+// whole reports whether every slot has a master.
+func (s *Store) whole() bool {
+	s.topology.mu.Lock()
+	defer s.topology.mu.Unlock()
+	n := 0
+	for _, sp := range s.topology.spans {
+		n += int(sp.last) - int(sp.first) + 1
+	}
+	return n == slots
+}

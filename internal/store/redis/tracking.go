@@ -1,0 +1,249 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+// tracking is a second client of the same servers, whose connections ask to be told of every change of what was read on them
+// (CLIENT TRACKING ON OPTOUT, https://redis.io/docs/latest/develop/reference/client-side-caching/). Pushes and replies of one
+// connection come in the order in which the server made them, so a change that a reply does not show is told behind it.
+//
+//   - OPTOUT, not OPTIN: a read that is sent on to another node of a cluster stays tracked.
+//   - Never NOLOOP: a value that an own write evicts would be forgotten without a word.
+//   - Own writes go over the other client, so that their pushes come like those of any other process.
+type tracking struct {
+	s         *Store
+	c         rueidis.Client
+	connected atomic.Bool // once
+	changed   func(key string)
+	lost      func()
+
+	mu      sync.Mutex
+	waiters map[string][]chan struct{} // by the names in Redis: of values, and of sidecars
+}
+
+const selfTestLimit = 2 * time.Second
+
+// Track opens the second client, and proves that pushes arrive.
+func (s *Store) Track(ctx context.Context, changed func(key string), lost func()) (store.Tracking, error) {
+	if err := s.unusable(); err != nil {
+		return nil, err
+	}
+	t := &tracking{s: s, changed: changed, lost: lost, waiters: make(map[string][]chan struct{})}
+	o := s.option
+	o.DialCtxFn = t.dial
+	o.DisableCache = false
+	o.CacheSizeEachConn = 1 << 10 // nothing is kept there
+	o.ClientTrackingOptions = []string{"OPTOUT"}
+	o.ClientName = "nearside-tracking"
+	o.OnInvalidations = t.pushed
+	c, err := rueidis.NewClient(o)
+	if err != nil {
+		if errors.Is(err, rueidis.ErrNoCache) {
+			err = fmt.Errorf("the server has no CLIENT TRACKING, or does not let the user %s; grant it: %s (%s)", s.user(), s.grant("+client|tracking"), firstLine(err))
+		}
+		return nil, err
+	}
+	t.c = c
+	t.connected.Store(true)
+	if err := t.selfTest(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	s.tracks.Store(t)
+	return t, nil
+}
+
+// firstLine leaves out what the client says to programmers.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// selfTest writes a key of its own that was read here, and waits for the push.
+func (t *tracking) selfTest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, selfTestLimit)
+	defer cancel()
+	key := probeKey + ":" + strconv.FormatUint(rand.Uint64(), 36)
+	told := make(chan struct{})
+	t.register(key, told)
+	defer t.unregister(key, told)
+	err := t.c.Do(ctx, t.c.B().Get().Key(key).Build()).Error()
+	if e, ok := rueidis.IsRedisErr(err); ok && deniedKey(e) {
+		return fmt.Errorf("whether pushes arrive is tried with a key of the layer's own, which the user %s may not write; grant it: %s", t.s.user(), t.s.grant("~nearside:*"))
+	}
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return fmt.Errorf("read a key to be tracked: %w", err)
+	}
+	if err := t.s.c.Do(ctx, t.s.c.B().Set().Key(key).Value("-").PxMilliseconds(1000).Build()).Error(); err != nil {
+		return fmt.Errorf("write a key that is tracked: %w", err)
+	}
+	select {
+	case <-told:
+		t.s.c.Do(ctx, t.s.c.B().Del().Key(key).Build())
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("a change of a key was not told within %v: does something between us and the server swallow pushes?", selfTestLimit)
+	}
+}
+
+// pushed is called by the reader of a connection, in the order of its replies; it must not wait for anything.
+func (t *tracking) pushed(keys []rueidis.RedisMessage) {
+	if keys == nil { // the connection was lost, or the database was emptied
+		t.lost()
+		t.wakeAll()
+		return
+	}
+	for i := range keys {
+		if key, err := keys[i].ToString(); err == nil {
+			t.changed(key)
+			t.wake(key)
+		}
+	}
+}
+
+func (t *tracking) register(name string, ch chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiters[name] = append(t.waiters[name], ch)
+}
+
+func (t *tracking) unregister(name string, ch chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := t.waiters[name]
+	for i := range list {
+		if list[i] == ch {
+			list[i] = list[len(list)-1]
+			list = list[:len(list)-1]
+			break
+		}
+	}
+	if t.waiters[name] = list; len(list) == 0 {
+		delete(t.waiters, name)
+	}
+}
+
+func (t *tracking) wake(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, ch := range t.waiters[name] {
+		signal(ch)
+	}
+}
+
+func (t *tracking) wakeAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, list := range t.waiters {
+		for _, ch := range list {
+			signal(ch)
+		}
+	}
+}
+
+// signal closes a channel that may be closed already; under the lock.
+func signal(ch chan struct{}) {
+	select {
+	case <-ch:
+	default:
+		close(ch)
+	}
+}
+
+// dial connects for the first time as long as it takes, and later with the patience of a read.
+func (t *tracking) dial(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	if t.connected.Load() {
+		return t.s.dial(ctx, address, d, secure)
+	}
+	return dial(ctx, d, t.s.target.Network, address, secure)
+}
+
+// Get is that of the store, tracked. The guard of the node stands before it too.
+func (t *tracking) Get(ctx context.Context, key string, ttl bool) store.Item {
+	g := t.s.guard(key)
+	began, err := g.enter(ctx, read)
+	if err != nil {
+		return store.Item{Err: err}
+	}
+	get := t.c.B().Get().Key(key).Build()
+	if !ttl {
+		r := t.c.Do(ctx, get)
+		g.leave(began, r.Error())
+		return item(r, key)
+	}
+	rs := t.c.DoMulti(ctx, get, t.c.B().Pttl().Key(key).Build())
+	g.leave(began, worst(rs))
+	it := item(rs[0], key)
+	left(&it, rs[1], key)
+	return it
+}
+
+// GetMany is Get of many keys, in one trip to each node.
+func (t *tracking) GetMany(ctx context.Context, keys []string, ttl bool) []store.Item {
+	out := make([]store.Item, len(keys))
+	cmds := make(rueidis.Commands, 0, 2*len(keys))
+	var sent []int
+	for i, key := range keys {
+		if err := t.s.guard(key).admits(ctx, read); err != nil {
+			out[i].Err = err
+			continue
+		}
+		sent = append(sent, i)
+		cmds = append(cmds, t.c.B().Get().Key(key).Build(), t.c.B().Pttl().Key(key).Build())
+	}
+	rs := t.c.DoMulti(ctx, cmds...)
+	for n, i := range sent {
+		out[i] = item(rs[2*n], keys[i])
+		left(&out[i], rs[2*n+1], keys[i])
+	}
+	return out
+}
+
+// Await has the sidecars of keys and their values tracked. The channel is closed at the next change of one of them.
+func (t *tracking) Await(ctx context.Context, keys []string) (changed <-chan struct{}, stop func(), err error) {
+	ch := make(chan struct{})
+	names := make([]string, 0, 2*len(keys))
+	for _, key := range keys {
+		names = append(names, key, sidecar(key))
+	}
+	for _, name := range names {
+		t.register(name, ch)
+	}
+	stop = func() {
+		for _, name := range names {
+			t.unregister(name, ch)
+		}
+	}
+	cmds := make(rueidis.Commands, len(names))
+	for i, name := range names {
+		cmds[i] = t.c.B().Pttl().Key(name).Build()
+	}
+	for _, r := range t.c.DoMulti(ctx, cmds...) {
+		if err := r.Error(); err != nil {
+			stop()
+			return nil, nil, failed("track", keys[0], err)
+		}
+	}
+	return ch, stop, nil
+}
+
+// Close closes the connections.
+func (t *tracking) Close() {
+	t.s.tracks.CompareAndSwap(t, nil)
+	t.c.Close()
+}

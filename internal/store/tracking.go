@@ -1,0 +1,25 @@
+package store
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrNoPush says that nobody can be woken: who waits must ask now and then.
+var ErrNoPush = errors.New("the store does not tell of changes")
+
+// Tracking reads keys so that every later change of them is told: by any process, by this one too, and by the end of a
+// value's life. It is what keeps a near tier right, and what wakes who waits for another process' load.
+//
+// A change that an answer does not show is told after that answer was given. Where changes may have been missed, since a
+// connection was lost, that is told in their place.
+type Tracking interface {
+	// Get and GetMany are those of the Store.
+	Get(ctx context.Context, key string, ttl bool) Item
+	GetMany(ctx context.Context, keys []string, ttl bool) []Item
+	// Await returns a channel that is closed at the next change of one of the keys or of their sidecars. stop ends it, and
+	// must be called. What has changed before Await returns is not told.
+	Await(ctx context.Context, keys []string) (changed <-chan struct{}, stop func(), err error)
+	// Close ends it.
+	Close()
+}

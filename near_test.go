@@ -1,0 +1,354 @@
+package nearside_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/near"
+	"github.com/nearside/nearside/internal/redistest"
+)
+
+// nearby opens a client and a cache that keeps rows near.
+func nearby(t testing.TB, url string, change func(*nearside.Config[int64, User])) (*nearside.Client, *nearside.Cache[int64, User]) {
+	c := connect(t, url)
+	cfg := nearside.Config[int64, User]{
+		Load:     func(_ context.Context, id int64) (User, error) { return User{id, "Ada"}, nil },
+		NearSize: 1000,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	return c, nearside.New(c, "user", cfg)
+}
+
+// source reads until the answer comes from somewhere: the tier begins behind New.
+func source(t *testing.T, users *nearside.Cache[int64, User], want nearside.Source) nearside.Entry[User] {
+	t.Helper()
+	for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
+		e, err := users.GetEntry(t.Context(), 42)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Source == want {
+			return e
+		}
+		if time.Now().After(until) {
+			t.Fatalf("answers come from %s, want %s", e.Source, want)
+		}
+	}
+}
+
+func TestNear(t *testing.T) {
+	urls := map[string]func(testing.TB) string{"memory": func(testing.TB) string { return "memory:" }}
+	for _, kind := range redistest.Kinds {
+		urls[kind.Name] = func(t testing.TB) string {
+			s := kind.Shared(t)
+			s.FlushAll(t)
+			return s.URL()
+		}
+	}
+	for name, url := range urls {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			c, users := nearby(t, url(t), nil)
+			if e := source(t, users, nearside.SourceNear); e.Value.Name != "Ada" || e.Age < 0 || e.Age > time.Minute || e.TTL < 50*time.Minute {
+				t.Errorf("got %+v", e)
+			}
+			for _, write := range []struct {
+				name string
+				do   func() error
+				want string
+			}{
+				{"set", func() error { return users.Set(ctx, 42, User{42, "Grace"}) }, "Grace"},
+				{"update", func() error {
+					_, err := users.Update(ctx, 42, func(context.Context) (User, error) { return User{42, "Barbara"}, nil })
+					return err
+				}, "Barbara"},
+				{"invalidate", func() error { return users.Invalidate(ctx, 42) }, "Ada"},
+			} {
+				if err := write.do(); err != nil {
+					t.Fatal(write.name, err)
+				}
+				if u, err := users.Get(ctx, 42); u.Name != write.want || err != nil {
+					t.Errorf("after %s: %v, %v, want %s", write.name, u, err, write.want)
+				}
+				source(t, users, nearside.SourceNear)
+			}
+			if us, err := users.GetMany(ctx, []int64{42, 43}); len(us) != 2 || err != nil {
+				t.Errorf("get many: %v, %v", us, err)
+			}
+			if s := c.Stats(ctx).Caches["user"]; s.Near == 0 || s.NearEntries == 0 {
+				t.Errorf("stats: %+v", s)
+			}
+		})
+	}
+}
+
+// A change by another process, or by hand, is seen as soon as it is pushed.
+func TestNearHearsOfChanges(t *testing.T) {
+	for _, kind := range redistest.Kinds {
+		t.Run(kind.Name, func(t *testing.T) {
+			server := kind.Shared(t)
+			server.FlushAll(t)
+			_, users := nearby(t, server.URL(), nil)
+			_, others := nearby(t, server.URL(), nil)
+			for name, change := range map[string]func(){
+				"set":     func() { others.Set(t.Context(), 42, User{42, "set"}) },
+				"by hand": func() { server.Node(t, "user:42").Do(t, "SET", "user:42", `{"ID":42,"Name":"by hand"}`, "PX", "60000") },
+				"flush":   func() { server.FlushAll(t); others.Set(t.Context(), 42, User{42, "flush"}) },
+				"lost": func() {
+					killTracking(t, server)
+					for others.Set(t.Context(), 42, User{42, "lost"}) != nil { // its own connection is cut too
+					}
+				},
+				"invalidate": func() { others.Invalidate(t.Context(), 42); others.Set(t.Context(), 42, User{42, "invalidate"}) },
+			} {
+				source(t, users, nearside.SourceNear)
+				change()
+				begin := time.Now()
+				for {
+					u, err := users.Get(t.Context(), 42)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if u.Name == name {
+						break
+					}
+					if time.Since(begin) > 5*time.Second {
+						t.Fatalf("%s: still %v", name, u)
+					}
+				}
+			}
+		})
+	}
+}
+
+// killTracking cuts the connections that are told of changes.
+func killTracking(t *testing.T, b redistest.Backend) {
+	b.Node(t, "user:42").Do(t, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+}
+
+func TestNearClone(t *testing.T) {
+	c := connect(t, "memory:")
+	lists := nearside.New(c, "list", nearside.Config[string, []int]{
+		Load:     func(context.Context, string) ([]int, error) { return []int{1, 2, 3}, nil },
+		NearSize: 10, Clone: func(v []int) []int { return append([]int(nil), v...) },
+	})
+	for until := time.Now().Add(10 * time.Second); c.Stats(t.Context()).Caches["list"].Near < 100; {
+		v, err := lists.Get(t.Context(), "a")
+		if err != nil || v[0] != 1 || time.Now().After(until) {
+			t.Fatalf("got %v, %v", v, err)
+		}
+		v[0] = 7 // a caller who modifies what he gets
+	}
+}
+
+// coherence is what a run found.
+type coherence struct {
+	gets, near, writes atomic.Int64
+	own                atomic.Int64 // reads of something older than their own process had written
+	kept               atomic.Int64 // old values that a process still had at rest
+}
+
+func (c *coherence) String() string {
+	return fmt.Sprintf("%d gets, %d of them near, %d writes: %d older than own writes, %d kept", c.gets.Load(), c.near.Load(), c.writes.Load(), c.own.Load(), c.kept.Load())
+}
+
+// A value that a Get returns is not older than what its own process has written before, and at rest nobody keeps an old one.
+func TestNearCoherence(t *testing.T) {
+	run := func(t *testing.T, url string) {
+		r := coherent(t, url, time.Second)
+		if t.Log(r); r.own.Load() > 0 || r.kept.Load() > 0 {
+			t.Error(r)
+		}
+		if r.near.Load() == 0 || r.writes.Load() == 0 {
+			t.Error("nothing happened")
+		}
+	}
+	for _, kind := range redistest.Kinds {
+		t.Run(kind.Name, func(t *testing.T) {
+			server := kind.Shared(t)
+			server.FlushAll(t)
+			run(t, server.URL())
+		})
+	}
+	t.Run("memory", func(t *testing.T) { run(t, "memory:") })
+}
+
+// The test is itself tested: with a rule left out it must find violations.
+func TestNearCoherenceFindsBrokenRules(t *testing.T) {
+	for name, rule := range map[string]*atomic.Bool{"no reservation": &near.WithoutReservation, "no drop before own writes": &near.WithoutDrop} {
+		t.Run(name, func(t *testing.T) {
+			rule.Store(true)
+			defer rule.Store(false)
+			server := redistest.Shared(t)
+			for range 10 {
+				server.FlushAll(t)
+				r := coherent(t, server.URL(), time.Second)
+				if t.Log(r); r.own.Load() > 0 || r.kept.Load() > 0 {
+					return
+				}
+			}
+			t.Error("no violation found in 10 runs")
+		})
+	}
+}
+
+// coherent runs readers and writers of several processes.
+func coherent(t *testing.T, url string, length time.Duration) *coherence {
+	const keys = 40
+	r := &coherence{}
+	var rows [keys]atomic.Int64 // the database: a version of each row
+	caches := make([]*nearside.Cache[int64, int64], 3)
+	if url == "memory:" {
+		caches = caches[:1]
+	}
+	for i := range caches {
+		caches[i] = nearside.New(connect(t, url), "row", nearside.Config[int64, int64]{
+			Load: func(_ context.Context, k int64) (int64, error) {
+				v := rows[k].Load()
+				time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+				return v, nil
+			},
+			NearSize: 1000,
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), length)
+	defer cancel()
+	var own [3][keys]atomic.Int64 // what a process has written and been told of
+	var all sync.WaitGroup
+	for g := range 9 {
+		p := g % len(caches)
+		all.Go(func() {
+			for ctx.Err() == nil {
+				k := rand.Int64N(keys)
+				before := own[p][k].Load()
+				e, err := caches[p].GetEntry(t.Context(), k)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if e.Value < before {
+					r.own.Add(1)
+				}
+				if r.gets.Add(1)%64 == 0 {
+					time.Sleep(50 * time.Microsecond) // so that the writers have their turn
+				}
+				if e.Source == nearside.SourceNear {
+					r.near.Add(1)
+				}
+			}
+		})
+	}
+	for g := range 4 {
+		p := g % len(caches)
+		all.Go(func() {
+			for ctx.Err() == nil {
+				k := rand.Int64N(keys/4)*4 + int64(g) // one writer for each row
+				var v int64
+				var err error
+				if rand.IntN(2) == 0 {
+					v, err = caches[p].Update(t.Context(), k, func(context.Context) (int64, error) { return rows[k].Add(1), nil })
+				} else {
+					v = rows[k].Add(1)
+					err = caches[p].Invalidate(t.Context(), k)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				own[p][k].Store(v)
+				r.writes.Add(1)
+				if u, err := caches[p].Get(t.Context(), k); err != nil || u < v {
+					r.own.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for _, c := range caches { // a push may be on its way for a moment
+		for k := range int64(keys) {
+			for until := time.Now().Add(time.Second); ; {
+				v, err := c.Get(t.Context(), k)
+				if v == rows[k].Load() && err == nil {
+					break
+				}
+				if time.Now().After(until) {
+					r.kept.Add(1)
+					return r
+				}
+			}
+		}
+	}
+	return r
+}
+
+// Where the server does not let us be told of changes, nothing is kept near, and it is said; unless the cache allows values to
+// be stale for a while.
+func TestNearUntracked(t *testing.T) {
+	server := redistest.Start(t)
+	server.Do(t, append([]string{"ACL", "SETUSER", "app", "on", ">s3cret", "-@all"}, redistest.Rights...)...)
+	server.Do(t, "ACL", "SETUSER", "app", "-client|tracking")
+	url := "redis://app:s3cret@" + server.Addr
+	c, users := nearby(t, url, nil)
+	says := func(what string) bool {
+		return strings.Contains(strings.Join(c.Stats(t.Context()).Problems, "\n"), what)
+	}
+	for until := time.Now().Add(10 * time.Second); !says("nothing is kept near") || !says("ACL SETUSER app +client|tracking"); <-time.After(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("got %q", c.Stats(t.Context()).Problems)
+		}
+	}
+	for range 10 {
+		if e, err := users.GetEntry(t.Context(), 42); err != nil || e.Source == nearside.SourceNear {
+			t.Errorf("got %+v, %v", e, err)
+		}
+	}
+	_, allowed := nearby(t, url, func(cfg *nearside.Config[int64, User]) { cfg.NearUntracked = 200 * time.Millisecond })
+	source(t, allowed, nearside.SourceNear)
+	server.Do(t, "SET", "user:42", `{"ID":42,"Name":"by hand"}`, "PX", "60000")
+	for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
+		if u, err := allowed.Get(t.Context(), 42); err != nil || u.Name == "by hand" {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatal("a value is kept longer than NearUntracked")
+		}
+	}
+}
+
+// The bound in bytes that caches share is kept.
+func TestNearBytesAreShared(t *testing.T) {
+	c := connectWith(t, "memory:", &nearside.Options{NearBytes: 1 << 20})
+	var caches []*nearside.Cache[int, string]
+	for i := range 4 {
+		caches = append(caches, nearside.New(c, fmt.Sprint("c", i), nearside.Config[int, string]{
+			Load: func(context.Context, int) (string, error) { return strings.Repeat("v", 1000), nil }, NearSize: 100_000,
+		}))
+	}
+	total := func() (n uint64) {
+		for _, s := range c.Stats(t.Context()).Caches {
+			n += s.NearBytes
+		}
+		return n
+	}
+	for range 3 {
+		for k := range 2000 {
+			for _, one := range caches {
+				if _, err := one.Get(t.Context(), k); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if n := total(); n < 1<<18 || n > 1<<20+1<<17 {
+		t.Errorf("%d bytes are kept, at most 1 MiB", n)
+	}
+}
