@@ -20,7 +20,8 @@ var (
 const (
 	recoversWithin = 20 * time.Second // from the end of a fault to the first hit of the last client
 	answersWithin  = 12 * time.Second // a Get, beyond its load
-	heapGrowth     = 32 << 20
+	heapGrowth     = 32 << 20         // and as much for each connection as its rings and buffers take:
+	heapOfNode     = 4 << 20
 )
 
 // outcome is a line of the table: a fault, or all its repetitions.
@@ -206,7 +207,7 @@ func (f *fleet) backTo(t testing.TB, before vitals) {
 	var now vitals
 	for until := time.Now().Add(recoversWithin); ; <-time.After(50 * time.Millisecond) {
 		now = look()
-		if now.goroutines <= before.goroutines+f.slack && now.heap <= before.heap+heapGrowth {
+		if now.goroutines <= before.goroutines+f.slack && now.heap <= before.heap+heapGrowth+uint64(f.slack/4)*heapOfNode {
 			return
 		}
 		if time.Now().After(until) {
