@@ -1,13 +1,16 @@
 package e2e
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // truth is a database of which every version is known. Version 0 of each row is there from the start.
 type truth interface {
-	read(key string) int   // the version that the row has
-	commit(key string) int // gives it the next one
-	ack(key string, v int) // a write of v was acknowledged
-	floor(key string) int  // the newest acknowledged version: no read that begins now may return an older one
+	read(ctx context.Context, key string) (int, error)   // the version that the row has
+	commit(ctx context.Context, key string) (int, error) // gives it the next one; after an error nobody knows
+	ack(key string, v int)                               // a write of v was acknowledged
+	floor(key string) int                                // the newest acknowledged version: no read that begins now may return an older one
 }
 
 // database is the truth of this process.
@@ -31,12 +34,12 @@ func (d *database) with(key string, f func(r *versions) int) int {
 	return f(r)
 }
 
-func (d *database) read(key string) int {
-	return d.with(key, func(r *versions) int { return r.newest })
+func (d *database) read(_ context.Context, key string) (int, error) {
+	return d.with(key, func(r *versions) int { return r.newest }), nil
 }
 
-func (d *database) commit(key string) int {
-	return d.with(key, func(r *versions) int { r.newest++; return r.newest })
+func (d *database) commit(_ context.Context, key string) (int, error) {
+	return d.with(key, func(r *versions) int { r.newest++; return r.newest }), nil
 }
 
 func (d *database) ack(key string, v int) {

@@ -4,8 +4,9 @@
 // It is a module of its own, never tagged. Its tests speak to the layer through the public library only; of the internal
 // packages it uses the servers for tests, and the switch that leaves a rule out to show that its loss is found.
 //
-//	go test ./e2e                 some 2 minutes
+//	go test ./e2e                 some 4 minutes
 //	go test ./e2e -e2e.long       with longer traffic around each operation
+//	go test ./e2e -run TestChaos -chaos 10m -v    faults in random order; docs/chaos.md
 //
 // The law that they judge by: a read that began after Invalidate, Update or Mutate had returned nil must not return what
 // the database held before (stale), nothing older is left when all is at rest (survived), and no Get fails while the

@@ -26,10 +26,17 @@ type member struct {
 	keys   []string
 	seen   report
 	lines  lines
+
+	log  *loadLog      // of all members
+	pace time.Duration // the longest rest between two writes
+	hits hits
+
+	mu  sync.Mutex     // guards own
+	own map[string]int // the newest version of each key that this member's writes have brought and Redis was not told of
 }
 
 func newMember(name, url string, db truth, keys []string, o nearside.Options, stale time.Duration) (*member, error) {
-	m := &member{name: name, db: db, keys: keys}
+	m := &member{name: name, db: db, keys: keys, log: new(loadLog), pace: 6 * time.Millisecond, own: make(map[string]int)}
 	o.Logger, o.RequireRedis = slog.New(&m.lines), true
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -38,13 +45,14 @@ func newMember(name, url string, db truth, keys []string, o nearside.Options, st
 		return nil, err
 	}
 	m.rows = nearside.New(m.client, "row", nearside.Config[string, row]{
-		Load: func(_ context.Context, key string) (row, error) {
+		Load: func(ctx context.Context, key string) (row, error) {
+			defer m.log.begin(key)()
 			m.seen.locked(func(r *report) { r.Loads++ })
-			v := db.read(key)
+			v, err := db.read(ctx, key)
 			time.Sleep(rand.N(2 * time.Millisecond)) // what an answer takes on its way: writes come between
-			return row{v}, nil
+			return row{v}, err
 		},
-		LoadTimeout: 2 * time.Second,
+		LoadTimeout: writeLimit,
 		TTL:         10 * time.Minute,
 		Stale:       stale,
 	})
@@ -59,6 +67,8 @@ func (m *member) read(ctx context.Context) {
 			m.peek(m.keys[rand.IntN(len(m.keys))])
 		case n%8 == 0:
 			m.getMany(8)
+		case n%4 == 1:
+			m.getEntry(m.keys[rand.IntN(len(m.keys))])
 		default:
 			m.get(m.keys[rand.IntN(len(m.keys))])
 		}
@@ -70,16 +80,34 @@ func (m *member) read(ctx context.Context) {
 
 // A read is not ended with the traffic: what is cut off by us is no failure of the layer.
 func (m *member) get(key string) {
-	floor, began := m.db.floor(key), time.Now()
+	floor, began := m.floor(key), time.Now()
 	v, err := m.rows.Get(context.Background(), key)
 	m.judge("get", key, floor, v.Version, began, err)
+}
+
+// getEntry is get that knows where the answer is from.
+func (m *member) getEntry(key string) {
+	floor, began := m.floor(key), time.Now()
+	e, err := m.rows.GetEntry(context.Background(), key)
+	m.judge("get entry", key, floor, e.Value.Version, began, err)
+	if err == nil && e.Source == nearside.SourceStore {
+		m.hits.note(key, began)
+	}
+}
+
+// floor is what a read of this member may return at least.
+func (m *member) floor(key string) int {
+	m.mu.Lock()
+	own := m.own[key]
+	m.mu.Unlock()
+	return max(own, m.db.floor(key))
 }
 
 func (m *member) getMany(n int) {
 	keys, floors := make([]string, n), make([]int, n)
 	for i := range keys {
 		keys[i] = m.keys[rand.IntN(len(m.keys))]
-		floors[i] = m.db.floor(keys[i])
+		floors[i] = m.floor(keys[i])
 	}
 	began := time.Now()
 	found, err := m.rows.GetMany(context.Background(), keys)
@@ -94,7 +122,7 @@ func (m *member) getMany(n int) {
 }
 
 func (m *member) peek(key string) {
-	floor, began := m.db.floor(key), time.Now()
+	floor, began := m.floor(key), time.Now()
 	e, err := m.rows.Peek(context.Background(), key)
 	m.seen.locked(func(r *report) {
 		r.Peeks++
@@ -109,11 +137,18 @@ func (m *member) peek(key string) {
 }
 
 func (m *member) judge(by, key string, floor, got int, began time.Time, err error) {
-	took := time.Since(began)
+	ended := time.Now()
+	took := ended.Sub(began)
+	added := took - m.log.within(key, began, ended)
 	m.seen.locked(func(r *report) {
 		r.Gets++
-		r.GetTook = append(r.GetTook, took)
+		r.GetTook.add(took)
+		if by != "get many" { // it waits for several loads
+			r.Added.add(added)
+		}
 		switch {
+		case brokenSince(err, began):
+			r.broken(by+" "+key, err)
 		case err != nil:
 			r.Failed++
 			if r.FirstFailure == "" {
@@ -127,7 +162,7 @@ func (m *member) judge(by, key string, floor, got int, began time.Time, err erro
 
 // write writes until ctx ends.
 func (m *member) write(ctx context.Context) {
-	for rest(ctx, 6*time.Millisecond) {
+	for rest(ctx, m.pace) {
 		key := m.keys[rand.IntN(len(m.keys))]
 		switch rand.IntN(5) {
 		case 0:
@@ -142,20 +177,25 @@ func (m *member) write(ctx context.Context) {
 }
 
 func (m *member) invalidate(keys ...string) {
-	vs := m.commit(keys)
+	vs, failed := m.commit(context.Background(), keys)
 	began := time.Now()
-	err := m.rows.Invalidate(context.Background(), keys...)
+	err := m.rows.Invalidate(context.Background(), keys...) // after a commit of which nobody knows as well
 	took := time.Since(began)
-	m.seen.locked(func(r *report) { r.InvalidateTook = append(r.InvalidateTook, took) })
+	m.seen.locked(func(r *report) { r.InvalidateTook.add(took) })
+	if failed != nil {
+		err = failed
+	}
 	m.wrote(keys, vs, began, err)
 }
 
 func (m *member) update(key string) {
 	var vs []int
 	began := time.Now()
-	_, err := m.rows.Update(context.Background(), key, func(context.Context) (row, error) {
-		vs = m.commit([]string{key})
-		return row{vs[0]}, nil
+	_, err := m.rows.Update(context.Background(), key, func(ctx context.Context) (v row, err error) {
+		if vs, err = m.commit(ctx, []string{key}); err == nil {
+			v = row{vs[0]}
+		}
+		return v, err
 	})
 	m.wrote([]string{key}, vs, began, err)
 }
@@ -163,18 +203,22 @@ func (m *member) update(key string) {
 func (m *member) mutate(keys ...string) {
 	var vs []int
 	began := time.Now()
-	err := m.client.Mutate(context.Background(), func(context.Context) error {
-		vs = m.commit(keys)
-		return nil
+	err := m.client.Mutate(context.Background(), func(ctx context.Context) (err error) {
+		vs, err = m.commit(ctx, keys)
+		return err
 	}, m.rows.Key(keys[0]), m.rows.Key(keys[1]))
 	m.wrote(keys, vs, began, err)
 }
 
-func (m *member) commit(keys []string) (vs []int) {
+func (m *member) commit(ctx context.Context, keys []string) (vs []int, err error) {
 	for _, key := range keys {
-		vs = append(vs, m.db.commit(key))
+		v, err := m.db.commit(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		vs = append(vs, v)
 	}
-	return vs
+	return vs, nil
 }
 
 // wrote notes what a write has come to. One that Redis was not told of is outside the law, until its key is written again.
@@ -184,11 +228,20 @@ func (m *member) wrote(keys []string, vs []int, began time.Time, err error) {
 			m.db.ack(key, vs[i])
 		}
 	}
+	if repeatsUndelivered && errors.Is(err, nearside.ErrUnavailable) { // and read past the cache by its writer until then
+		m.mu.Lock()
+		for i, key := range keys {
+			m.own[key] = max(m.own[key], vs[i])
+		}
+		m.mu.Unlock()
+	}
 	m.seen.locked(func(r *report) {
 		r.Writes++
 		r.SlowestWrite = max(r.SlowestWrite, time.Since(began))
 		switch {
 		case err == nil:
+		case brokenSince(err, began.Add(-writeLimit)):
+			r.broken("a write", err)
 		case errors.Is(err, nearside.ErrUnavailable):
 			r.Unconfirmed++
 			parts := strings.Split(err.Error(), ": ")
@@ -242,9 +295,11 @@ func (l *lines) WithGroup(string) slog.Handler { return l }
 
 // fleet is several members in this process, with traffic.
 type fleet struct {
-	db      *database
+	db      truth
 	keys    []string
 	members []*member
+	log     *loadLog
+	slack   int // goroutines of the client: a few for each connection, of which there is one to each node at most
 
 	stopReads, stopWrites context.CancelFunc
 	reading, writing      sync.WaitGroup
@@ -261,12 +316,19 @@ func newFleet(t testing.TB, url string, keys []string, o nearside.Options) *flee
 // newStaleFleet is newFleet with a stale window: its claims are scripts, where others are plain commands.
 func newStaleFleet(t testing.TB, url string, keys []string, o nearside.Options, stale time.Duration) *fleet {
 	t.Helper()
-	f := &fleet{db: newDatabase(), keys: keys, stopReads: func() {}, stopWrites: func() {}}
+	return newFleetOn(t, url, newDatabase(), keys, o, stale)
+}
+
+// newFleetOn is newStaleFleet with a database of the caller's.
+func newFleetOn(t testing.TB, url string, db truth, keys []string, o nearside.Options, stale time.Duration) *fleet {
+	t.Helper()
+	f := &fleet{db: db, keys: keys, stopReads: func() {}, stopWrites: func() {}, log: new(loadLog)}
 	for i := range size {
 		m, err := newMember(string(rune('a'+i)), url, f.db, keys, o, stale)
 		if err != nil {
 			t.Fatal(err)
 		}
+		m.log = f.log
 		f.members = append(f.members, m)
 	}
 	t.Cleanup(func() {
@@ -361,7 +423,7 @@ func (f *fleet) count(what func(r *report) int) (n int) {
 func (f *fleet) survivors(t testing.TB) (out []string) {
 	t.Helper()
 	for _, key := range f.keys {
-		floor := f.db.floor(key)
+		floor := f.members[0].floor(key)
 		eventually(t, 20*time.Second, "an answer about "+key, func() bool {
 			e, err := f.members[0].rows.Peek(context.Background(), key)
 			if err == nil && e.Value.Version < floor {

@@ -46,10 +46,10 @@ func replicaOf(t testing.TB, s site, master *redistest.Server) *redistest.Server
 
 // figures are what an experiment has come to.
 type figures struct {
-	lost     int             // writes that were acknowledged while the replica was cut off
-	left     int             // survivors
-	window   time.Duration   // from the kill to the beginning of the last stale read
-	calm     []time.Duration // what invalidations took before the cut
+	lost     int           // writes that were acknowledged while the replica was cut off
+	left     int           // survivors
+	window   time.Duration // from the kill to the beginning of the last stale read
+	calm     histogram     // what invalidations took before the cut
 	healthy  time.Time
 	repeated time.Time
 	*report
@@ -126,7 +126,7 @@ func TestLostInvalidations(t *testing.T) {
 			row := func(name string, f figures) {
 				table = append(table, fmt.Sprintf("%-8s | %4d | %11d | %11d | %9d | %15v | %14v | %v",
 					name, f.lost, f.Unconfirmed, len(f.Stale), f.left, f.window.Round(time.Millisecond),
-					part(f.calm, 0.5), part(f.calm, 0.99)))
+					f.calm.part(0.5), f.calm.part(0.99)))
 			}
 			s := kind.site(t)
 			t.Run("nothing", func(t *testing.T) {

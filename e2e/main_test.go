@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/nearside/nearside/internal/dbtest"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -20,6 +21,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	status := redistest.Main(m)
+	dbtest.Stop()
 	err := goleak.Find()
 	for until := time.Now().Add(closesAfter); err != nil && time.Now().Before(until); {
 		err = goleak.Find()

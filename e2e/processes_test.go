@@ -20,20 +20,25 @@ import (
 )
 
 // childOf names the socket of the database, and tells a copy of the test binary that it is one process of a fleet.
-// childURL and childKeys are what it is to use.
+// The others are what it is to use.
 const (
-	childOf   = "NEARSIDE_E2E_CHILD_OF"
-	childURL  = "NEARSIDE_E2E_CHILD_URL"
-	childKeys = "NEARSIDE_E2E_CHILD_KEYS"
+	childOf      = "NEARSIDE_E2E_CHILD_OF"
+	childURL     = "NEARSIDE_E2E_CHILD_URL"
+	childKeys    = "NEARSIDE_E2E_CHILD_KEYS"
+	childDB      = "NEARSIDE_E2E_CHILD_DB"      // the URL of a PostgreSQL that has the rows; none: the socket has them
+	childProxies = "NEARSIDE_E2E_CHILD_PROXIES" // the addresses of Redis and of their proxies, in turn
+	childPace    = "NEARSIDE_E2E_CHILD_PACE"    // of its writer
+	childDies    = "NEARSIDE_E2E_CHILD_DIES"    // the point at which it kills itself; see crash_test.go
 )
 
-// told is what a child says at its end.
+// told is what a child says when it is asked, and at its end.
 type told struct {
-	Report   *report
-	Repeated time.Time // when its last repetition of invalidations was done
+	Report   *report       // since it was last asked
+	Repeated time.Time     // when its last repetition of invalidations was done
+	Hit      time.Duration // from "await" to the first hit from the store; zero: none yet
 }
 
-// child reads and writes until its input ends, and prints what it saw.
+// child reads and writes until its input ends, and prints what it saw. Of a line "report" it prints what it saw until then.
 func child(socket string) int {
 	c, err := rpc.Dial("unix", socket)
 	if err != nil {
@@ -41,29 +46,67 @@ func child(socket string) int {
 		return 1
 	}
 	defer c.Close()
-	m, err := newMember("child", os.Getenv(childURL), remote{c}, strings.Fields(os.Getenv(childKeys)), nearside.Options{}, 0)
+	var db truth = remote{c}
+	if url := os.Getenv(childDB); url != "" {
+		p, err := openPostgres(url, db)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer p.Close()
+		db = p
+	}
+	var o nearside.Options
+	if pairs := strings.Fields(os.Getenv(childProxies)); len(pairs) > 0 {
+		proxies := make(map[string]string)
+		for pair := range slices.Chunk(pairs, 2) {
+			proxies[pair[0]] = pair[1]
+		}
+		o.Redis = through(proxies)
+	}
+	if point := os.Getenv(childDies); point != "" {
+		return childThatDies(point, db, o)
+	}
+	m, err := newMember("child", os.Getenv(childURL), db, strings.Fields(os.Getenv(childKeys)), o, 0)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	if pace, err := time.ParseDuration(os.Getenv(childPace)); err == nil {
+		m.pace = pace
+	}
 	fmt.Println("ready")
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	var running sync.WaitGroup
 	running.Go(func() { m.read(ctx) })
 	running.Go(func() { m.read(ctx) })
 	running.Go(func() { m.write(ctx) })
-	io.Copy(io.Discard, os.Stdin)
+	out := json.NewEncoder(os.Stdout)
+	tell := func() error {
+		said := told{Report: m.seen.taken(), Hit: m.hits.took()}
+		if m.lines.repeated.Load() > 0 {
+			said.Repeated = time.Unix(0, m.lines.last.Load())
+		}
+		return out.Encode(said)
+	}
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		switch in.Text() {
+		case "await":
+			m.hits.await(time.Now(), func(string) bool { return true })
+		case "report":
+			if tell() != nil {
+				return 1
+			}
+		}
+	}
 	cancel()
 	running.Wait()
 	if err := m.client.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	out := told{Report: &m.seen}
-	if m.lines.repeated.Load() > 0 {
-		out.Repeated = time.Unix(0, m.lines.last.Load())
-	}
-	if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
+	if err := tell(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -76,7 +119,7 @@ func TestProcesses(t *testing.T) {
 	c.FlushAll(t)
 	keys := slices.Concat(keysOf(tagIn(0, 39, 0), 24), spread(16))
 	f := newFleet(t, c.URL(), keys, nearside.Options{}) // the database, and who looks for survivors
-	socket := f.db.serve(t)
+	socket := f.db.(*database).serve(t)
 	var children []*process
 	for range size {
 		children = append(children, startProcess(t, socket, c.URL(), keys))
@@ -118,14 +161,16 @@ func TestProcesses(t *testing.T) {
 // process is a child.
 type process struct {
 	cmd *exec.Cmd
-	in  io.Closer
-	out *bufio.Reader
+	in  io.WriteCloser
+	out *json.Decoder
 }
 
-func startProcess(t testing.TB, socket, url string, keys []string) *process {
+// startProcess starts a child; more is for its environment.
+func startProcess(t testing.TB, socket, url string, keys []string, more ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0])}
 	p.cmd.Env = append(os.Environ(), childOf+"="+socket, childURL+"="+url, childKeys+"="+strings.Join(keys, " "))
+	p.cmd.Env = append(p.cmd.Env, more...)
 	p.cmd.Stderr = os.Stderr
 	in, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -138,18 +183,37 @@ func startProcess(t testing.TB, socket, url string, keys []string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p.in, p.out = in, bufio.NewReader(out)
-	if line, err := p.out.ReadString('\n'); line != "ready\n" {
+	lines := bufio.NewReader(out)
+	p.in, p.out = in, json.NewDecoder(lines)
+	if line, err := lines.ReadString('\n'); line != "ready\n" {
 		t.Fatalf("a process says %q, %v", line, err)
 	}
 	return p
+}
+
+// say gives a child a line.
+func (p *process) say(t testing.TB, line string) {
+	t.Helper()
+	if _, err := fmt.Fprintln(p.in, line); err != nil {
+		t.Fatalf("a process: %v", err)
+	}
+}
+
+// report asks a child for what it has seen since it was last asked.
+func (p *process) report(t testing.TB) (out told) {
+	t.Helper()
+	p.say(t, "report")
+	if err := p.out.Decode(&out); err != nil {
+		t.Fatalf("a process: %v", err)
+	}
+	return out
 }
 
 // end has the process stop, and returns what it saw.
 func (p *process) end(t testing.TB) (out told) {
 	t.Helper()
 	p.in.Close()
-	if err := json.NewDecoder(p.out).Decode(&out); err != nil {
+	if err := p.out.Decode(&out); err != nil {
 		t.Fatalf("a process: %v", err)
 	}
 	if err := p.cmd.Wait(); err != nil {

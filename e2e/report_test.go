@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 )
@@ -15,10 +14,12 @@ type report struct {
 	Loads                     int
 	Writes, Unconfirmed       int // writes that the database has; those of which the layer said that Redis was not told
 	Stale                     []staleRead
-	FirstFailure              string
+	FirstFailure, FirstBroken string
 	WhyUnconfirmed            map[string]int
-	GetTook                   []time.Duration
-	InvalidateTook            []time.Duration
+	Broken                    int       // reads and writes that failed since the database did
+	Added                     histogram // what Gets took beyond the load that they waited for
+	GetTook                   histogram
+	InvalidateTook            histogram
 	SlowestWrite              time.Duration
 }
 
@@ -46,14 +47,19 @@ func (r *report) add(o *report) {
 	r.Gets, r.Failed, r.Peeks, r.Deaf = r.Gets+o.Gets, r.Failed+o.Failed, r.Peeks+o.Peeks, r.Deaf+o.Deaf
 	r.Loads, r.Writes, r.Unconfirmed = r.Loads+o.Loads, r.Writes+o.Writes, r.Unconfirmed+o.Unconfirmed
 	r.Stale = append(r.Stale, o.Stale...)
-	r.GetTook = append(r.GetTook, o.GetTook...)
-	r.InvalidateTook = append(r.InvalidateTook, o.InvalidateTook...)
+	r.Broken += o.Broken
+	r.Added.merge(&o.Added)
+	r.GetTook.merge(&o.GetTook)
+	r.InvalidateTook.merge(&o.InvalidateTook)
 	r.SlowestWrite = max(r.SlowestWrite, o.SlowestWrite)
 	for why, n := range o.WhyUnconfirmed {
 		r.unconfirmed(why, n)
 	}
 	if r.FirstFailure == "" {
 		r.FirstFailure = o.FirstFailure
+	}
+	if r.FirstBroken == "" {
+		r.FirstBroken = o.FirstBroken
 	}
 }
 
@@ -63,6 +69,14 @@ func (r *report) unconfirmed(why string, n int) {
 		r.WhyUnconfirmed = make(map[string]int)
 	}
 	r.WhyUnconfirmed[why] += n
+}
+
+// broken counts what failed with the database.
+func (r *report) broken(what string, err error) {
+	r.Broken++
+	if r.FirstBroken == "" {
+		r.FirstBroken = what + ": " + err.Error()
+	}
 }
 
 // staleAfter returns the stale reads that began later.
@@ -77,15 +91,18 @@ func (r *report) staleAfter(at time.Time) (out []staleRead) {
 
 func (r *report) String() string {
 	return fmt.Sprintf("%d gets, %d failed, p50 %v, p99 %v, max %v; %d peeks, %d without an answer; %d loads; %d writes, %d not confirmed, slowest %v; invalidate p50 %v, p99 %v; %d stale",
-		r.Gets, r.Failed, part(r.GetTook, 0.5), part(r.GetTook, 0.99), part(r.GetTook, 1), r.Peeks, r.Deaf, r.Loads,
-		r.Writes, r.Unconfirmed, r.SlowestWrite.Round(time.Millisecond), part(r.InvalidateTook, 0.5), part(r.InvalidateTook, 0.99), len(r.Stale))
+		r.Gets, r.Failed, r.GetTook.part(0.5), r.GetTook.part(0.99), r.GetTook.part(1), r.Peeks, r.Deaf, r.Loads,
+		r.Writes, r.Unconfirmed, r.SlowestWrite.Round(time.Millisecond), r.InvalidateTook.part(0.5), r.InvalidateTook.part(0.99), len(r.Stale))
 }
 
-// part returns a quantile.
-func part(ds []time.Duration, q float64) time.Duration {
-	if len(ds) == 0 {
-		return 0
-	}
-	ds = slices.Sorted(slices.Values(ds))
-	return ds[min(int(q*float64(len(ds))), len(ds)-1)].Round(10 * time.Microsecond)
+// taken returns what was seen since the last time, and begins anew.
+func (r *report) taken() *report {
+	out := new(report)
+	r.locked(func(r *report) {
+		out.add(r)
+		r.Gets, r.Failed, r.Peeks, r.Deaf, r.Loads, r.Writes, r.Unconfirmed, r.Broken = 0, 0, 0, 0, 0, 0, 0, 0
+		r.Stale, r.FirstFailure, r.FirstBroken, r.WhyUnconfirmed, r.SlowestWrite = nil, "", "", nil, 0
+		r.Added, r.GetTook, r.InvalidateTook = histogram{}, histogram{}, histogram{}
+	})
+	return out
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"net"
 	"net/rpc"
 	"path/filepath"
@@ -22,9 +23,9 @@ type Ask struct {
 func (s *Truth) Do(a Ask, v *int) error {
 	switch a.What {
 	case "read":
-		*v = s.db.read(a.Key)
+		*v, _ = s.db.read(context.Background(), a.Key)
 	case "commit":
-		*v = s.db.commit(a.Key)
+		*v, _ = s.db.commit(context.Background(), a.Key)
 	case "floor":
 		*v = s.db.floor(a.Key)
 	case "ack":
@@ -72,7 +73,13 @@ func (r remote) ask(a Ask) (v int) {
 	return v
 }
 
-func (r remote) read(key string) int   { return r.ask(Ask{What: "read", Key: key}) }
-func (r remote) commit(key string) int { return r.ask(Ask{What: "commit", Key: key}) }
+func (r remote) read(_ context.Context, key string) (int, error) {
+	return r.ask(Ask{What: "read", Key: key}), nil
+}
+
+func (r remote) commit(_ context.Context, key string) (int, error) {
+	return r.ask(Ask{What: "commit", Key: key}), nil
+}
+
 func (r remote) floor(key string) int  { return r.ask(Ask{What: "floor", Key: key}) }
 func (r remote) ack(key string, v int) { r.ask(Ask{What: "ack", Key: key, V: v}) }

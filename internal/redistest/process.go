@@ -161,6 +161,14 @@ func (s *Server) Restart(t testing.TB) {
 	}
 }
 
+// Forget removes what SAVE has written: Restart brings the server back empty again.
+func (s *Server) Forget(t testing.TB) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(s.dir, "dump.rdb")); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Pause freezes the server: its connections stay open and get no answer.
 func (s *Server) Pause() {
 	s.frozen.Store(true)

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nearside/nearside/cmd/nearside/internal/dbtest"
+	"github.com/nearside/nearside/internal/dbtest"
 	"github.com/nearside/nearside/internal/redistest"
 )
 

@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver of dbtest
 	"go.uber.org/goleak"
 
-	"github.com/nearside/nearside/cmd/nearside/internal/dbtest"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside/internal/dbtest"
 	"github.com/nearside/nearside/internal/demo"
 	"github.com/nearside/nearside/internal/redistest"
 )

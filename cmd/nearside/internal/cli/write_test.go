@@ -16,8 +16,8 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/nearside/nearside/cmd/nearside/internal/dbtest"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside/internal/dbtest"
 	"github.com/nearside/nearside/internal/redistest"
 )
 

@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver of dbtest
 	"go.uber.org/goleak"
 
-	"github.com/nearside/nearside/cmd/nearside/internal/dbtest"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside/internal/dbtest"
 )
 
 func TestMain(m *testing.M) {

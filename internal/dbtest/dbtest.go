@@ -1,5 +1,8 @@
 // Package dbtest starts real database servers for tests: children of the test, on free ports of 127.0.0.1, each with a
 // folder of its own, stopped by their process handle.
+//
+// It links no driver, so that the library's module needs none: who uses it imports github.com/jackc/pgx/v5/stdlib for
+// PostgreSQL, github.com/go-sql-driver/mysql for MariaDB.
 package dbtest
 
 import (
@@ -17,14 +20,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	_ "github.com/go-sql-driver/mysql" // the drivers of Exec
-	_ "github.com/jackc/pgx/v5/stdlib"
 )
 
 // Server is a database server.
 type Server struct {
 	URL    string // of nearside's form, for the database "shop"
+	Addr   string // host:port
 	driver string
 	dsn    string
 	port   string
@@ -69,6 +70,7 @@ func share(t testing.TB, name string, start func(*Server) error) *Server {
 	var err error
 	if s.dir, err = os.MkdirTemp("", "nearside-"+name+"-"); err == nil {
 		if s.port, err = freePort(); err == nil {
+			s.Addr = net.JoinHostPort("127.0.0.1", s.port)
 			err = start(s)
 		}
 	}
@@ -105,6 +107,7 @@ func find(name, pkg string) (string, error) {
 
 // plainUser makes a command run as another user, since the servers refuse to be root.
 func plainUser(cmd *exec.Cmd, dir string) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGINT} // a test that was killed leaves no server behind
 	if os.Getuid() != 0 {
 		return nil
 	}
@@ -114,7 +117,7 @@ func plainUser(cmd *exec.Cmd, dir string) error {
 	}
 	uid, _ := strconv.Atoi(u.Uid)
 	gid, _ := strconv.Atoi(u.Gid)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "HOME="+dir)
 	return os.Chown(dir, uid, gid)
@@ -222,6 +225,24 @@ func (s *Server) Stop() {
 		s.cmd.Process.Kill()
 		<-s.done
 	}
+}
+
+// Kill ends the server as a power cut does, and without its children, which notice. Restart brings it back.
+func (s *Server) Kill() {
+	s.cmd.Process.Kill()
+	<-s.done
+}
+
+// Restart starts the server anew, after Kill or Stop: as soon as the last of its children has gone.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	var err error
+	for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+		if err = s.Start(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("restart the database: %v\n%s", err, s.log.String())
 }
 
 func (s *Server) exec(text string) error {

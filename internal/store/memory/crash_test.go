@@ -1,0 +1,14 @@
+package memory_test
+
+import (
+	"testing"
+
+	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/store/storetest"
+)
+
+func TestCrash(t *testing.T) {
+	s := memory.New(memory.Options{})
+	defer s.Close()
+	storetest.Crash(t, s)
+}
