@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"sync/atomic"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -24,7 +26,7 @@ func (s *Store) Acquire(ctx context.Context, claims []store.Claim) []store.Grant
 	}
 	cmds := make(rueidis.Commands, 0, 3*len(claims))
 	for i := range claims {
-		if c := &claims[i]; plain(c) {
+		if c := &claims[i]; s.plain(c) {
 			side := sidecar(c.Key)
 			cmds = append(cmds, s.c.B().Set().Key(side).Value(c.Token).Nx().PxMilliseconds(max(c.Lease.Milliseconds(), 1)).Build(),
 				s.c.B().Get().Key(c.Key).Build(), s.c.B().Get().Key(side).Build())
@@ -38,7 +40,7 @@ func (s *Store) Acquire(ctx context.Context, claims []store.Claim) []store.Grant
 	var unused []store.Lease
 	for i := range claims {
 		c, clear := &claims[i], false
-		if plain(c) {
+		if s.plain(c) {
 			var took bool
 			out[i], took, clear = granted(c, rs[0], rs[1], rs[2])
 			rs = rs[3:]
@@ -60,7 +62,27 @@ func (s *Store) Acquire(ctx context.Context, claims []store.Claim) []store.Grant
 }
 
 // plain reports whether three commands can answer the claim.
-func plain(c *store.Claim) bool { return c.Dead == nil && c.Stale == 0 && !c.TTL }
+func (s *Store) plain(c *store.Claim) bool {
+	return c.Dead == nil && c.Stale == 0 && !c.TTL && !s.scripts.denied()
+}
+
+// scripts knows whether the server forbids them. Then a lease must not be taken by plain commands: it could be neither filled
+// nor given back, and others would wait for its end.
+type scripts struct{ until atomic.Int64 } // Unix nanoseconds; zero: they are allowed
+
+// scriptsPause is how long they are taken for forbidden.
+const scriptsPause = 5 * time.Second
+
+func (d *scripts) note(err error) {
+	if e, ok := rueidis.IsRedisErr(err); ok && (denied(e) || deniedInside(e)) {
+		d.until.Store(time.Now().Add(scriptsPause).UnixNano())
+	}
+}
+
+func (d *scripts) denied() bool {
+	until := d.until.Load()
+	return until != 0 && time.Now().UnixNano() < until
+}
 
 // granted reads the answers of SET sidecar NX, GET value, GET sidecar. They are not atomic, but in this order the lease
 // stands before the value is looked at: a value that comes between is a hit, and a lease that goes between fails to fill.

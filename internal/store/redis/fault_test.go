@@ -199,3 +199,26 @@ func TestLargeBatchStaysOnTheConnection(t *testing.T) {
 		t.Errorf("%d connections, want 1", n)
 	}
 }
+
+// Where scripts are forbidden all of a sudden, a lease that could be neither filled nor given back is taken once at most.
+func TestScriptsForbidden(t *testing.T) {
+	server := redistest.Start(t)
+	server.Do(t, "ACL", "SETUSER", "u", "on", ">p", "~*", "+@all")
+	s := open(t, "redis://u:p@"+server.Addr)
+	server.Do(t, "ACL", "SETUSER", "u", "-eval", "-evalsha")
+	claim := func(key string) store.Grant {
+		return s.Acquire(t.Context(), []store.Claim{{Key: key, Token: "t1", Lease: time.Minute}})[0]
+	}
+	if g := claim("a"); g.State != store.Granted {
+		t.Fatalf("got %+v", g)
+	}
+	if o := s.Fill(t.Context(), []store.Fill{{Key: "a", Token: "t1", Value: []byte("1"), TTL: time.Minute}})[0]; o.Err == nil {
+		t.Fatalf("got %+v", o)
+	}
+	if g := claim("b"); g.Err == nil {
+		t.Errorf("got %+v, want an error", g)
+	}
+	if n, _ := server.Do(t, "EXISTS", "{b}:~l").AsInt64(); n != 0 {
+		t.Error("a lease was taken that nobody can give back")
+	}
+}

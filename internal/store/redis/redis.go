@@ -67,6 +67,7 @@ type Store struct {
 	poke     chan struct{}  // asks for a look at the topology at once
 	watching sync.WaitGroup // the goroutine that looks, and the probers
 
+	scripts  scripts
 	dials    dials
 	tracks   atomic.Pointer[tracking] // nil: changes are not told
 	seeds    seeds

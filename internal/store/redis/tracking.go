@@ -48,6 +48,8 @@ func (s *Store) Track(ctx context.Context, changed func(key string), lost func()
 	o.DialCtxFn = t.dial
 	o.DisableCache = false
 	o.CacheSizeEachConn = 1 << 10 // nothing is kept there
+	o.RingScaleEachConn = 10      // less is sent there than by the other client
+	o.ReadBufferEachConn, o.WriteBufferEachConn = 32<<10, 32<<10
 	o.ClientTrackingOptions = []string{"OPTOUT"}
 	o.ClientName = "nearside-tracking"
 	o.OnInvalidations = t.pushed

@@ -257,6 +257,7 @@ func (s *Store) outcomes(ctx context.Context, verb string, sc *script, keys []st
 		n, err := r.AsInt64()
 		if out[i].OK = n == 1; err != nil {
 			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
+			s.scripts.note(err)
 		}
 		if split(r) && sc != fillScript {
 			parted = append(parted, i)
