@@ -212,7 +212,7 @@ func BenchmarkGetMany(b *testing.B) {
 
 // A hit on the memory store, beside the decoding alone.
 func BenchmarkMemoryHit(b *testing.B) {
-	cache := nearside.New(connect(b, "memory:"), "user", nearside.Config[int64, profile]{
+	cache := nearside.New(connectWith(b, "memory:", nil), "user", nearside.Config[int64, profile]{
 		Load: func(_ context.Context, id int64) (profile, error) { return profileOf(id), nil },
 	})
 	data, _ := json.Marshal(profileOf(1))
