@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -95,8 +96,11 @@ func (s *Shared) tracking() store.Tracking {
 	return nil
 }
 
-// retryTracking is how long after a failure the store is asked again to tell of changes.
-const retryTracking = 10 * time.Second
+// How long after a failure the store is asked again to tell of changes.
+const (
+	retryTracking = 10 * time.Second
+	retryAway     = 250 * time.Millisecond // where it only refuses at once, since it is away
+)
 
 // keepTracking has the store tell of changes, and tries again until it does.
 func (s *Shared) keepTracking() {
@@ -114,12 +118,17 @@ func (s *Shared) keepTracking() {
 			t.Close()
 			return
 		}
-		if !said && s.ctx.Err() == nil && s.near.began.Load() {
-			said = true
-			s.Logger.Warn("nothing is kept near: the store does not tell of changes", "error", err)
+		pause := retryTracking
+		if errors.Is(err, store.ErrAway) { // which is said elsewhere
+			pause = retryAway
+		} else {
+			if !said && s.ctx.Err() == nil && s.near.began.Load() {
+				said = true
+				s.Logger.Warn("nothing is kept near: the store does not tell of changes", "error", err)
+			}
+			s.near.why.Store(&err)
 		}
-		s.near.why.Store(&err)
-		timer := time.NewTimer(retryTracking)
+		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
 		case <-s.ctx.Done():

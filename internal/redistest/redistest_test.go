@@ -116,8 +116,10 @@ func TestClusterMasterDies(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			old := c.Master(t, "a")
 			replica := c.Replica(t, old)
-			c.Do(t, "SET", "a", test.name)
-			old.Do(t, "WAIT", "1", "5000")
+			old.Do(t, "SET", "a", test.name)
+			if n, _ := old.Do(t, "WAIT", "1", "9000").AsInt64(); n != 1 { // on the connection of the SET
+				t.Fatalf("%d replicas have it", n)
+			}
 			test.hurt(old)
 			c.Wait(t)
 			if now := c.Master(t, "a"); now != replica {
