@@ -170,7 +170,10 @@ func TestSentinels(t *testing.T) {
 	}
 	g.Invariants(t, "a")
 	old, replica := g.Master(t), g.Replica(t)
-	old.Do(t, "WAIT", "1", "5000")
+	old.Do(t, "SET", "a", "1", "EX", "100")
+	if n, _ := old.Do(t, "WAIT", "1", "9000").AsInt64(); n != 1 { // on the connection of the SET
+		t.Fatalf("%d replicas have it", n)
+	}
 	g.Failover(t)
 	if g.Master(t) != replica || g.Replica(t) != old {
 		t.Fatal("the failover changed nothing")
