@@ -2,6 +2,8 @@ package nearside_test
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -164,7 +166,7 @@ func (c *coherence) String() string {
 // A value that a Get returns is not older than what its own process has written before, and at rest nobody keeps an old one.
 func TestNearCoherence(t *testing.T) {
 	run := func(t *testing.T, url string) {
-		r := coherent(t, url, time.Second)
+		r := coherent(t, url, time.Second, func() {})
 		if t.Log(r); r.own.Load() > 0 || r.kept.Load() > 0 {
 			t.Error(r)
 		}
@@ -191,7 +193,7 @@ func TestNearCoherenceFindsBrokenRules(t *testing.T) {
 			server := redistest.Shared(t)
 			for range 10 {
 				server.FlushAll(t)
-				r := coherent(t, server.URL(), time.Second)
+				r := coherent(t, server.URL(), time.Second, func() {})
 				if t.Log(r); r.own.Load() > 0 || r.kept.Load() > 0 {
 					return
 				}
@@ -201,8 +203,58 @@ func TestNearCoherenceFindsBrokenRules(t *testing.T) {
 	}
 }
 
-// coherent runs readers and writers of several processes.
-func coherent(t *testing.T, url string, length time.Duration) *coherence {
+var chaosFor = flag.Duration("near", 3*time.Second, "how long the near tier's test with faults runs")
+
+// The same while connections are cut, the database of Redis is emptied, servers hang, and masters change in agreement.
+func TestNearCoherenceUnderFaults(t *testing.T) {
+	single := redistest.Start(t)
+	cluster := redistest.StartCluster(t, 3, 1, "--cluster-node-timeout", "15000") // no election: it may lose what was acknowledged
+	for name, at := range map[string]struct {
+		on     redistest.Backend
+		nodes  []*redistest.Server
+		change func()
+	}{
+		"single":  {single, []*redistest.Server{single}, func() {}},
+		"cluster": {cluster, cluster.Nodes[:3], func() { cluster.Failover(t, cluster.Replica(t, cluster.Master(t, "row:1"))) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), *chaosFor)
+			defer cancel()
+			var faults sync.WaitGroup
+			counts := map[string]int{}
+			began := make(chan struct{})
+			faults.Go(func() {
+				<-began
+				for n := 0; ctx.Err() == nil; n++ {
+					node := at.nodes[rand.IntN(len(at.nodes))]
+					what := []string{"cut", "flush", "cut", "hang", "change"}[n%5]
+					counts[what]++
+					switch what {
+					case "cut":
+						node.Do(t, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+					case "flush":
+						at.on.FlushAll(t)
+					case "hang":
+						node.Pause()
+						time.Sleep(200 * time.Millisecond)
+						node.Continue()
+					case "change":
+						at.change()
+					}
+					time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+				}
+			})
+			r := coherent(t, at.on.URL(), *chaosFor, func() { close(began) })
+			faults.Wait()
+			if t.Log(r, counts); r.own.Load() > 0 || r.kept.Load() > 0 {
+				t.Error(r)
+			}
+		})
+	}
+}
+
+// coherent runs readers and writers of several processes. A write that Redis was not told of counts as not made.
+func coherent(t *testing.T, url string, length time.Duration, began func()) *coherence {
 	const keys = 40
 	r := &coherence{}
 	var rows [keys]atomic.Int64 // the database: a version of each row
@@ -220,6 +272,7 @@ func coherent(t *testing.T, url string, length time.Duration) *coherence {
 			NearSize: 1000,
 		})
 	}
+	began()
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	var own [3][keys]atomic.Int64 // what a process has written and been told of
@@ -237,6 +290,9 @@ func coherent(t *testing.T, url string, length time.Duration) *coherence {
 				}
 				if e.Value < before {
 					r.own.Add(1)
+					if r.own.Load() < 12 {
+						t.Logf("process %d read %d of %d from %s, age %v, and has written %d", p, e.Value, k, e.Source, e.Age, before)
+					}
 				}
 				if r.gets.Add(1)%64 == 0 {
 					time.Sleep(50 * time.Microsecond) // so that the writers have their turn
@@ -260,14 +316,18 @@ func coherent(t *testing.T, url string, length time.Duration) *coherence {
 					v = rows[k].Add(1)
 					err = caches[p].Invalidate(t.Context(), k)
 				}
+				if errors.Is(err, nearside.ErrUnavailable) {
+					continue
+				}
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				own[p][k].Store(v)
 				r.writes.Add(1)
-				if u, err := caches[p].Get(t.Context(), k); err != nil || u < v {
+				if e, err := caches[p].GetEntry(t.Context(), k); err != nil || e.Value < v {
 					r.own.Add(1)
+					t.Logf("writer of process %d read %d of %d from %s, age %v (%v), and has written %d", p, e.Value, k, e.Source, e.Age, err, v)
 				}
 			}
 		})
@@ -275,7 +335,7 @@ func coherent(t *testing.T, url string, length time.Duration) *coherence {
 	all.Wait()
 	for _, c := range caches { // a push may be on its way for a moment
 		for k := range int64(keys) {
-			for until := time.Now().Add(time.Second); ; {
+			for until := time.Now().Add(5 * time.Second); ; { // what was not delivered is repeated
 				v, err := c.Get(t.Context(), k)
 				if v == rows[k].Load() && err == nil {
 					break

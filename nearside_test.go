@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 		os.Exit(child())
 	}
 	status := redistest.Main(m)
-	if err := goleak.Find(); err != nil && status == 0 {
+	if err := goleak.Find(redistest.Delayed()...); err != nil && status == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		status = 1
 	}

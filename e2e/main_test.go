@@ -22,9 +22,9 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	status := redistest.Main(m)
 	dbtest.Stop()
-	err := goleak.Find()
+	err := goleak.Find(redistest.Delayed()...)
 	for until := time.Now().Add(closesAfter); err != nil && time.Now().Before(until); {
-		err = goleak.Find()
+		err = goleak.Find(redistest.Delayed()...)
 	}
 	if err != nil && status == 0 {
 		fmt.Fprintln(os.Stderr, err)

@@ -18,8 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	status := redistest.Main(m)
-	// The client closes what it had to a node that left 5 s later, closed or not.
-	if err := goleak.Find(goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2")); err != nil && status == 0 {
+	if err := goleak.Find(redistest.Delayed()...); err != nil && status == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		status = 1
 	}

@@ -26,7 +26,7 @@ var (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	status := redistest.Main(m)
-	if err := goleak.Find(); err != nil && status == 0 {
+	if err := goleak.Find(redistest.Delayed()...); err != nil && status == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		status = 1
 	}

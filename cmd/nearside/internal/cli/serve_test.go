@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	if shop != "" {
 		os.RemoveAll(filepath.Dir(shop))
 	}
-	if err := goleak.Find(); err != nil && status == 0 {
+	if err := goleak.Find(redistest.Delayed()...); err != nil && status == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		status = 1
 	}
