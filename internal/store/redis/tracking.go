@@ -177,22 +177,7 @@ func (t *tracking) dial(ctx context.Context, address string, d *net.Dialer, secu
 
 // Get is that of the store, tracked. The guard of the node stands before it too.
 func (t *tracking) Get(ctx context.Context, key string, ttl bool) store.Item {
-	g := t.s.guard(key)
-	began, err := g.enter(ctx, read)
-	if err != nil {
-		return store.Item{Err: err}
-	}
-	get := t.c.B().Get().Key(key).Build()
-	if !ttl {
-		r := t.c.Do(ctx, get)
-		g.leave(began, r.Error())
-		return item(r, key)
-	}
-	rs := t.c.DoMulti(ctx, get, t.c.B().Pttl().Key(key).Build())
-	g.leave(began, worst(rs))
-	it := item(rs[0], key)
-	left(&it, rs[1], key)
-	return it
+	return t.s.guard(key).get(ctx, t.c, key, ttl)
 }
 
 // GetMany is Get of many keys, in one trip to each node.

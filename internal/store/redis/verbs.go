@@ -14,18 +14,22 @@ func (s *Store) Get(ctx context.Context, key string, ttl bool) store.Item {
 	if err := s.unusable(); err != nil {
 		return store.Item{Err: err}
 	}
-	g := s.guard(key)
+	return s.guard(key).get(ctx, s.c, key, ttl)
+}
+
+// get is GET, and PTTL in the same trip if ttl is set, by one of the clients.
+func (g *guard) get(ctx context.Context, c rueidis.Client, key string, ttl bool) store.Item {
 	began, err := g.enter(ctx, read)
 	if err != nil {
 		return store.Item{Err: err}
 	}
-	get := s.c.B().Get().Key(key).Build()
+	get := c.B().Get().Key(key).Build()
 	if !ttl {
-		r := s.c.Do(ctx, get)
+		r := c.Do(ctx, get)
 		g.leave(began, r.Error())
 		return item(r, key)
 	}
-	rs := s.c.DoMulti(ctx, get, s.c.B().Pttl().Key(key).Build())
+	rs := c.DoMulti(ctx, get, c.B().Pttl().Key(key).Build())
 	g.leave(began, worst(rs))
 	it := item(rs[0], key)
 	left(&it, rs[1], key)
