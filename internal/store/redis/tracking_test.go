@@ -91,9 +91,6 @@ func TestTrack(t *testing.T) {
 			tr.Get(ctx, "a", false)
 			s.End(ctx, []store.End{{Key: "a", Token: "w", Put: true, Value: []byte("3"), TTL: time.Minute}})
 			hears("its end", "a")
-			tr.Get(ctx, "a", false)
-			server.FlushAll(t)
-			hears("FLUSHALL", "(lost)")
 
 			s.Acquire(ctx, []store.Claim{{Key: "w", Token: "t1", Lease: time.Minute}})
 			for _, end := range []func(){
@@ -117,6 +114,9 @@ func TestTrack(t *testing.T) {
 				}
 				stop()
 			}
+			tr.Get(ctx, "a", false)
+			server.FlushAll(t)
+			hears("FLUSHALL", "(lost)")
 		})
 	}
 }
