@@ -33,8 +33,9 @@ import (
 const (
 	budget       = 25 * time.Millisecond // what a read waits for Redis
 	writeBudget  = time.Second
-	databaseWait = 30 * time.Second // for a database that does not answer at the start
-	endWait      = 5 * time.Second  // for requests in flight at the end
+	flushDelay   = 60 * time.Microsecond // in which the commands of many connections are gathered for Redis
+	databaseWait = 30 * time.Second      // for a database that does not answer at the start
+	endWait      = 5 * time.Second       // for requests in flight at the end
 )
 
 type serveCmd struct {
@@ -295,7 +296,7 @@ func (s *server) openStore(ctx context.Context) error {
 		if s.env.process {
 			leaveACore(to, s.env.lookup)
 		}
-		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger, Replicas: s.cfg.Replicas, Budget: budget})
+		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger, Replicas: s.cfg.Replicas, FlushDelay: flushDelay, Budget: budget})
 		if err != nil {
 			return exit{statusUnreachable, fmt.Errorf("%s: %w", s.cfg.Where("redis"), err)}
 		}
