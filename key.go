@@ -62,13 +62,19 @@ func plainKey(prefix string, k any) any {
 	case string:
 		return func(k string) (string, error) { return prefix + k, nil }
 	case int:
-		return func(k int) (string, error) { return prefix + strconv.Itoa(k), nil }
+		return func(k int) (string, error) { return numbered(prefix, int64(k)), nil }
 	case int64:
-		return func(k int64) (string, error) { return prefix + strconv.FormatInt(k, 10), nil }
+		return func(k int64) (string, error) { return numbered(prefix, k), nil }
 	case uint64:
 		return func(k uint64) (string, error) { return prefix + strconv.FormatUint(k, 10), nil }
 	}
 	return nil
+}
+
+// numbered is prefix and k, in one allocation.
+func numbered(prefix string, k int64) string {
+	var space [64]byte
+	return string(strconv.AppendInt(append(space[:0], prefix...), k, 10))
 }
 
 // parseFunc returns what reads the keys that keyFunc writes without a function of the user's; nil: they cannot be read.

@@ -49,7 +49,8 @@ func look() (v vitals) {
 	stacks := make([]byte, 4<<20)
 	for g := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
 		busy := strings.Contains(g, "rueidis") || strings.Contains(g, "nearside/internal/engine") || strings.Contains(g, "nearside/internal/store")
-		idle := strings.Contains(g, "engine.(*workers).work") && strings.Contains(g, "[select")
+		_, frames, _ := strings.Cut(g, "\n")
+		idle := strings.HasPrefix(frames, "github.com/nearside/nearside/internal/engine.(*workers).work(")
 		if busy && !idle {
 			v.goroutines++
 		}

@@ -205,7 +205,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	if call == nil {
 		c.count.coalesced.Add(1)
 	} else {
-		c.lead([]*job[K, V]{{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found}})
+		c.leadOne(&job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found})
 	}
 	if found.soft {
 		soon, cancel := context.WithTimeout(ctx, c.SoftTimeout)
@@ -319,7 +319,7 @@ func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string, early time.D
 			c.count.early.Add(1)
 			early += time.Millisecond // what has less to live than this is taken for stale
 		}
-		c.lead([]*job[K, V]{{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.Budget), early: early}})
+		c.leadOne(&job[K, V]{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.Budget), early: early})
 	}
 }
 
