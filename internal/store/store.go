@@ -42,8 +42,9 @@ type Store interface {
 	// to load the store. Only after nil is all of it done.
 	Sweep(ctx context.Context, glob string, ours func(key string) bool) error
 	// Recovered names a function that is called when the store answers again after it did not, before its reads are let
-	// through. One call replaces the function of the one before.
-	Recovered(f func(context.Context))
+	// through. It returns how many invalidations it has repeated, which the store tells when it says that it is back. One call
+	// replaces the function of the one before.
+	Recovered(f func(context.Context) (repeated int))
 
 	// CheckKeys learns whether keys that match a glob, and their sidecars, may be read and written. What may not is a
 	// problem.

@@ -129,7 +129,7 @@ func (s *Store) sweep() {
 }
 
 // Recovered does nothing: it always answers.
-func (s *Store) Recovered(func(context.Context)) {}
+func (s *Store) Recovered(func(context.Context) int) {}
 
 // CheckKeys does nothing: all keys are ours.
 func (s *Store) CheckKeys(context.Context, string) {}

@@ -62,7 +62,7 @@ type Store struct {
 	byAddress map[string]*guard // of the masters of a cluster
 	stood     bool              // the masters have theirs
 	layout    []span            // that they were given theirs for
-	recovered atomic.Pointer[func(context.Context)]
+	recovered atomic.Pointer[func(context.Context) int]
 	ending    sync.RWMutex // keeps Close and failures apart
 
 	topology topology
