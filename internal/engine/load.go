@@ -30,6 +30,7 @@ type job[K comparable, V any] struct {
 	until time.Time     // the end of the budget for the store
 	ttl   bool          // the caller asks how long the value lives
 	early time.Duration // a value with less than this to live is to be loaded anew, although it is fresh
+	whole bool          // of a collection: the result has all of it, however large
 
 	left time.Duration // of the budget, when the load began
 
@@ -134,7 +135,7 @@ func (c *Cache[K, V]) spawnOrFail(mine jobs[K, V]) {
 func (c *Cache[K, V]) finish(j *job[K, V], r result[V], until int) {
 	if next := j.call.Finish(r, until); next != nil {
 		// If the store did not answer, those who have waited for it once do not wait again.
-		c.lead(jobs[K, V]{{k: j.k, key: j.key, ctx: j.ctx, call: next, until: time.Now().Add(c.Budget), useless: useless{bypass: j.bypass || j.claimed}}})
+		c.lead(jobs[K, V]{{k: j.k, key: j.key, ctx: j.ctx, call: next, until: time.Now().Add(c.Budget), whole: j.whole, useless: useless{bypass: j.bypass || j.claimed}}})
 	}
 }
 
@@ -157,7 +158,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 			j.sent = j.call.Mark()
 			asked = append(asked, j)
 			claims = append(claims, store.Claim{
-				Key: j.key, Token: j.token, Lease: c.LoadTimeout + leaseMargin, Stale: max(c.Config.Stale, j.early), Dead: j.dead, TTL: j.ttl,
+				Key: j.key, Token: j.token, Lease: c.LoadTimeout + leaseMargin, Stale: max(c.Config.Stale, j.early), Dead: j.dead, TTL: j.ttl, Kind: c.gather.kind,
 			})
 		}
 		if len(claims) == 0 {
@@ -275,6 +276,10 @@ func (c *Cache[K, V]) loadAll(js jobs[K, V]) {
 
 func (c *Cache[K, V]) loadOne(j *job[K, V], settled func()) {
 	c.attempt(jobs[K, V]{j}, settled, func(ctx context.Context, out []loaded[V]) {
+		if c.gather.load != nil {
+			out[0] = c.gather.load(ctx, j)
+			return
+		}
 		out[0].v, out[0].err = c.Config.Load(ctx, j.k)
 	})
 }
@@ -306,8 +311,9 @@ func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
 
 // loaded is what the loader said about one key.
 type loaded[V any] struct {
-	v   V
-	err error
+	v       V
+	err     error
+	partial bool // of a collection: not all of it has reached the store
 }
 
 // attempt calls a loader under the time limit of loads, and settles once: with what it said, or without it if it is deaf
