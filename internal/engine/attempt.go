@@ -17,7 +17,13 @@ func (c *Cache[K, V]) loadOne(j *job[K, V], settled func()) {
 	}{jobs: [1]*job[K, V]{j}}
 	a := &one.attempt
 	a.c, a.js, a.out, a.settled = c, one.jobs[:], one.loaded[:], settled
-	a.run(func() { one.loaded[0].v, one.loaded[0].err = c.Config.Load(a, j.k) })
+	a.run(func() {
+		if c.gather.load != nil {
+			one.loaded[0] = c.gather.load(a, j)
+			return
+		}
+		one.loaded[0].v, one.loaded[0].err = c.Config.Load(a, j.k)
+	})
 }
 
 func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
@@ -48,8 +54,9 @@ func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
 
 // loaded is what the loader said about one key.
 type loaded[V any] struct {
-	v   V
-	err error
+	v       V
+	err     error
+	partial bool // of a collection: not all of it has reached the store
 }
 
 // attempt is one call of a loader, for one key or for several. It is the loader's context.

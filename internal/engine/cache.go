@@ -50,6 +50,7 @@ type Cache[K comparable, V any] struct {
 	misses  atomic.Int32    // reads of the store in a row that found nothing
 	cost    cost            // of a load
 	trouble trouble         // of the database
+	gather  gather[K, V]    // in place of a value's load; the zero value: it has values
 	space   *space          // for recovery
 	count   counters
 }

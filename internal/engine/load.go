@@ -28,6 +28,7 @@ type job[K comparable, V any] struct {
 	until time.Time     // the end of the budget for the store
 	ttl   bool          // the caller asks how long the value lives
 	early time.Duration // a value with less than this to live is to be loaded anew, although it is fresh
+	whole bool          // of a collection: the result has all of it, however large
 
 	left time.Duration // of the budget, when the load began
 
@@ -139,7 +140,7 @@ func (c *Cache[K, V]) watch(js jobs[K, V]) (changed <-chan struct{}, stop func()
 func (c *Cache[K, V]) finish(j *job[K, V], r result[V], until int) {
 	if next := j.call.Finish(r, until); next != nil {
 		// If the store did not answer, those who have waited for it once do not wait again.
-		c.leadOne(&job[K, V]{k: j.k, key: j.key, ctx: j.ctx, call: next, until: time.Now().Add(c.Budget), useless: useless{bypass: j.bypass || j.claimed}})
+		c.leadOne(&job[K, V]{k: j.k, key: j.key, ctx: j.ctx, call: next, until: time.Now().Add(c.Budget), whole: j.whole, useless: useless{bypass: j.bypass || j.claimed}})
 	}
 }
 
@@ -162,7 +163,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 			j.sent = j.call.Mark()
 			asked = append(asked, j)
 			claims = append(claims, store.Claim{
-				Key: j.key, Token: j.token, Lease: c.LoadTimeout + leaseMargin, Stale: max(c.Config.Stale, j.early), Dead: j.dead, TTL: j.ttl,
+				Key: j.key, Token: j.token, Lease: c.LoadTimeout + leaseMargin, Stale: max(c.Config.Stale, j.early), Dead: j.dead, TTL: j.ttl, Kind: c.gather.kind,
 			})
 		}
 		if len(claims) == 0 {
