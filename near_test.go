@@ -314,7 +314,7 @@ var chaosFor = flag.Duration("near", 3*time.Second, "how long the near tier's te
 // The same while connections are cut, the database of Redis is emptied, servers hang, and masters change in agreement.
 func TestNearCoherenceUnderFaults(t *testing.T) {
 	single := redistest.Start(t)
-	cluster := redistest.StartCluster(t, 3, 1, "--cluster-node-timeout", "15000") // no election: it may lose what was acknowledged
+	cluster := redistest.StartCluster(t, 3, 1, "--cluster-node-timeout", "4000") // no election, which may lose what was acknowledged; a shard votes again after two timeouts
 	for name, at := range map[string]struct {
 		on     redistest.Backend
 		nodes  []*redistest.Server
@@ -396,6 +396,13 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	var own [3][keys]atomic.Int64 // what a process has written and been told of
+	var at [3][keys]atomic.Int64  // and when
+	older := func(who string, p int, k, got, wrote int64, e nearside.Entry[int64], err error) {
+		if r.own.Add(1) <= 12 {
+			t.Logf("%s of process %d read %d of %d from %s (%v), age %v, at %s, and has written %d, acknowledged at %s", who, p, got, k, e.Source, err, e.Age,
+				time.Now().Format("15:04:05.000"), wrote, time.UnixMicro(at[p][k].Load()).Format("15:04:05.000"))
+		}
+	}
 	var all sync.WaitGroup
 	for g := range 9 {
 		p := g % len(caches)
@@ -410,10 +417,7 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 					return
 				}
 				if got < before {
-					r.own.Add(1)
-					if r.own.Load() < 12 {
-						t.Logf("process %d read %d of %d (%v) from %s, age %v, and has written %d", p, got, k, err, e.Source, e.Age, before)
-					}
+					older("a reader", p, k, got, before, e, err)
 				}
 				if r.gets.Add(1)%64 == 0 {
 					time.Sleep(50 * time.Microsecond) // so that the writers have their turn
@@ -446,12 +450,12 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 					t.Error(err)
 					return
 				}
+				at[p][k].Store(time.Now().UnixMicro())
 				own[p][k].Store(v)
 				r.writes.Add(1)
 				e, err := caches[p].GetEntry(t.Context(), k)
 				if got, failed := newest(e, err, rows[k].Load()); failed != nil || got < v {
-					r.own.Add(1)
-					t.Logf("writer of process %d read %d of %d from %s, age %v (%v), and has written %d", p, got, k, e.Source, e.Age, err, v)
+					older("the writer", p, k, got, v, e, errors.Join(err, failed))
 				}
 			}
 		})
