@@ -42,7 +42,8 @@ type Config[K comparable, V any] struct {
 	// NearSize is how many decoded values are kept in this process, where a hit costs no trip and no decoding. They are
 	// right: whatever changes a key tells all processes that keep it, within a millisecond as a rule, or within 2 s if the
 	// connection was lost; this process' own writes are seen at once. Values are shared: see Clone. It needs a Redis that
-	// tells of changes (CLIENT TRACKING), else nothing is kept, and Client.Stats says so. Off if zero.
+	// tells of changes (CLIENT TRACKING), else nothing is kept, and Client.Stats says so. With NotFoundTTL, that a row does
+	// not exist is kept too, as an entry like any other; in a cluster for 1 s at a time. Off if zero.
 	NearSize int
 
 	// NearBytes bounds the same in bytes of encoded values, with 160 for keeping each; both bounds hold where both are set.

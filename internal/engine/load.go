@@ -182,6 +182,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 				again = append(again, j)
 			}
 		}
+		c.retainAbsences(asked, grants)
 		js = again
 	}
 	return mine, waiting

@@ -59,7 +59,7 @@ func left(it *store.Item, r rueidis.RedisResult, key string) {
 	switch n, err := r.AsInt64(); {
 	case err != nil:
 		*it = store.Item{Err: failed("pttl", key, err)}
-	case n == -2:
+	case n == missing:
 		*it = store.Item{}
 	default:
 		it.TTL = life(n)
