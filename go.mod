@@ -3,6 +3,7 @@ module github.com/nearside/nearside
 go 1.26.0
 
 require (
+	github.com/klauspost/compress v1.20.4
 	github.com/maypok86/otter/v2 v2.4.0
 	github.com/redis/rueidis v1.0.79
 	github.com/tidwall/btree v1.8.2
