@@ -54,14 +54,19 @@ func (s *Server) scan(t testing.TB) (keys []string) {
 	}
 }
 
-// owner returns the key whose sidecar this may be: k for {k}:~l, k{tag}:~l and ~l:{slot}:k.
+// owner returns the key beside which this may stand: k for {k}:~l, k{tag}:~l and ~l:{slot}:k, and for the names of a collection,
+// which have another letter.
 func owner(key string) (name string, side bool) {
-	if rest, ok := strings.CutPrefix(key, "~l:{"); ok {
-		_, name, side = strings.Cut(rest, "}:")
+	if len(key) > 4 && key[0] == '~' && key[2:4] == ":{" {
+		_, name, side = strings.Cut(key[4:], "}:")
 		return name, side
 	}
-	name, side = strings.CutSuffix(key, ":~l")
-	if side && strings.HasPrefix(name, "{") && strings.HasSuffix(name, "}") {
+	if n := len(key) - len(":~l"); n > 0 && key[n:n+2] == ":~" {
+		name, side = key[:n], true
+	} else {
+		return key, false
+	}
+	if strings.HasPrefix(name, "{") && strings.HasSuffix(name, "}") {
 		name = name[1 : len(name)-1]
 	}
 	return name, side

@@ -1,0 +1,443 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
+)
+
+// Shape is a kind of collection, and how overlapping writers of a member are told apart.
+type Shape struct {
+	Kind      store.Kind
+	Versioned bool
+	LoadOne   bool // a member can be read again
+}
+
+func (s Shape) String() string {
+	switch {
+	case s.Versioned:
+		return string(s.Kind) + ", versioned"
+	case s.LoadOne:
+		return string(s.Kind) + ", read again"
+	}
+	return string(s.Kind)
+}
+
+// Shapes are all there are.
+func Shapes() (all []Shape) {
+	for _, kind := range []store.Kind{store.SortedSet, store.Set, store.Hash} {
+		all = append(all, Shape{Kind: kind, LoadOne: true}, Shape{Kind: kind}, Shape{Kind: kind, Versioned: true})
+	}
+	return append(all, Shape{Kind: store.List})
+}
+
+// CollectionProfile is how the checker treats collections. Durations of actors are the longest; each is drawn anew.
+type CollectionProfile struct {
+	Name string
+
+	Full, Sparse     int // collections with many members that never change, and with none; 4 and 2 if both are zero
+	Hot              int // members of each that everybody changes; 3 if zero
+	Readers, Writers int // 6 if zero
+
+	Invalidate float64 // share of the writes that commit up to three changes and then invalidate
+	Mutate     float64 // the same, through Mutate
+	Plain      float64 // share of the writes that commit, and then write; the rest is done by Update
+	Unknown    float64 // share of the commits with an error, whatever they did
+	CrashWrite float64 // share of the writers that die before or after their commit
+	CrashLoad  float64 // share of the readers that take a lease and die, also between chunks
+	FailLoad   float64
+
+	Pause, ReadPause time.Duration // between writes, and between reads; 8 ms and 2 ms if zero
+	Load             time.Duration // before and behind the database's read, and between chunks; 3 ms if zero
+	Commit           time.Duration // before and behind the commit; 1.5 ms if zero
+	Reread           time.Duration // behind the read of one member
+
+	Lease  time.Duration // of loads
+	Intent time.Duration // how long each intent stands, in place of the engine's time
+	Fresh  time.Duration // how long collections are fresh, with a stale window behind; zero: TTL, without
+	TTL    time.Duration // a minute if zero
+	Flaky  bool          // commands and answers are lost, and commands come late
+
+	Faults func(rng *rand.Rand, key string)
+	Wrap   func(store.Store) store.Store // to break a rule
+}
+
+// CollectionProfiles are those that every store must pass.
+func CollectionProfiles() []CollectionProfile {
+	mixed := CollectionProfile{Invalidate: 0.06, Mutate: 0.03, Plain: 0.4, Unknown: 1. / 60}
+	with := func(name string, f func(*CollectionProfile)) CollectionProfile {
+		p := mixed
+		p.Name = name
+		f(&p)
+		return p
+	}
+	die := func(p *CollectionProfile) { p.CrashWrite, p.CrashLoad, p.FailLoad = 0.07, 0.02, 0.02 }
+	return []CollectionProfile{
+		with("calm", func(p *CollectionProfile) {}),
+		with("all die, commands are lost", func(p *CollectionProfile) {
+			die(p)
+			p.Flaky, p.Lease, p.Intent = true, 100*time.Millisecond, 150*time.Millisecond
+		}),
+		with("short lease", func(p *CollectionProfile) { die(p); p.Lease = 8 * time.Millisecond }),
+		with("stale window", func(p *CollectionProfile) { die(p); p.Fresh = 20 * time.Millisecond }),
+		with("hot members, slow writers", func(p *CollectionProfile) {
+			p.Full, p.Sparse, p.Hot, p.Commit, p.Reread, p.Plain = 1, 1, 1, 12*time.Millisecond, 6*time.Millisecond, 0.1
+		}),
+		with("loads slower than intents", func(p *CollectionProfile) { die(p); p.Load, p.Intent = 20*time.Millisecond, 15*time.Millisecond }),
+		quiet(),
+	}
+}
+
+// quiet has few writers, most of whom die: nobody heals what they leave, but expiry.
+func quiet() CollectionProfile {
+	return CollectionProfile{
+		Name: "quiet collections", CrashWrite: 0.6, Invalidate: 0.04, Plain: 0.05, Writers: 2, Pause: 40 * time.Millisecond,
+		Load: 8 * time.Millisecond, TTL: 150 * time.Millisecond, Hot: 2,
+	}
+}
+
+// CollectionReport is what a run of the checker saw of one shape.
+type CollectionReport struct {
+	Shape                                                        Shape
+	Reads, Loads, Filled, Writes, Crashes, Dropped, Reread, Told uint64
+	Stale, Half                                                  uint64
+	Survived                                                     int      // collections that are still there at the end, and are not the database's, or have no TTL
+	First                                                        string   // the first violation
+	Trace                                                        []string // what was asked of the store before it, about that key
+}
+
+// Violations is how many there were.
+func (r CollectionReport) Violations() uint64 { return r.Stale + r.Half + uint64(r.Survived) }
+
+func (r CollectionReport) String() string {
+	return fmt.Sprintf("%s: %d reads, %d loads, %d filled, %d writes, %d crashes, %d dropped, %d read again, %d not told: %d stale, %d half, %d survived",
+		r.Shape, r.Reads, r.Loads, r.Filled, r.Writes, r.Crashes, r.Dropped, r.Reread, r.Told, r.Stale, r.Half, r.Survived)
+}
+
+const (
+	chunkElements = 7 // of the checker's chunks: a load has several
+	deadlineSlack = 15 * time.Millisecond
+)
+
+// shape is the run of one shape.
+type shape struct {
+	CollectionProfile
+	Shape
+	keys   []string
+	db     map[string]truth
+	hot    []string
+	caches []*engine.Collection[string]
+	shared []*engine.Shared
+	stores []store.Store // for those who die
+	trace  *trace
+	lose   *losses
+	report struct {
+		reads, loads, writes, crashes, told, stale, half atomic.Uint64
+		first                                            atomic.Pointer[string]
+		trace                                            []string
+	}
+}
+
+// CheckCollections runs a profile for a while, all shapes at once over the same stores.
+func CheckCollections(t testing.TB, stores []store.Store, p CollectionProfile, shapes []Shape, length time.Duration, seed uint64) []CollectionReport {
+	t.Helper()
+	p = p.defaults()
+	tr := &trace{keys: make(map[string]*[]call)}
+	lose := &losses{rng: rand.New(rand.NewPCG(seed, 98)), on: p.Flaky}
+	var shared []*engine.Shared
+	for i, s := range stores {
+		s = traced{s, tr, i}
+		s = lossy{s, lose}
+		if p.Wrap != nil {
+			s = p.Wrap(s)
+		}
+		s = paced{Store: s, p: p, rng: &dice{rng: rand.New(rand.NewPCG(seed, uint64(200+i)))}}
+		shared = append(shared, engine.NewShared(unclosed{s}, 10*time.Second, p.writeBudget(), slog.New(slog.DiscardHandler)))
+	}
+	var run []*shape
+	for i, sh := range shapes {
+		run = append(run, newShape(p, sh, stores, shared, tr, lose, seed+uint64(1000*i)))
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), length)
+	defer cancel()
+	var wg sync.WaitGroup
+	for n, s := range run {
+		rng := func(i int) *rand.Rand { return rand.New(rand.NewPCG(seed+uint64(1000*n), uint64(i))) }
+		for i := range p.Readers {
+			wg.Go(func() { s.reader(ctx, s.caches[i%len(s.caches)], rng(i)) })
+		}
+		for i := range p.Writers {
+			wg.Go(func() { s.writer(ctx, i, rng(50+i)) })
+		}
+	}
+	if p.Faults != nil {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(seed, 99))
+			for pause(ctx, rng, 4*time.Millisecond) {
+				keys := run[rng.IntN(len(run))].keys
+				p.Faults(rng, keys[rng.IntN(len(keys))])
+			}
+		})
+	}
+	wg.Wait()
+	lose.wg.Wait() // what is late still counts
+	for _, sh := range shared {
+		if err := sh.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	time.Sleep(max(crashLife, p.Intent) + deadlineSlack) // what the dead have left ends
+	var out []CollectionReport
+	for _, s := range run {
+		out = append(out, s.over())
+	}
+	return out
+}
+
+func (p CollectionProfile) defaults() CollectionProfile {
+	if p.Full+p.Sparse == 0 {
+		p.Full, p.Sparse = 4, 2
+	}
+	for _, d := range []struct {
+		n *int
+		v int
+	}{{&p.Hot, 3}, {&p.Readers, 6}, {&p.Writers, 6}} {
+		if *d.n == 0 {
+			*d.n = d.v
+		}
+	}
+	for _, d := range []struct {
+		n *time.Duration
+		v time.Duration
+	}{{&p.Pause, 8 * time.Millisecond}, {&p.ReadPause, 2 * time.Millisecond}, {&p.Load, 3 * time.Millisecond}, {&p.Commit, 1500 * time.Microsecond}, {&p.TTL, time.Minute}} {
+		if *d.n == 0 {
+			*d.n = d.v
+		}
+	}
+	return p
+}
+
+// writeBudget is short where commands are lost.
+func (p CollectionProfile) writeBudget() time.Duration {
+	if p.Flaky {
+		return 2 * time.Second
+	}
+	return 30 * time.Second
+}
+
+func newShape(p CollectionProfile, sh Shape, stores []store.Store, shared []*engine.Shared, tr *trace, lose *losses, seed uint64) *shape {
+	s := &shape{CollectionProfile: p, Shape: sh, stores: stores, shared: shared, trace: tr, lose: lose, db: make(map[string]truth)}
+	changing := make([]string, 0, p.Hot+p.Writers)
+	for i := range p.Hot {
+		changing = append(changing, fmt.Sprintf("hot%d", i))
+	}
+	s.hot = append(s.hot, changing...)
+	for i := range p.Writers {
+		changing = append(changing, plainMember(i))
+	}
+	if sh.Kind == store.List {
+		s.hot = []string{""}
+	}
+	for i := range p.Full + p.Sparse {
+		key := fmt.Sprintf("%s:%d", strings.NewReplacer(", ", "-", " ", "-").Replace(sh.String()), i)
+		s.keys = append(s.keys, key)
+		still := 0
+		if i < p.Full {
+			still = 20
+		}
+		if sh.Kind == store.List {
+			s.db[key] = newPushes(still, i%2 == 1)
+		} else {
+			s.db[key] = newMembers(sh.Kind, still, changing)
+		}
+	}
+	for i, x := range shared {
+		s.caches = append(s.caches, s.cache(x, &dice{rng: rand.New(rand.NewPCG(seed, uint64(100+i)))}))
+	}
+	return s
+}
+
+// plainMember is the member that one writer alone changes, without an announcement: of two the later call would win.
+func plainMember(writer int) string { return fmt.Sprintf("plain%d", writer) }
+
+// dice is a random generator for several goroutines.
+type dice struct {
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+func (d *dice) upTo(most time.Duration) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Duration(d.rng.Int64N(int64(most) + 1))
+}
+
+func (d *dice) chance(p float64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rng.Float64() < p
+}
+
+func (s *shape) window() time.Duration {
+	if s.Fresh > 0 {
+		return staleWindow
+	}
+	return 0
+}
+
+func (s *shape) cache(x *engine.Shared, d *dice) *engine.Collection[string] {
+	c := engine.CollectionConfig[string]{
+		Kind: s.Kind, Key: func(k string) (string, error) { return k, nil },
+		Versioned: s.Versioned,
+		Load: func(ctx context.Context, key string, emit func(store.Element) error) error {
+			s.report.loads.Add(1)
+			time.Sleep(d.upTo(s.Load))
+			rows := s.db[key].load()
+			time.Sleep(d.upTo(s.Load))
+			fails := d.chance(s.FailLoad)
+			for i, e := range rows {
+				if fails && i == len(rows)/2 {
+					return errLoad
+				}
+				if err := emit(e); err != nil {
+					return err
+				}
+			}
+			if fails {
+				return errLoad
+			}
+			return nil
+		},
+		Life: func(string, string) time.Duration {
+			if s.Fresh > 0 {
+				return s.Fresh
+			}
+			return s.TTL
+		},
+		Stale: s.window(), NotFoundTTL: 50 * time.Millisecond, LoadTimeout: 5 * time.Second,
+	}
+	if s.LoadOne {
+		c.LoadOne = func(_ context.Context, key, member string) (store.Element, bool, error) {
+			e, ok := s.db[key].one(member)
+			time.Sleep(d.upTo(s.Reread))
+			return e, ok, nil
+		}
+	}
+	return engine.NewCollection(x, c)
+}
+
+func (s *shape) reader(ctx context.Context, cache *engine.Collection[string], rng *rand.Rand) {
+	for pause(ctx, rng, s.ReadPause) {
+		key := s.keys[rng.IntN(len(s.keys))]
+		if rng.Float64() < s.CrashLoad {
+			s.crashLoad(key, rng)
+			continue
+		}
+		q := s.query(key, rng)
+		f := s.db[key].begins()
+		began := time.Now()
+		v, err := cache.Query(ctx, key, q)
+		s.report.reads.Add(1)
+		switch {
+		case err == nil:
+			if wrong, why := s.db[key].judge(q, v.View, f); why != "" {
+				s.violation(wrong, key, "%s, part %d, read at %s from %s: %s", key, q.Part, began.Format(clock), v.Source, why)
+			}
+		case !errors.Is(err, errLoad) && ctx.Err() == nil:
+			s.violation(wasStale, key, "%s: %v", key, err)
+		}
+	}
+}
+
+// query draws what is read: mostly the whole.
+func (s *shape) query(key string, rng *rand.Rand) store.Query {
+	n := rng.IntN(10)
+	full := strings.Compare(key, s.keys[s.Full%len(s.keys)]) < 0 || s.Sparse == 0
+	switch {
+	case n < 6:
+		return store.Query{Part: store.All}
+	case n == 6:
+		return store.Query{Part: store.Size}
+	case s.Kind == store.List:
+		if s.db[key].(*pushes).back {
+			return store.Query{Part: store.ByRank, From: -5, To: -1}
+		}
+		return store.Query{Part: store.ByRank, From: 0, To: 4}
+	case n == 7 && s.Kind == store.SortedSet && full:
+		return store.Query{Part: store.Rank, Reverse: true, Names: []string{fmt.Sprintf("still%02d", rng.IntN(20))}}
+	case n == 8 && s.Kind == store.SortedSet && full:
+		return store.Query{Part: store.ByRank, Reverse: true, From: 0, To: int64(rng.IntN(25))}
+	}
+	names := []string{s.hot[rng.IntN(len(s.hot))], "nobody", plainMember(rng.IntN(s.Writers))}
+	if full {
+		names = append(names, fmt.Sprintf("still%02d", rng.IntN(20)))
+	}
+	return store.Query{Part: store.Pick, Names: names}
+}
+
+func (s *shape) violation(wrong fault, key, format string, args ...any) {
+	if wrong == wasHalf {
+		s.report.half.Add(1)
+	} else {
+		s.report.stale.Add(1)
+	}
+	text := fmt.Sprintf(format, args...)
+	if s.report.first.CompareAndSwap(nil, &text) {
+		s.report.trace = s.trace.of(key)
+	}
+}
+
+// over judges what is left when all is over.
+func (s *shape) over() (r CollectionReport) {
+	ctx := context.Background()
+	n := &s.report
+	survived := 0
+	for _, key := range s.keys {
+		v := s.stores[0].Query(ctx, []store.Query{{Key: key, Kind: s.Kind, Part: store.All}})[0]
+		why := ""
+		switch {
+		case v.Err != nil:
+			why = v.Err.Error()
+		case v.Found && v.TTL == store.NoTTL:
+			why = "it has no TTL"
+		case v.Found:
+			why = s.db[key].rest(v)
+		case len(s.db[key].load()) > 0:
+			claim := store.Claim{Key: key, Kind: s.Kind, Token: store.NewToken(), Lease: time.Second}
+			if g := s.stores[0].Acquire(ctx, []store.Claim{claim})[0]; g.State == store.Absent {
+				why = "it is remembered to have no elements, and has"
+			}
+			s.stores[0].Release(ctx, []store.Lease{{Key: key, Kind: s.Kind, Token: claim.Token}})
+		}
+		if why != "" {
+			survived++
+			s.violation(wasStale, key, "%s at rest, %v to live: %s", key, v.TTL, why)
+			n.stale.Add(^uint64(0)) // it is counted as survived
+		}
+	}
+	r = CollectionReport{
+		Shape: s.Shape, Reads: n.reads.Load(), Loads: n.loads.Load(), Writes: n.writes.Load(), Crashes: n.crashes.Load(), Told: n.told.Load(),
+		Stale: n.stale.Load(), Half: n.half.Load(), Survived: survived,
+	}
+	for _, c := range s.caches {
+		st := c.Stats()
+		r.Filled += st.Loads - st.Unfilled
+		r.Dropped += st.Dropped
+		r.Reread += st.Reread
+	}
+	if f := n.first.Load(); f != nil {
+		r.First, r.Trace = *f, n.trace
+	}
+	return r
+}
