@@ -204,6 +204,9 @@ func (d *members) may(name string, f floor, e store.Element, present bool) bool 
 func (d *members) judge(q store.Query, v store.View, f floor) (fault, string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if q.Part == store.Pick && (len(v.Has) != len(q.Names) || len(v.Elements) != len(q.Names)) {
+		return wasStale, fmt.Sprintf("picked %v and was given %v, %v", q.Names, v.Has, v.Elements)
+	}
 	seen := make(map[string]store.Element, len(v.Elements))
 	for i, e := range v.Elements {
 		if q.Part == store.Pick && !v.Has[i] {
