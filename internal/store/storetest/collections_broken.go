@@ -18,7 +18,6 @@ type BrokenCollections struct {
 
 var (
 	alone     = Shape{Kind: store.SortedSet}
-	readAgain = Shape{Kind: store.SortedSet, LoadOne: true}
 	versioned = Shape{Kind: store.SortedSet, Versioned: true}
 	list      = Shape{Kind: store.List}
 )
@@ -38,17 +37,18 @@ func Quiet() CollectionProfile { return quiet() }
 // BrokenCollectionRules are those that can be left out in front of a store.
 func BrokenCollectionRules() []BrokenCollections {
 	rule := func(name string, p CollectionProfile, wrap func(store.Store) store.Store, shapes ...Shape) BrokenCollections {
-		p.Name, p.Wrap = name, wrap
+		p.Name, p.Wrap, p.Enough = name, wrap, true
 		return BrokenCollections{p, shapes}
 	}
 	slow := Busy() // as if two writers of a member were one behind the other
 	slow.TTL, slow.Commit, slow.Reread, slow.Plain = time.Minute, 8*time.Millisecond, 8*time.Millisecond, 0
 	retried := Busy()
-	retried.Flaky, retried.TTL, retried.Commit = true, time.Minute, 0
+	retried.Lost, retried.TTL, retried.Commit, retried.Writers, retried.Pause = 0.15, time.Minute, 0, 1, 2*time.Millisecond
+	retried.Load, retried.Lease, retried.Intent, retried.Invalidate = time.Millisecond, 60*time.Millisecond, 100*time.Millisecond, 0
 	dying := Quiet()
 	dying.Load = 60 * time.Millisecond
 	again := retried
-	again.Writers, again.Pause = 3, 3*time.Millisecond
+	again.Writers, again.Lost, again.Sparse, again.Plain = 3, 0.3, 0, 0
 	return []BrokenCollections{
 		rule("a load fills without its token", Busy(), func(s store.Store) store.Store { return &unasked{Store: s} }, alone, list),
 		rule("the change of an overlapped writer is kept", slow, func(s store.Store) store.Store { return ordered{Store: s, always: true} }, alone),

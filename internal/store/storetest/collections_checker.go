@@ -55,7 +55,7 @@ type CollectionProfile struct {
 	Unknown    float64 // share of the commits with an error, whatever they did
 	CrashWrite float64 // share of the writers that die before or after their commit
 	CrashLoad  float64 // share of the readers that take a lease and die, also between chunks
-	FailLoad   float64
+	FailLoad   float64 // share of the loads that fail, and of the members that cannot be read again
 
 	Pause, ReadPause time.Duration // between writes, and between reads; 8 ms and 2 ms if zero
 	Load             time.Duration // before and behind the database's read, and between chunks; 3 ms if zero
@@ -66,10 +66,11 @@ type CollectionProfile struct {
 	Intent time.Duration // how long each intent stands, in place of the engine's time
 	Fresh  time.Duration // how long collections are fresh, with a stale window behind; zero: TTL, without
 	TTL    time.Duration // a minute if zero
-	Flaky  bool          // commands and answers are lost, and commands come late
+	Lost   float64       // share of the commands that are lost, or their answers, or that come late
 
 	Faults func(rng *rand.Rand, key string)
 	Wrap   func(store.Store) store.Store // to break a rule
+	Enough bool                          // the first violation ends the run
 }
 
 // CollectionProfiles are those that every store must pass.
@@ -86,7 +87,7 @@ func CollectionProfiles() []CollectionProfile {
 		with("calm", func(p *CollectionProfile) {}),
 		with("all die, commands are lost", func(p *CollectionProfile) {
 			die(p)
-			p.Flaky, p.Lease, p.Intent = true, 100*time.Millisecond, 150*time.Millisecond
+			p.Lost, p.Lease, p.Intent = 0.08, 100*time.Millisecond, 150*time.Millisecond
 		}),
 		with("short lease", func(p *CollectionProfile) { die(p); p.Lease = 8 * time.Millisecond }),
 		with("stale window", func(p *CollectionProfile) { die(p); p.Fresh = 20 * time.Millisecond }),
@@ -140,7 +141,7 @@ type shape struct {
 	shared []*engine.Shared
 	stores []store.Store // for those who die
 	trace  *trace
-	lose   *losses
+	stop   func() // ends the run
 	report struct {
 		reads, loads, writes, crashes, told, stale, half atomic.Uint64
 		first                                            atomic.Pointer[string]
@@ -153,7 +154,7 @@ func CheckCollections(t testing.TB, stores []store.Store, p CollectionProfile, s
 	t.Helper()
 	p = p.defaults()
 	tr := &trace{keys: make(map[string]*[]call)}
-	lose := &losses{rng: rand.New(rand.NewPCG(seed, 98)), on: p.Flaky}
+	lose := &losses{rng: rand.New(rand.NewPCG(seed, 98)), share: p.Lost}
 	var shared []*engine.Shared
 	for i, s := range stores {
 		s = traced{s, tr, i}
@@ -166,11 +167,14 @@ func CheckCollections(t testing.TB, stores []store.Store, p CollectionProfile, s
 	}
 	var run []*shape
 	for i, sh := range shapes {
-		run = append(run, newShape(p, sh, stores, shared, tr, lose, seed+uint64(1000*i)))
+		run = append(run, newShape(p, sh, stores, shared, tr, seed+uint64(1000*i)))
 	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
+	for _, s := range run {
+		s.stop = cancel
+	}
 	var wg sync.WaitGroup
 	for n, s := range run {
 		rng := func(i int) *rand.Rand { return rand.New(rand.NewPCG(seed+uint64(1000*n), uint64(i))) }
@@ -230,14 +234,14 @@ func (p CollectionProfile) defaults() CollectionProfile {
 
 // writeBudget is short where commands are lost.
 func (p CollectionProfile) writeBudget() time.Duration {
-	if p.Flaky {
+	if p.Lost > 0 {
 		return 2 * time.Second
 	}
 	return 30 * time.Second
 }
 
-func newShape(p CollectionProfile, sh Shape, stores []store.Store, shared []*engine.Shared, tr *trace, lose *losses, seed uint64) *shape {
-	s := &shape{CollectionProfile: p, Shape: sh, stores: stores, shared: shared, trace: tr, lose: lose, db: make(map[string]truth)}
+func newShape(p CollectionProfile, sh Shape, stores []store.Store, shared []*engine.Shared, tr *trace, seed uint64) *shape {
+	s := &shape{CollectionProfile: p, Shape: sh, stores: stores, shared: shared, trace: tr, db: make(map[string]truth)}
 	changing := make([]string, 0, p.Hot+p.Writers)
 	for i := range p.Hot {
 		changing = append(changing, fmt.Sprintf("hot%d", i))
@@ -330,7 +334,9 @@ func (s *shape) cache(x *engine.Shared, d *dice) *engine.Collection[string] {
 	if s.LoadOne {
 		c.LoadOne = func(_ context.Context, key, member string) (store.Element, bool, error) {
 			e, ok := s.db[key].one(member)
-			time.Sleep(d.upTo(s.Reread))
+			if time.Sleep(d.upTo(s.Reread)); d.chance(s.FailLoad) {
+				return e, false, errLoad
+			}
 			return e, ok, nil
 		}
 	}
@@ -396,6 +402,21 @@ func (s *shape) violation(wrong fault, key, format string, args ...any) {
 	if s.report.first.CompareAndSwap(nil, &text) {
 		s.report.trace = s.trace.of(key)
 	}
+	if s.Enough {
+		s.stop()
+	}
+}
+
+// left is what the store has of a collection. A busy machine may need a moment to answer.
+func (s *shape) left(key string) (v store.View) {
+	for range 100 {
+		v = s.stores[0].Query(context.Background(), []store.Query{{Key: key, Kind: s.Kind, Part: store.All}})[0]
+		if v.Err == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return v
 }
 
 // over judges what is left when all is over.
@@ -404,8 +425,7 @@ func (s *shape) over() (r CollectionReport) {
 	n := &s.report
 	survived := 0
 	for _, key := range s.keys {
-		v := s.stores[0].Query(ctx, []store.Query{{Key: key, Kind: s.Kind, Part: store.All}})[0]
-		why := ""
+		v, why := s.left(key), ""
 		switch {
 		case v.Err != nil:
 			why = v.Err.Error()

@@ -78,12 +78,12 @@ func finds(t *testing.T, at place, p storetest.BrokenCollections) {
 func faulty(t *testing.T, at place) []storetest.CollectionProfile {
 	crash := storetest.CollectionProfile{
 		Name: "all die, Redis loses keys and scripts", Invalidate: 0.06, Mutate: 0.03, Plain: 0.4, Unknown: 1. / 60,
-		CrashWrite: 0.07, CrashLoad: 0.02, FailLoad: 0.02, Flaky: true, Lease: 100 * time.Millisecond, Intent: 150 * time.Millisecond,
+		CrashWrite: 0.07, CrashLoad: 0.02, FailLoad: 0.02, Lost: 0.08, Lease: 100 * time.Millisecond, Intent: 150 * time.Millisecond,
 		Faults: at.lose(t, "", ":~l", ":~t", ":~r", ":~e"),
 	}
 	// An evicted intent and a dead writer together are outside the law.
 	evict := crash
-	evict.Name, evict.CrashWrite, evict.Flaky = "Redis loses intents too, FLUSHALL", 0, false
+	evict.Name, evict.CrashWrite, evict.Lost = "Redis loses intents too, FLUSHALL", 0, 0
 	evict.Faults = at.lose(t, "", ":~l", ":~t", ":~r", ":~e", ":~i", flushAll)
 	return []storetest.CollectionProfile{crash, evict}
 }

@@ -60,11 +60,13 @@ func (s paced) Chunk(ctx context.Context, c store.Chunk) (o store.Outcome) {
 
 // losses decides which commands are lost, and waits for those that are late.
 type losses struct {
-	mu  sync.Mutex
-	rng *rand.Rand
-	on  bool
-	wg  sync.WaitGroup
+	mu    sync.Mutex
+	rng   *rand.Rand
+	share float64
+	wg    sync.WaitGroup
 }
+
+const latest = 40 * time.Millisecond // a command that is late
 
 var errLost = errors.New("lost, as it was told to")
 
@@ -76,17 +78,17 @@ type lossy struct {
 
 // lose carries out a command, or not. True: it is not answered.
 func (l *losses) lose(mayBeLate bool, do func(context.Context)) bool {
-	if !l.on {
+	if l.share == 0 {
 		return false
 	}
 	l.mu.Lock()
-	n, late := l.rng.IntN(100), time.Duration(l.rng.IntN(6000))*time.Microsecond
+	n, late := l.rng.Float64()/l.share, time.Duration(l.rng.Int64N(int64(latest)))
 	l.mu.Unlock()
 	switch {
-	case n < 3:
+	case n < 0.4:
 		do(context.Background())
-	case n < 5:
-	case n < 8 && mayBeLate:
+	case n < 0.6:
+	case n < 1 && mayBeLate:
 		l.wg.Go(func() {
 			time.Sleep(late)
 			do(context.Background())

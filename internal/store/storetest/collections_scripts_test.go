@@ -25,7 +25,7 @@ func brokenScripts(t *testing.T, at place) []brokenScript {
 		list      = storetest.Shape{Kind: store.List}
 	)
 	rule := func(name string, p storetest.CollectionProfile, old, new string, shapes ...storetest.Shape) brokenScript {
-		p.Name = name
+		p.Name, p.Enough = name, true
 		return brokenScript{storetest.BrokenCollections{CollectionProfile: p, Shapes: shapes}, redis.Alteration{Old: old, New: new}}
 	}
 	busy := storetest.Busy()
@@ -39,7 +39,7 @@ func brokenScripts(t *testing.T, at place) []brokenScript {
 	slowLoads := quiet
 	slowLoads.Load = 40 * time.Millisecond
 	drops := overlap
-	drops.Unknown, drops.Load = 0.2, 2*time.Millisecond
+	drops.FailLoad, drops.Load, drops.Reread, drops.Commit = 0.2, time.Millisecond, 15*time.Millisecond, 3*time.Millisecond
 	evict := busy
 	evict.Faults = at.lose(t, ":~t")
 	evictRemoved := busy
