@@ -48,14 +48,14 @@ func BrokenCollectionRules() []BrokenCollections {
 	dying := Quiet()
 	dying.Load = 60 * time.Millisecond
 	again := retried
-	again.Writers, again.Lost, again.Sparse, again.Plain = 3, 0.3, 0, 0
+	again.Full, again.Sparse, again.Writers, again.Lost, again.Spared, again.Intent = 12, 0, 6, 0.5, true, 300*time.Millisecond
 	return []BrokenCollections{
 		rule("a load fills without its token", Busy(), func(s store.Store) store.Store { return &unasked{Store: s} }, alone, list),
 		rule("the change of an overlapped writer is kept", slow, func(s store.Store) store.Store { return ordered{Store: s, always: true} }, alone),
 		rule("the version is not compared", slow, func(s store.Store) store.Store { return ordered{Store: s} }, versioned),
 		rule("a retried end pushes again", retried, func(s store.Store) store.Store { return &repeating{Store: s} }, list),
 		rule("intents are forgotten with their life", dying, func(s store.Store) store.Store { return forgetful{s} }, alone, list),
-		rule("begin is sent again with its old token", again, func(s store.Store) store.Store { return &constant{Store: s} }, alone, list),
+		rule("begin is sent again with its old token", again, func(s store.Store) store.Store { return &constant{Store: s} }, list),
 	}
 }
 

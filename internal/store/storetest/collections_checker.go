@@ -67,6 +67,7 @@ type CollectionProfile struct {
 	Fresh  time.Duration // how long collections are fresh, with a stale window behind; zero: TTL, without
 	TTL    time.Duration // a minute if zero
 	Lost   float64       // share of the commands that are lost, or their answers, or that come late
+	Spared bool          // but none of those of loads
 
 	Faults func(rng *rand.Rand, key string)
 	Wrap   func(store.Store) store.Store // to break a rule
@@ -89,7 +90,7 @@ func CollectionProfiles() []CollectionProfile {
 			die(p)
 			p.Lost, p.Lease, p.Intent = 0.08, 100*time.Millisecond, 150*time.Millisecond
 		}),
-		with("short lease", func(p *CollectionProfile) { die(p); p.Lease = 8 * time.Millisecond }),
+		with("short lease", func(p *CollectionProfile) { die(p); p.Lease = 12 * time.Millisecond }),
 		with("stale window", func(p *CollectionProfile) { die(p); p.Fresh = 20 * time.Millisecond }),
 		with("hot members, slow writers", func(p *CollectionProfile) {
 			p.Full, p.Sparse, p.Hot, p.Commit, p.Reread, p.Plain = 1, 1, 1, 12*time.Millisecond, 6*time.Millisecond, 0.1
@@ -154,7 +155,7 @@ func CheckCollections(t testing.TB, stores []store.Store, p CollectionProfile, s
 	t.Helper()
 	p = p.defaults()
 	tr := &trace{keys: make(map[string]*[]call)}
-	lose := &losses{rng: rand.New(rand.NewPCG(seed, 98)), share: p.Lost}
+	lose := &losses{rng: rand.New(rand.NewPCG(seed, 98)), share: p.Lost, spared: p.Spared}
 	var shared []*engine.Shared
 	for i, s := range stores {
 		s = traced{s, tr, i}

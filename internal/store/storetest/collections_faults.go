@@ -60,10 +60,11 @@ func (s paced) Chunk(ctx context.Context, c store.Chunk) (o store.Outcome) {
 
 // losses decides which commands are lost, and waits for those that are late.
 type losses struct {
-	mu    sync.Mutex
-	rng   *rand.Rand
-	share float64
-	wg    sync.WaitGroup
+	mu     sync.Mutex
+	rng    *rand.Rand
+	share  float64
+	spared bool // commands of loads are not lost
+	wg     sync.WaitGroup
 }
 
 const latest = 40 * time.Millisecond // a command that is late
@@ -101,13 +102,16 @@ func (l *losses) lose(mayBeLate bool, do func(context.Context)) bool {
 
 func (s lossy) Acquire(ctx context.Context, claims []store.Claim) []store.Grant {
 	copied := slices.Clone(claims)
-	if s.lose(true, func(ctx context.Context) { s.Store.Acquire(ctx, copied) }) {
+	if !s.spared && s.lose(true, func(ctx context.Context) { s.Store.Acquire(ctx, copied) }) {
 		return slices.Repeat([]store.Grant{{Err: errLost}}, len(claims))
 	}
 	return s.Store.Acquire(ctx, claims)
 }
 
 func (s lossy) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
+	if s.spared {
+		return s.Store.Fill(ctx, fills)
+	}
 	copied := slices.Clone(fills)
 	return s.many(ctx, true, len(fills), func(ctx context.Context) []store.Outcome { return s.Store.Fill(ctx, copied) })
 }
@@ -139,6 +143,9 @@ func (s lossy) Write(ctx context.Context, changes []store.Change) []store.Outcom
 }
 
 func (s lossy) Chunk(ctx context.Context, c store.Chunk) store.Outcome {
+	if s.spared {
+		return s.Store.Chunk(ctx, c)
+	}
 	return s.many(ctx, true, 1, func(ctx context.Context) []store.Outcome { return []store.Outcome{s.Store.Chunk(ctx, c)} })[0]
 }
 
