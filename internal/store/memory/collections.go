@@ -17,7 +17,9 @@ func (s *Store) Query(ctx context.Context, queries []store.Query) []store.View {
 	return out
 }
 
-func (s *Store) Chunk(ctx context.Context, c store.Chunk) store.Outcome { return store.Outcome{Err: errNotYet} }
+func (s *Store) Chunk(ctx context.Context, c store.Chunk) store.Outcome {
+	return store.Outcome{Err: errNotYet}
+}
 
 func (s *Store) Write(ctx context.Context, changes []store.Change) []store.Outcome {
 	out := make([]store.Outcome, len(changes))
