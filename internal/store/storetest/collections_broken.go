@@ -31,8 +31,12 @@ func Busy() CollectionProfile {
 	}
 }
 
-// Quiet is a profile in which most writers die, and nobody but expiry heals.
-func Quiet() CollectionProfile { return quiet() }
+// Quiet is a profile in which half of the writers die, and nobody but expiry heals.
+func Quiet() CollectionProfile {
+	p := quiet()
+	p.Writers, p.Pause, p.CrashWrite, p.Load, p.TTL, p.Plain, p.Invalidate = 6, 60*time.Millisecond, 0.5, time.Millisecond, time.Second, 0, 0
+	return p
+}
 
 // BrokenCollectionRules are those that can be left out in front of a store.
 func BrokenCollectionRules() []BrokenCollections {
@@ -45,16 +49,13 @@ func BrokenCollectionRules() []BrokenCollections {
 	retried := Busy()
 	retried.Lost, retried.TTL, retried.Commit, retried.Writers, retried.Pause = 0.15, time.Minute, 0, 1, 2*time.Millisecond
 	retried.Load, retried.Lease, retried.Intent, retried.Invalidate = time.Millisecond, 60*time.Millisecond, 100*time.Millisecond, 0
-	dying := Quiet()
-	dying.Load = 60 * time.Millisecond
 	again := retried
-	again.Full, again.Sparse, again.Writers, again.Lost, again.Spared, again.Intent = 12, 0, 6, 0.5, true, 300*time.Millisecond
+	again.Full, again.Sparse, again.Writers, again.Lost, again.Late, again.Intent = 12, 0, 6, 0.5, true, 300*time.Millisecond
 	return []BrokenCollections{
 		rule("a load fills without its token", Busy(), func(s store.Store) store.Store { return &unasked{Store: s} }, alone, list),
 		rule("the change of an overlapped writer is kept", slow, func(s store.Store) store.Store { return ordered{Store: s, always: true} }, alone),
 		rule("the version is not compared", slow, func(s store.Store) store.Store { return ordered{Store: s} }, versioned),
 		rule("a retried end pushes again", retried, func(s store.Store) store.Store { return &repeating{Store: s} }, list),
-		rule("intents are forgotten with their life", dying, func(s store.Store) store.Store { return forgetful{s} }, alone, list),
 		rule("begin is sent again with its old token", again, func(s store.Store) store.Store { return &constant{Store: s} }, list),
 	}
 }
@@ -139,14 +140,6 @@ func (s *repeating) EndMember(ctx context.Context, e store.MemberEnd) store.Endi
 		s.Store.BeginMember(ctx, store.MemberIntent{Key: e.Key, Kind: e.Kind, Member: e.Member, Order: store.Alone, Token: e.Token, Life: time.Minute, Lease: time.Minute})
 	}
 	return s.Store.EndMember(ctx, e)
-}
-
-// forgetful forgets an intent when its life ends, with a load under way that began before.
-type forgetful struct{ store.Store }
-
-func (s forgetful) BeginMember(ctx context.Context, in store.MemberIntent) store.Outcome {
-	in.Lease = time.Millisecond
-	return s.Store.BeginMember(ctx, in)
 }
 
 // constant gives each writer the token of his first sending.

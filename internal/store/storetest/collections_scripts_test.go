@@ -33,13 +33,16 @@ func brokenScripts(t *testing.T, at place) []brokenScript {
 	overlap.TTL, overlap.Commit, overlap.Reread, overlap.Plain = time.Minute, 8*time.Millisecond, 8*time.Millisecond, 0
 	slow := busy // a load and an invalidation are done while a writer is between his begin and his end
 	slow.Commit, slow.Load, slow.Invalidate, slow.Plain = 15*time.Millisecond, 2*time.Millisecond, 0.3, 0
+	slow.Full, slow.Writers = 2, 3
 	filled := slow // a load is, which nobody asked for
 	filled.Full, filled.Sparse, filled.Writers, filled.Invalidate, filled.TTL = 4, 0, 4, 0, 15*time.Millisecond
 	empty := busy // collections without elements come and go
 	empty.Full, empty.Sparse, empty.Load = 0, 4, 2*time.Millisecond
 	quiet := storetest.Quiet()
 	slowLoads := quiet
-	slowLoads.Load = 40 * time.Millisecond
+	slowLoads.Load, slowLoads.TTL = 40*time.Millisecond, 150*time.Millisecond
+	slower := slowLoads // than the intents that they must not forget
+	slower.Load, slower.Writers, slower.Pause = 60*time.Millisecond, 2, 40*time.Millisecond
 	drops := overlap
 	drops.FailLoad, drops.Load, drops.Reread, drops.Commit = 0.2, time.Millisecond, 15*time.Millisecond, 3*time.Millisecond
 	evict := busy
@@ -64,6 +67,7 @@ func brokenScripts(t *testing.T, at place) []brokenScript {
 		rule("a life is given back whatever deadlines stand", quiet, "redis.call('PEXPIREAT', K, first[2])", "redis.call('PEXPIREAT', K, back)", alone),
 		rule("a fill gives the full life under an intent", quiet, "px = math.min(px, due - now)\n  end\n  redis.call('PEXPIRE', K", "end\n  redis.call('PEXPIRE', K", alone),
 		rule("a begin leaves the life as it is", quiet, "if p < 0 or p > px then redis.call('PEXPIRE', K, digits(px)) end", "", alone),
+		rule("intents are forgotten with their life", slower, "local keep = px + tonumber(ARGV[3])", "local keep = px", alone, list),
 		rule("a passed deadline is forgotten", slowLoads, "if gone == 0 then return false end", "if gone then return false end", alone),
 	}
 }
