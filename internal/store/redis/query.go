@@ -219,13 +219,17 @@ func stands(some bool, before, after []rueidis.RedisResult) (there bool, left ti
 		if err != nil {
 			return false, 0, err
 		}
-		some = now != -2 && now <= was && (now == -1) == (was == -1)
+		some = stood(was, now)
 	}
 	if now == -2 { // it has ended behind the command
 		return some, 0, nil
 	}
 	return some, life(now), nil
 }
+
+// stood reports whether PTTL said the same of one collection twice: it was there, and was not replaced meanwhile by a load,
+// which gives it a whole life.
+func stood(was, now int64) bool { return now != -2 && now <= was && (now == -1) == (was == -1) }
 
 // elements reads the command's own answer, and reports whether there is something in it.
 func elements(v *store.View, q *store.Query, rs []rueidis.RedisResult) (some bool, err error) {
