@@ -13,7 +13,7 @@ import (
 var errUnknown = errors.New("the outcome of the commit is unknown, as it was told to be")
 
 // writer changes one collection after the other.
-func (s *shape) writer(ctx context.Context, me int, rng *rand.Rand) {
+func (s *trial) writer(ctx context.Context, me int, rng *rand.Rand) {
 	for pause(ctx, rng, s.Pause) {
 		key := s.keys[rng.IntN(len(s.keys))]
 		s.report.writes.Add(1)
@@ -32,22 +32,22 @@ func (s *shape) writer(ctx context.Context, me int, rng *rand.Rand) {
 	}
 }
 
-func (s *shape) cacheOf(me int) *engine.Collection[string] { return s.caches[me%len(s.caches)] }
+func (s *trial) cacheOf(me int) *engine.Collection[string] { return s.caches[me%len(s.caches)] }
 
 // step waits as a step of a write does.
-func (s *shape) step(rng *rand.Rand) { time.Sleep(time.Duration(rng.Int64N(int64(s.Commit) + 1))) }
+func (s *trial) step(rng *rand.Rand) { time.Sleep(time.Duration(rng.Int64N(int64(s.Commit) + 1))) }
 
-func (s *shape) member(rng *rand.Rand) string { return s.hot[rng.IntN(len(s.hot))] }
+func (s *trial) member(rng *rand.Rand) string { return s.hot[rng.IntN(len(s.hot))] }
 
 // deadline is until when a write may commit whose begin is sent now; zero: as long as it likes.
-func (s *shape) deadline() time.Time {
+func (s *trial) deadline() time.Time {
 	if s.Intent == 0 {
 		return time.Time{}
 	}
 	return time.Now().Add(s.Intent - time.Millisecond)
 }
 
-func (s *shape) update(me int, key string, rng *rand.Rand) {
+func (s *trial) update(me int, key string, rng *rand.Rand) {
 	member := s.member(rng)
 	until := s.deadline()
 	var w *committed
@@ -75,7 +75,7 @@ func (s *shape) update(me int, key string, rng *rand.Rand) {
 }
 
 // told is behind a write: acknowledged, or it failed as it may.
-func (s *shape) told(key string, err error, ack func()) {
+func (s *trial) told(key string, err error, ack func()) {
 	switch {
 	case err == nil:
 		ack()
@@ -88,7 +88,7 @@ func (s *shape) told(key string, err error, ack func()) {
 }
 
 // plain commits a change of a member that nobody else changes, and tells of it afterwards.
-func (s *shape) plain(me int, key string, rng *rand.Rand) {
+func (s *trial) plain(me int, key string, rng *rand.Rand) {
 	s.step(rng)
 	w := s.db[key].commit(rng, plainMember(me), time.Time{})
 	s.trace.note(key, "committed %q version %d", w.member, w.version)
@@ -101,7 +101,7 @@ func (s *shape) plain(me int, key string, rng *rand.Rand) {
 }
 
 // some commits up to three changes of members that are otherwise changed by Update, and may empty a list.
-func (s *shape) some(key string, rng *rand.Rand, until time.Time) (out []*committed) {
+func (s *trial) some(key string, rng *rand.Rand, until time.Time) (out []*committed) {
 	for range 1 + rng.IntN(3) {
 		member := s.member(rng)
 		if s.Kind == store.List && rng.IntN(4) == 0 {
@@ -120,7 +120,7 @@ func (s *shape) some(key string, rng *rand.Rand, until time.Time) (out []*commit
 // raiser is a truth whose every state so far is acknowledged by an invalidation.
 type raiser interface{ raise(floor) }
 
-func (s *shape) invalidate(me int, key string, rng *rand.Rand) {
+func (s *trial) invalidate(me int, key string, rng *rand.Rand) {
 	s.step(rng)
 	s.some(key, rng, time.Time{})
 	s.step(rng)
@@ -129,7 +129,7 @@ func (s *shape) invalidate(me int, key string, rng *rand.Rand) {
 	s.told(key, err, func() { s.db[key].(raiser).raise(f); s.trace.note(key, "acknowledged an invalidation") })
 }
 
-func (s *shape) mutate(me int, key string, rng *rand.Rand) {
+func (s *trial) mutate(me int, key string, rng *rand.Rand) {
 	keys := []string{key, s.keys[rng.IntN(len(s.keys))]}
 	var written []engine.Written
 	for _, key := range keys {
@@ -160,7 +160,7 @@ func (s *shape) mutate(me int, key string, rng *rand.Rand) {
 
 // crashWrite is a writer that dies before its commit or behind it. When its intent has run out, everybody must see what it
 // committed.
-func (s *shape) crashWrite(key string, rng *rand.Rand) {
+func (s *trial) crashWrite(key string, rng *rand.Rand) {
 	s.report.crashes.Add(1)
 	life := crashLife/4 + time.Duration(rng.Int64N(int64(crashLife*3/4)))
 	member := s.member(rng)
@@ -192,7 +192,7 @@ func (s *shape) crashWrite(key string, rng *rand.Rand) {
 }
 
 // mortal is the store of a process that dies: what it sends is never late.
-func (s *shape) mortal(rng *rand.Rand) store.Store {
+func (s *trial) mortal(rng *rand.Rand) store.Store {
 	i := rng.IntN(len(s.stores))
 	var st store.Store = traced{s.stores[i], s.trace, i}
 	if s.Wrap != nil {
@@ -202,7 +202,7 @@ func (s *shape) mortal(rng *rand.Rand) store.Store {
 }
 
 // crashLoad is a loader that dies, with a chunk or without.
-func (s *shape) crashLoad(key string, rng *rand.Rand) {
+func (s *trial) crashLoad(key string, rng *rand.Rand) {
 	s.report.crashes.Add(1)
 	st := s.mortal(rng)
 	token := store.NewToken()

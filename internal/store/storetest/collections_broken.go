@@ -17,9 +17,9 @@ type BrokenCollections struct {
 }
 
 var (
-	alone     = Shape{Kind: store.SortedSet}
-	versioned = Shape{Kind: store.SortedSet, Versioned: true}
-	list      = Shape{Kind: store.List}
+	ofOne      = Shape{Kind: store.SortedSet}
+	ofVersions = Shape{Kind: store.SortedSet, Versioned: true}
+	ofPushes   = Shape{Kind: store.List}
 )
 
 // Busy is a profile in which loads and writers overlap all the time: few collections with one hot member, that live for no
@@ -52,11 +52,11 @@ func BrokenCollectionRules() []BrokenCollections {
 	again := retried
 	again.Full, again.Sparse, again.Writers, again.Lost, again.Late, again.Intent = 12, 0, 6, 0.5, true, 300*time.Millisecond
 	return []BrokenCollections{
-		rule("a load fills without its token", Busy(), func(s store.Store) store.Store { return &unasked{Store: s} }, alone, list),
-		rule("the change of an overlapped writer is kept", slow, func(s store.Store) store.Store { return ordered{Store: s, always: true} }, alone),
-		rule("the version is not compared", slow, func(s store.Store) store.Store { return ordered{Store: s} }, versioned),
-		rule("a retried end pushes again", retried, func(s store.Store) store.Store { return &repeating{Store: s} }, list),
-		rule("begin is sent again with its old token", again, func(s store.Store) store.Store { return &constant{Store: s} }, list),
+		rule("a load fills without its token", Busy(), func(s store.Store) store.Store { return &unasked{Store: s} }, ofOne, ofPushes),
+		rule("the change of an overlapped writer is kept", slow, func(s store.Store) store.Store { return ordered{Store: s, always: true} }, ofOne),
+		rule("the version is not compared", slow, func(s store.Store) store.Store { return ordered{Store: s} }, ofVersions),
+		rule("a retried end pushes again", retried, func(s store.Store) store.Store { return &repeating{Store: s} }, ofPushes),
+		rule("begin is sent again with its old token", again, func(s store.Store) store.Store { return &constant{Store: s} }, ofPushes),
 	}
 }
 

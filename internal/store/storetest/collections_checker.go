@@ -39,8 +39,8 @@ const (
 	deadlineSlack = 15 * time.Millisecond
 )
 
-// shape is the run of one shape.
-type shape struct {
+// trial is the run of one shape.
+type trial struct {
 	CollectionProfile
 	Shape
 	keys   []string
@@ -74,9 +74,9 @@ func CheckCollections(t testing.TB, stores []store.Store, p CollectionProfile, s
 		s = paced{Store: s, p: p, rng: &dice{rng: rand.New(rand.NewPCG(seed, uint64(200+i)))}}
 		shared = append(shared, engine.NewShared(unclosed{s}, 10*time.Second, p.writeBudget(), slog.New(slog.DiscardHandler)))
 	}
-	var run []*shape
+	var run []*trial
 	for i, sh := range shapes {
-		run = append(run, newShape(p, sh, stores, shared, tr, seed+uint64(1000*i)))
+		run = append(run, newTrial(p, sh, stores, shared, tr, seed+uint64(1000*i)))
 	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), length)
@@ -118,8 +118,8 @@ func CheckCollections(t testing.TB, stores []store.Store, p CollectionProfile, s
 	return out
 }
 
-func newShape(p CollectionProfile, sh Shape, stores []store.Store, shared []*engine.Shared, tr *trace, seed uint64) *shape {
-	s := &shape{CollectionProfile: p, Shape: sh, stores: stores, shared: shared, trace: tr, db: make(map[string]truth)}
+func newTrial(p CollectionProfile, sh Shape, stores []store.Store, shared []*engine.Shared, tr *trace, seed uint64) *trial {
+	s := &trial{CollectionProfile: p, Shape: sh, stores: stores, shared: shared, trace: tr, db: make(map[string]truth)}
 	changing := make([]string, 0, p.Hot+p.Writers)
 	for i := range p.Hot {
 		changing = append(changing, fmt.Sprintf("hot%d", i))
@@ -171,14 +171,14 @@ func (d *dice) chance(p float64) bool {
 	return d.rng.Float64() < p
 }
 
-func (s *shape) window() time.Duration {
+func (s *trial) window() time.Duration {
 	if s.Fresh > 0 {
 		return staleWindow
 	}
 	return 0
 }
 
-func (s *shape) cache(x *engine.Shared, d *dice) *engine.Collection[string] {
+func (s *trial) cache(x *engine.Shared, d *dice) *engine.Collection[string] {
 	c := engine.CollectionConfig[string]{
 		Kind: s.Kind, Key: func(k string) (string, error) { return k, nil },
 		Versioned: s.Versioned,
@@ -221,7 +221,7 @@ func (s *shape) cache(x *engine.Shared, d *dice) *engine.Collection[string] {
 	return engine.NewCollection(x, c)
 }
 
-func (s *shape) reader(ctx context.Context, cache *engine.Collection[string], rng *rand.Rand) {
+func (s *trial) reader(ctx context.Context, cache *engine.Collection[string], rng *rand.Rand) {
 	for pause(ctx, rng, s.ReadPause) {
 		key := s.keys[rng.IntN(len(s.keys))]
 		if rng.Float64() < s.CrashLoad {
@@ -245,7 +245,7 @@ func (s *shape) reader(ctx context.Context, cache *engine.Collection[string], rn
 }
 
 // query draws what is read: mostly the whole.
-func (s *shape) query(key string, rng *rand.Rand) store.Query {
+func (s *trial) query(key string, rng *rand.Rand) store.Query {
 	n := rng.IntN(10)
 	full := strings.Compare(key, s.keys[s.Full%len(s.keys)]) < 0 || s.Sparse == 0
 	switch {
@@ -270,7 +270,7 @@ func (s *shape) query(key string, rng *rand.Rand) store.Query {
 	return store.Query{Part: store.Pick, Names: names}
 }
 
-func (s *shape) violation(wrong fault, key, format string, args ...any) {
+func (s *trial) violation(wrong fault, key, format string, args ...any) {
 	if wrong == wasHalf {
 		s.report.half.Add(1)
 	} else {
@@ -286,7 +286,7 @@ func (s *shape) violation(wrong fault, key, format string, args ...any) {
 }
 
 // left is what the store has of a collection. A busy machine may need a moment to answer.
-func (s *shape) left(key string) (v store.View) {
+func (s *trial) left(key string) (v store.View) {
 	for range 100 {
 		v = s.stores[0].Query(context.Background(), []store.Query{{Key: key, Kind: s.Kind, Part: store.All}})[0]
 		if v.Err == nil {
@@ -298,7 +298,7 @@ func (s *shape) left(key string) (v store.View) {
 }
 
 // over judges what is left when all is over.
-func (s *shape) over() (r CollectionReport) {
+func (s *trial) over() (r CollectionReport) {
 	ctx := context.Background()
 	n := &s.report
 	survived := 0
