@@ -19,7 +19,7 @@ bench:
 	go test -run '^$$' -bench . -benchmem ./... ./cmd/nearside/...
 
 checker:
-	go test -run TestChecker -v ./internal/store/storetest -checker 30s -timeout 1h
+	go test -run TestChecker -v ./internal/store/storetest -checker 30s -timeout 2h
 
 model:
 	./scripts/model

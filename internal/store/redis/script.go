@@ -81,6 +81,7 @@ func (sc *script) aside() *script {
 
 // command is a script for one key: by its text, or by the name that the server may know it by.
 func (sc *script) command(b rueidis.Builder, text bool, key string, args []string) rueidis.Completed {
+	sc = sc.altered()
 	keys := sc.keys(key)
 	if text {
 		return b.Eval().Script(sc.src).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()

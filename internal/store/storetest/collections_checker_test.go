@@ -1,0 +1,125 @@
+package storetest_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/storetest"
+)
+
+// Law 1 for collections: each member is as new as its last acknowledged write, and nothing is half.
+func TestCheckerOfCollections(t *testing.T) {
+	places(t, func(t *testing.T, at place) {
+		profiles := storetest.CollectionProfiles()
+		if at.on != nil {
+			profiles = append(profiles, faulty(t, at)...)
+		}
+		for _, p := range profiles {
+			t.Run(p.Name, func(t *testing.T) {
+				filled := uint64(0)
+				for _, r := range storetest.CheckCollections(t, at.three(t), p, storetest.Shapes(), *length, *seed) {
+					t.Log(r)
+					if r.Violations() > 0 {
+						for _, line := range r.Trace {
+							t.Log(line)
+						}
+						t.Errorf("seed %d: %s; first: %s", *seed, r, r.First)
+					}
+					if r.Reads == 0 || r.Loads == 0 || r.Writes == 0 {
+						t.Errorf("nothing happened: %s", r)
+					}
+					filled += r.Filled
+				}
+				if filled == 0 && p.Lease == 0 {
+					t.Error("no load was filled")
+				}
+				if at.on != nil {
+					at.on.Invariants(t, "list:", "set", "zset", "hash")
+				}
+			})
+		}
+	})
+}
+
+// The checker of collections is itself checked: with a rule left out it must find violations.
+func TestCheckerOfCollectionsFindsBrokenRules(t *testing.T) {
+	places(t, func(t *testing.T, at place) {
+		if at.name != "memory" && at.name != "single" && *length < time.Second {
+			t.Skip("the rules are the same on every Redis; with -checker 1s or more they are broken on all of them")
+		}
+		broken := storetest.BrokenCollectionRules()
+		for _, p := range broken {
+			t.Run(p.Name, func(t *testing.T) { finds(t, at, p) })
+		}
+		if at.on == nil {
+			return
+		}
+		for _, r := range brokenScripts(t, at) {
+			t.Run(r.Name, func(t *testing.T) {
+				redis.Altered.Store(&r.Alteration)
+				defer redis.Altered.Store(nil)
+				finds(t, at, r.BrokenCollections)
+			})
+		}
+	})
+}
+
+func finds(t *testing.T, at place, p storetest.BrokenCollections) {
+	for try := range 12 { // an overlap may take a while to happen
+		for _, r := range storetest.CheckCollections(t, at.three(t), p.CollectionProfile, p.Shapes, *length, *seed+uint64(try)) {
+			t.Log(r, r.First)
+			if r.Violations() > 0 {
+				return
+			}
+		}
+	}
+	t.Error("no violation found in 12 runs")
+}
+
+// faulty are the profiles in which Redis loses what it may lose.
+func faulty(t *testing.T, at place) []storetest.CollectionProfile {
+	crash := storetest.CollectionProfile{
+		Name: "all die, Redis loses keys and scripts", Invalidate: 0.06, Mutate: 0.03, Plain: 0.4, Unknown: 1. / 60,
+		CrashWrite: 0.07, CrashLoad: 0.02, FailLoad: 0.02, Lost: 0.08, Lease: 100 * time.Millisecond, Intent: 150 * time.Millisecond,
+		Faults: at.lose(t, "", ":~l", ":~t", ":~r", ":~e"),
+	}
+	// An evicted intent and a dead writer together are outside the law.
+	evict := crash
+	evict.Name, evict.CrashWrite, evict.Lost = "Redis loses intents too, FLUSHALL", 0, 0
+	evict.Faults = at.lose(t, "", ":~l", ":~t", ":~r", ":~e", ":~i", flushAll)
+	return []storetest.CollectionProfile{crash, evict}
+}
+
+const flushAll = "FLUSHALL"
+
+// lose deletes keys with one of the endings, forgets scripts, and has another program write under a key.
+func (p place) lose(t *testing.T, endings ...string) func(*rand.Rand, string) {
+	nodes := make(map[string]*redistest.Server)
+	return func(rng *rand.Rand, key string) {
+		server := nodes[key]
+		if server == nil {
+			server = p.on.Node(t, key)
+			nodes[key] = server
+		}
+		switch n := rng.IntN(40); {
+		case n == 0:
+			server.Do(t, "SCRIPT", "FLUSH")
+		case n < 4:
+			server.Do(t, "SET", key, "another program's", "PX", "500")
+		default:
+			switch ending := endings[rng.IntN(len(endings))]; ending {
+			case flushAll:
+				if rng.IntN(5) == 0 {
+					server.Do(t, "FLUSHALL")
+				}
+			case "":
+				server.Do(t, "DEL", key)
+			default:
+				server.Do(t, "DEL", "{"+key+"}"+ending)
+			}
+		}
+	}
+}
