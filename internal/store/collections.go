@@ -60,7 +60,7 @@ const (
 	Pick                  // the members or fields named in Names, in their order: View.Elements and View.Has
 	ByRank                // places From to To, both included, as in LRANGE and ZRANGE; of lists and sorted sets
 	ByScore               // scores Min to Max, as in ZRANGEBYSCORE; of sorted sets, as all below
-	ByMember              // members MinMember to MaxMember, as in ZRANGEBYLEX
+	ByMember              // members MinMember to MaxMember, as in ZRANGEBYLEX; without their scores, which Redis does not tell here
 	Count                 // how many scores are between Min and Max, as View.N
 	Rank                  // the place of Names[0] as View.N, and the member; -1 if it is not there
 	Around                // Names[0] and To members on either side of it, View.N is the place of the first one

@@ -167,8 +167,8 @@ var loadRules = each([]shapeRule{
 			}
 		}
 		k.shows("it stays", "a", k.els("x")...)
-		k.state("judged dead by a reader of values", k.acquire("a", "t3", judged(string(k.kind))), store.Granted)
-		k.is("fill", k.fill("a", "t3", "1"), true)
+		k.state("judged dead by a reader of values", k.acquire("a", "t2", judged(string(k.kind))), store.Granted)
+		k.is("fill", k.fill("a", "t2", "1"), true)
 		k.holds("a", "1")
 	}},
 	{"DeadMemberDropsTheCollection", everyKind, func(k shape) {

@@ -135,7 +135,7 @@ func (k kit) errs(ctx context.Context) map[string]error {
 		"begin":      k.Begin(ctx, []store.Intent{{Key: "a", Token: "w1", Life: long}})[0].Err,
 		"end":        k.End(ctx, []store.End{{Key: "a", Token: "w1"}})[0].Err,
 		"query":      k.Query(ctx, []store.Query{{Key: "b", Kind: store.Set}})[0].Err,
-		"chunk":      k.Chunk(ctx, store.Chunk{Key: "b", Kind: store.Set, Token: "t1"}).Err,
+		"chunk":      k.Chunk(ctx, store.Chunk{Key: "b", Kind: store.Set, Token: "t1", Elements: []store.Element{{Member: "x"}}}).Err,
 		"write":      k.Write(ctx, []store.Change{change})[0].Err,
 		"announce":   k.BeginMember(ctx, store.MemberIntent{Key: "b", Kind: store.Set, Order: store.Alone, Token: "w1", Life: long}).Err,
 		"done":       k.EndMember(ctx, store.MemberEnd{Change: change, Token: "w1"}).Err,

@@ -51,7 +51,8 @@ var queryRules = each([]shapeRule{
 					if i > 1 {
 						q.Offset, q.Limit = 1, 2
 					}
-					if got, want := k.query(q).Elements, local.Query(q).Elements; !slices.Equal(got, want) {
+					sameMember := func(a, b store.Element) bool { return a.Member == b.Member } // Redis does not tell the scores
+					if got, want := k.query(q).Elements, local.Query(q).Elements; !slices.EqualFunc(got, want, sameMember) {
 						k.Errorf("%+v:\ngot  %+v\nwant %+v", q, got, want)
 					}
 				}
