@@ -31,7 +31,7 @@ var Kinds = []struct {
 }
 
 // Rights are those that the layer needs; docs/redis.md has them too.
-var Rights = []string{"~*", "+get", "+mget", "+pttl", "+type", "+set", "+del", "+unlink", "+eval", "+evalsha", "+ping", "+info", "+dbsize", "+scan", "+client|tracking"}
+var Rights = []string{"~*", "+get", "+mget", "+pttl", "+type", "+set", "+pexpire", "+del", "+unlink", "+eval", "+evalsha", "+ping", "+info", "+dbsize", "+scan", "+client|tracking"}
 
 // secured is a TLS server whose URL names a user of few rights.
 type secured struct{ *Server }

@@ -55,7 +55,7 @@ func (sh *shard) put(e *entry, value []byte, until int64) {
 	if value == nil {
 		value = []byte{}
 	}
-	e.value, e.found, e.until = value, true, until
+	e.value, e.found, e.until, e.last = value, true, until, 0
 }
 
 // drop removes a value. True: there was one.

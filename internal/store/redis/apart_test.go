@@ -87,6 +87,7 @@ func TestSlotOnItsWay(t *testing.T) {
 			}
 		}
 	}
+	sessionsOnTheirWay(t, c, plain, here, there, slot)
 	// What is not granted is not filled.
 	here.Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", id(there))
 	if g := plain.Acquire(ctx, []store.Claim{{Key: "{k}none", Token: "t1", Lease: time.Minute, Stale: time.Second}})[0]; g.State != store.Barrier || g.Err != nil {

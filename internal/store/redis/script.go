@@ -29,6 +29,10 @@ var (
 	beginSrc string
 	//go:embed end.lua
 	endSrc string
+	//go:embed touch.lua
+	touchSrc string
+	//go:embed save.lua
+	saveSrc string
 
 	acquireScript    = newScript(acquireSrc)
 	fillScript       = newScript(fillSrc)
@@ -37,6 +41,8 @@ var (
 	putScript        = newScript(prelude + putSrc)
 	beginScript      = newScript(prelude + beginSrc)
 	endScript        = newScript(prelude + endSrc)
+	touchScript      = newScript(touchSrc)
+	saveScript       = newScript(saveSrc)
 )
 
 // script is a Lua script, known to the server by the SHA-1 of its text.

@@ -133,6 +133,10 @@ func (k kit) errs(ctx context.Context) map[string]error {
 		"put":        k.Put(ctx, []store.Put{{Key: "a", TTL: long}}, 0)[0].Err,
 		"begin":      k.Begin(ctx, []store.Intent{{Key: "a", Token: "w1", Life: long}})[0].Err,
 		"end":        k.End(ctx, []store.End{{Key: "a", Token: "w1"}})[0].Err,
+		"touch":      k.Touch(ctx, "a", long).Err,
+		"touch only": k.Touch(ctx, "a", 0).Err,
+		"save":       k.Save(ctx, store.Record{Key: "a", TTL: long}).Err,
+		"scan":       k.Scan(ctx, "a*", nil),
 		"sweep":      k.Sweep(ctx, "a*", nil),
 		"usage":      usage,
 		"ping":       k.Ping(ctx),
@@ -158,7 +162,7 @@ type rule struct {
 // Run checks every rule of package store, with claims that ask for a TTL and with claims that do not: a store may answer
 // them by other means. open returns an empty store.
 func Run(t *testing.T, open func(testing.TB) store.Store) {
-	for _, r := range slices.Concat(valueRules, leaseRules, barrierRules, sweepRules) {
+	for _, r := range slices.Concat(valueRules, leaseRules, barrierRules, sweepRules, sessionRules) {
 		for suffix, ttl := range map[string]bool{"": false, "WithTTL": true} {
 			t.Run(r.name+suffix, func(t *testing.T) {
 				s := open(t)
