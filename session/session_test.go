@@ -88,6 +88,7 @@ func TestSessions(t *testing.T) {
 		finds(t, s, "tok", "2")
 		left(t, s, "tok", 30*time.Minute)
 		commit(t, s, "tok", "3", time.Now().Add(10*time.Minute))
+		left(t, s, "tok", 10*time.Minute)
 		finds(t, s, "tok", "3")
 		left(t, s, "tok", 10*time.Minute)
 		commit(t, s, "tok", "4", time.Now().Add(-time.Second))
@@ -172,6 +173,11 @@ func TestPlainInRedis(t *testing.T) {
 	if n, _ := server.Do(t, "TTL", "session:tok").AsInt64(); n < 1790 || n > 1800 {
 		t.Errorf("TTL session:tok behind a Find: %d", n)
 	}
+	// A process that was set to Absolute prolongs no session of one that was not.
+	server.Do(t, "EXPIRE", "session:tok", "100")
+	absolute := session.New(connect(t, server.URL()), session.Config{Absolute: true})
+	finds(t, absolute, "tok", "bytes")
+	left(t, s, "tok", 100*time.Second)
 	server.Invariants(t, "session:")
 }
 
