@@ -242,7 +242,7 @@ func (s *Store) key(token string) (string, error) {
 	}
 	key := s.cfg.Name + ":" + token
 	if store.CheckKey(key) != nil {
-		return "", fmt.Errorf("%w: the token ends as the layer's own keys do (%q)", nearside.ErrKey, token[len(token)-3:])
+		return "", fmt.Errorf("%w: its key ends as the layer's own keys do (%q)", nearside.ErrKey, key[len(key)-3:])
 	}
 	return key, nil
 }

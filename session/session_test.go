@@ -183,7 +183,7 @@ func TestPlainInRedis(t *testing.T) {
 
 // garbage is what a browser may send for a session cookie, or somebody who tries things.
 var garbage = []string{
-	"", " ", "a b", "\x00", "tok\x00", "\r\n", "tok\r\nDEL x", "\xff\xfe", "ü", `"tok"`, `a\b`, "{tok}", "{a}b", "}{", "{", "tok:~l", ":~l", "a:~z",
+	"", " ", "a b", "\x00", "tok\x00", "\r\n", "tok\r\nDEL x", "\xff\xfe", "ü", `"tok"`, `a\b`, "{tok}", "{a}b", "}{", "{", "tok:~l", ":~l", "a:~z", "~a",
 	strings.Repeat("x", 513), strings.Repeat("x", 64<<10), strings.Repeat("x", 1<<20), strings.Repeat("\x00", 1<<20),
 }
 
