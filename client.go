@@ -90,9 +90,13 @@ func open(ctx context.Context, rawURL string, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newClient(s, o), nil
+}
+
+func newClient(s store.Store, o Options) *Client {
 	shared := engine.NewShared(s, orDefault(o.Budget, budget), orDefault(o.WriteBudget, time.Second), o.Logger)
 	shared.NearBytes = uint64(max(o.NearBytes, 0))
-	return &Client{shared: shared, caches: make(map[string]func() CacheStats)}, nil
+	return &Client{shared: shared, caches: make(map[string]func() CacheStats)}
 }
 
 func openStore(ctx context.Context, rawURL string, o Options) (store.Store, error) {
@@ -155,5 +159,6 @@ func init() {
 		c := client.(*Client)
 		return bind.Client{Shared: c.shared, Register: c.register}
 	}
+	bind.New = func(s store.Store, logger *slog.Logger) any { return newClient(s, Options{Logger: logger}) }
 	bind.Key = func(text string, w engine.Written, err error) any { return Key{text, w, err} }
 }

@@ -3,6 +3,7 @@ module github.com/nearside/nearside/e2e
 go 1.26.0
 
 require (
+	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/nearside/nearside v0.0.0
 	github.com/redis/rueidis v1.0.79

@@ -2,7 +2,12 @@
 // what stands here.
 package bind
 
-import "github.com/nearside/nearside/internal/engine"
+import (
+	"log/slog"
+
+	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
+)
 
 // Client is what a *nearside.Client is to them.
 type Client struct {
@@ -14,6 +19,8 @@ type Client struct {
 var (
 	// Of returns the inside of a *nearside.Client.
 	Of func(client any) Client
+	// New returns a *nearside.Client over a store, with the default settings.
+	New func(s store.Store, logger *slog.Logger) any
 	// Key returns a nearside.Key.
 	Key func(text string, w engine.Written, err error) any
 )

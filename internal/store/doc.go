@@ -15,6 +15,7 @@
 //	hold       nothing may be filled for a while (the loader reads a lagging replica)
 //	intents    writers are between the begin and the end of a database write: one clean intent (c), or several or
 //	           disturbed ones (d)
+//	end        of values without a lease alone (Sessions): up to when Touch may prolong them
 //
 // Hold and intents are barriers: Acquire grants no lease while one stands.
 //

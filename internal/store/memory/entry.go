@@ -11,6 +11,7 @@ type entry struct {
 	key   string
 	value []byte
 	until int64 // the end of the value's life, on the store's clock
+	last  int64 // up to when Touch may prolong it; zero: not at all
 	side  *sidecar
 	many  *many // of a collection; nil of a value
 	cost  int64 // as accounted; zero: the shard does not know the entry

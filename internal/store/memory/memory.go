@@ -25,15 +25,18 @@ const (
 // Options are the settings of a store.
 type Options struct {
 	MaxBytes int64 // of memory for all entries, what the runtime adds included; 256 MiB if zero
+
+	Refuse func(context.Context) error // asked before each verb, which fails with its error; nil: none does
 }
 
 // Store keeps entries in memory. Over its bound it evicts values and remembered absences, those first that were not
 // read since they were last looked at (SIEVE, https://www.usenix.org/conference/nsdi24/presentation/zhang-yazhuo).
 // Leases and barriers are never evicted.
 type Store struct {
-	max   int64
-	start time.Time
-	seed  maphash.Seed
+	max    int64
+	refuse func(context.Context) error
+	start  time.Time
+	seed   maphash.Seed
 
 	used, values, evicted atomic.Int64
 	drawn                 atomic.Int64 // the last number given to a writer
@@ -51,7 +54,7 @@ var _ store.Store = (*Store)(nil)
 
 // New returns an empty store. Its goroutine runs until Close.
 func New(o Options) *Store {
-	s := &Store{max: o.MaxBytes, start: time.Now(), seed: maphash.MakeSeed(), stop: make(chan struct{})}
+	s := &Store{max: o.MaxBytes, refuse: o.Refuse, start: time.Now(), seed: maphash.MakeSeed(), stop: make(chan struct{})}
 	if s.max <= 0 {
 		s.max = defaultBytes
 	}
@@ -92,6 +95,11 @@ func (s *Store) Close() {
 func (s *Store) ready(ctx context.Context) error {
 	if s.closed.Load() {
 		return store.ErrClosed
+	}
+	if s.refuse != nil {
+		if err := s.refuse(ctx); err != nil {
+			return err
+		}
 	}
 	return ctx.Err()
 }

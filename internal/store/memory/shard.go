@@ -58,7 +58,7 @@ func (sh *shard) put(e *entry, value []byte, until int64) {
 	}
 	sh.drop(e)
 	sh.s.values.Add(1)
-	e.value, e.found, e.until = value, true, until
+	e.value, e.found, e.until, e.last = value, true, until, 0
 }
 
 // drop removes a value. True: there was one.

@@ -144,3 +144,34 @@ func BenchmarkInvalidate(b *testing.B) {
 		})
 	}
 }
+
+// A session is found by a script that prolongs it, and saved by another one; the bare commands do not see to its end.
+func BenchmarkSession(b *testing.B) {
+	server := redistest.Start(b)
+	s, c, ctx := open(b, server.URL()), bare(b, server), b.Context()
+	value := bytes.Repeat([]byte("v"), 500)
+	r := store.Record{Key: "k", Value: value, TTL: time.Hour, End: time.Now().Add(24 * time.Hour)}
+	s.Save(ctx, r)
+	for _, n := range []int{1, 64} {
+		with(b, "rueidis GETEX", n, func() {
+			if err := c.Do(ctx, c.B().Getex().Key("k").PxMilliseconds(3600_000).Build()).Error(); err != nil {
+				b.Error(err)
+			}
+		})
+		with(b, "touch", n, func() {
+			if !s.Touch(ctx, "k", time.Hour).Found {
+				b.Error("not found")
+			}
+		})
+		with(b, "rueidis SET", n, func() {
+			if err := c.Do(ctx, c.B().Set().Key("k").Value(rueidis.BinaryString(value)).PxMilliseconds(3600_000).Build()).Error(); err != nil {
+				b.Error(err)
+			}
+		})
+		with(b, "save", n, func() {
+			if o := s.Save(ctx, r); o.Err != nil {
+				b.Error(o.Err)
+			}
+		})
+	}
+}

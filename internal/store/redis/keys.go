@@ -12,7 +12,8 @@ import (
 // Every key that this store writes:
 //
 //	user:42          string   the value: what the application's codec wrote, and nothing else
-//	{user:42}:~l     string   L, its sidecar: what goes on with the key (package store); only while something does
+//	{user:42}:~l     string   L, its sidecar: what goes on with the key (package store); only while something does,
+//	                          or beside a session that is prolonged: "e" and its end in Unix milliseconds (touch.lua)
 //
 // and of a collection:
 //

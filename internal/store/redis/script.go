@@ -30,6 +30,10 @@ var (
 	beginSrc string
 	//go:embed end.lua
 	endSrc string
+	//go:embed touch.lua
+	touchSrc string
+	//go:embed save.lua
+	saveSrc string
 
 	acquireScript    = newScript(pair, givenUp, acquireSrc)
 	fillScript       = newScript(pair, givenUp, fillSrc)
@@ -38,6 +42,8 @@ var (
 	putScript        = newScript(pair, inSteps, prelude, putSrc)
 	beginScript      = newScript(pair, inSteps, prelude, beginSrc)
 	endScript        = newScript(pair, inSteps, prelude, endSrc).told()
+	touchScript      = newScript(pair, givenUp, touchSrc)
+	saveScript       = newScript(pair, givenUp, saveSrc)
 )
 
 // script is a Lua script, known to the server by the SHA-1 of its text.

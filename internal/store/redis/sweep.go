@@ -38,7 +38,7 @@ const (
 
 // errMoved says that slots moved while they were swept: a key may have gone from a node that was not scanned yet to one that
 // was.
-var errMoved = errors.New("another server answers for some keys than when the sweep began, or slots are on their way to another node: sweep again")
+var errMoved = errors.New("another server answers for some keys than at the beginning, or slots are on their way to another node: do it again")
 
 // Sweep invalidates all keys that match a glob and that ours takes for one.
 func (s *Store) Sweep(ctx context.Context, glob string, ours func(key string) bool) error {
@@ -61,33 +61,38 @@ func (w *sweep) run(ctx context.Context) error {
 	if err := store.CheckGlob(w.glob); err != nil {
 		return err
 	}
+	if err := w.all(ctx, w.node); err != nil {
+		return failed("sweep", w.glob, err)
+	}
+	return nil
+}
+
+// all visits all masters at once, and fails if slots moved meanwhile.
+func (w *sweep) all(ctx context.Context, visit func(context.Context, rueidis.Client) error) error {
 	before, err := w.settled(ctx)
 	if err != nil {
-		return failed("sweep", w.glob, err)
+		return err
 	}
 	masters, err := w.masters(before)
 	if err != nil {
-		return failed("sweep", w.glob, err)
+		return err
 	}
 	errs := make([]error, len(masters))
-	var all sync.WaitGroup
+	var visits sync.WaitGroup
 	for i, c := range masters {
-		all.Go(func() { errs[i] = w.node(ctx, c) })
+		visits.Go(func() { errs[i] = visit(ctx, c) })
 	}
-	all.Wait()
+	visits.Wait()
 	for _, err := range errs {
 		if err != nil {
-			return failed("sweep", w.glob, err)
+			return err
 		}
 	}
 	after, err := w.settled(ctx)
 	if err == nil && !slices.Equal(before, after) {
 		err = errMoved
 	}
-	if err != nil {
-		return failed("sweep", w.glob, err)
-	}
-	return nil
+	return err
 }
 
 // settled returns who serves which slots, if all of them answer and no slot is on its way from one to another.
@@ -163,14 +168,9 @@ func (w *sweep) node(ctx context.Context, c rueidis.Client) error {
 
 // pass scans all keys of a master, and invalidates those of the names that matter.
 func (w *sweep) pass(ctx context.Context, c rueidis.Client, number int, glob string, keyOf func(name string) (string, bool)) error {
-	for cursor := uint64(0); ; {
-		began := time.Now()
-		page, err := w.page(ctx, c, cursor, glob)
-		if err != nil {
-			return fmt.Errorf("scan: %w", err)
-		}
+	return w.pages(ctx, c, glob, func(names []string) error {
 		var keys []string
-		for _, name := range page.Elements {
+		for _, name := range names {
 			if key, ok := keyOf(name); ok {
 				keys = append(keys, key)
 			}
@@ -180,6 +180,21 @@ func (w *sweep) pass(ctx context.Context, c rueidis.Client, number int, glob str
 		}
 		if w.paged != nil {
 			w.paged(number)
+		}
+		return nil
+	})
+}
+
+// pages scans all keys of a master, no faster than the pace.
+func (w *sweep) pages(ctx context.Context, c rueidis.Client, glob string, each func(names []string) error) error {
+	for cursor := uint64(0); ; {
+		began := time.Now()
+		page, err := w.page(ctx, c, cursor, glob)
+		if err != nil {
+			return fmt.Errorf("scan: %w", err)
+		}
+		if err := each(page.Elements); err != nil {
+			return err
 		}
 		if cursor = page.Cursor; cursor == 0 {
 			return nil

@@ -139,6 +139,10 @@ func (k kit) errs(ctx context.Context) map[string]error {
 		"write":      k.Write(ctx, []store.Change{change})[0].Err,
 		"announce":   k.BeginMember(ctx, store.MemberIntent{Key: "b", Kind: store.Set, Order: store.Alone, Token: "w1", Life: long}).Err,
 		"done":       k.EndMember(ctx, store.MemberEnd{Change: change, Token: "w1"}).Err,
+		"touch":      k.Touch(ctx, "a", long).Err,
+		"touch only": k.Touch(ctx, "a", 0).Err,
+		"save":       k.Save(ctx, store.Record{Key: "a", TTL: long}).Err,
+		"scan":       k.Scan(ctx, "a*", nil),
 		"sweep":      k.Sweep(ctx, "a*", nil),
 		"usage":      usage,
 		"ping":       k.Ping(ctx),
@@ -164,7 +168,7 @@ type rule struct {
 // Run checks every rule of package store, with claims that ask for a TTL and with claims that do not: a store may answer
 // them by other means. open returns an empty store.
 func Run(t *testing.T, open func(testing.TB) store.Store) {
-	for _, r := range slices.Concat(valueRules, leaseRules, barrierRules, sweepRules, loadRules, memberRules, overlapRules, queryRules) {
+	for _, r := range slices.Concat(valueRules, leaseRules, barrierRules, sweepRules, loadRules, memberRules, overlapRules, queryRules, sessionRules) {
 		for suffix, ttl := range map[string]bool{"": false, "WithTTL": true} {
 			t.Run(r.name+suffix, func(t *testing.T) {
 				s := open(t)
