@@ -94,7 +94,7 @@ func New[K comparable, V any](c *Client, name string, cfg Config[K, V]) *Cache[K
 	if err != nil {
 		panic(fmt.Sprintf("nearside: New(%q): %v", name, err))
 	}
-	c.register(name, cache.Stats)
+	c.register(name, registered{cache.Stats, cache.e.Hash(cfg.Jitter, cfg.Expire != nil)})
 	c.shared.CheckKeys(name + ":*")
 	return cache
 }
@@ -102,6 +102,9 @@ func New[K comparable, V any](c *Client, name string, cfg Config[K, V]) *Cache[K
 func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*Cache[K, V], error) {
 	if !nameForm.MatchString(name) {
 		return nil, errors.New("expected a name of a-z, 0-9, '_', '.' and '-' that begins with a letter or digit")
+	}
+	if name == "nearside" {
+		return nil, errors.New("the layer's own keys begin so: choose another name")
 	}
 	if cfg.Load == nil && cfg.LoadMany == nil {
 		return nil, errors.New("expected Config.Load or Config.LoadMany")

@@ -31,7 +31,11 @@ var Kinds = []struct {
 }
 
 // Rights are those that the layer needs; docs/redis.md has them too.
-var Rights = []string{"~*", "+get", "+mget", "+pttl", "+type", "+set", "+del", "+unlink", "+eval", "+evalsha", "+ping", "+info", "+dbsize", "+scan", "+client|tracking"}
+var Rights = []string{
+	"~*", "+get", "+mget", "+pttl", "+type", "+set", "+del", "+unlink", "+eval", "+evalsha", "+ping", "+info", "+dbsize", "+scan", "+client|tracking",
+	// for statistics of the fleet
+	"+hincrby", "+hgetall", "+expire", "+zadd", "+zincrby", "+zrange", "+zremrangebyrank", "+zremrangebyscore",
+}
 
 // secured is a TLS server whose URL names a user of few rights.
 type secured struct{ *Server }
