@@ -148,8 +148,11 @@ func (r *Reporter) changes(now time.Time) []change {
 		if r.sent[name] == nil {
 			r.sent[name] = &sent{at: now}
 		}
-		ch := change{name: name, diff: c.Tally, now: c.Tally, sent: r.sent[name]}
-		ch.diff.Sub(&ch.sent.last)
+		ch := change{name: name, now: c.Tally, sent: r.sent[name]}
+		if c.Tally != ch.sent.last {
+			ch.diff = c.Tally
+			ch.diff.Sub(&ch.sent.last)
+		}
 		if ch.sent.rest--; c.Hot != nil && (ch.sent.rest < 0 || r.cfg.Redis == nil) {
 			ch.hot = c.Hot(sentHot)
 			if ch.sent.rest = hotTurns - 1; ch.sent.at == now { // the first time: caches take turns from now on
