@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -265,6 +266,30 @@ func TestWhatWasRefusedIsSentLater(t *testing.T) {
 	srv.Invariants(t)
 }
 
+func TestWhatIsSentAgain(t *testing.T) {
+	now := time.Now()
+	refused := errors.New("OOM")
+	for _, c := range []struct {
+		name  string
+		reply store.Reply
+		age   time.Duration
+		again bool
+	}{
+		{"added", store.Reply{}, time.Second, false},
+		{"refused", store.Reply{Err: refused}, time.Second, true},
+		{"away", store.Reply{Err: store.ErrAway}, late, true},
+		{"refused for too long", store.Reply{Err: refused}, late + 1, false},
+		{"no answer", store.Reply{Err: context.DeadlineExceeded, Unknown: true}, time.Second, false},
+	} {
+		ch := change{sent: &sent{at: now.Add(-c.age)}}
+		ch.now.Counts[tally.Near] = 7
+		ch.settle(c.reply, now)
+		if again := ch.sent.last.Counts[tally.Near] == 0; again != c.again {
+			t.Errorf("%s: sent again %v, want %v", c.name, again, c.again)
+		}
+	}
+}
+
 // What may have been added is not added twice, and nobody waits for a server that hangs.
 func TestAServerThatHangs(t *testing.T) {
 	srv := redistest.Start(t)
@@ -291,6 +316,12 @@ func TestAServerThatHangs(t *testing.T) {
 	}
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 256<<10 {
 		t.Errorf("40 flushes of a server that hangs left %d bytes", grown)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if v, err := p.Reader().Read(ctx, Query{}); err == nil || time.Since(began) > 300*time.Millisecond {
+		t.Errorf("a reader got %v, %v after %v, want an error after 100ms", v, err, time.Since(began))
 	}
 	srv.Continue()
 	store := open(t, srv.URL())

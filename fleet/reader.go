@@ -18,8 +18,9 @@ const (
 	// settling is how long after its end a minute is read anew: a report may be late by 10 s, and clocks differ.
 	settling = 2
 
-	// atOnce is how many commands are sent in one trip to a node, so that the application's own do not wait long for them.
-	atOnce = 200
+	// atOnce is how many commands are sent in one trip, so that the application's own do not wait long for them: a minute of a
+	// busy cache takes the server 15 µs.
+	atOnce = 64
 )
 
 // Reader reads what all processes report. It remembers what does not change any more: the first Read of a day asks for 1,440
