@@ -96,7 +96,7 @@ func New[K comparable, V any](c *Client, name string, cfg Config[K, V]) *Cache[K
 	if err != nil {
 		panic(fmt.Sprintf("nearside: New(%q): %v", name, err))
 	}
-	c.register("nearside.New", name, cache.Stats)
+	c.register("nearside.New", name, cache.e, cache.e.Hash(cfg.Jitter, cfg.Expire != nil))
 	c.shared.CheckKeys(name + ":*")
 	return cache
 }
@@ -104,6 +104,9 @@ func New[K comparable, V any](c *Client, name string, cfg Config[K, V]) *Cache[K
 func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*Cache[K, V], error) {
 	if err := text.CheckName(name); err != nil {
 		return nil, err
+	}
+	if name == "nearside" {
+		return nil, errors.New("the layer's own keys begin so: choose another name")
 	}
 	if cfg.Load == nil && cfg.LoadMany == nil {
 		return nil, errors.New("expected Config.Load or Config.LoadMany")

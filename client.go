@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/bind"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
@@ -42,6 +43,10 @@ type Options struct {
 	// too few within WriteBudget are ErrUnavailable. Off if zero.
 	Replicas int
 
+	// Fleet shares statistics with the other processes through Redis, every 10 s and beside all requests, and lets
+	// Client.Fleet read those of all. It needs some more rights there: docs/redis.md. With "memory:" they stay in the process.
+	Fleet bool
+
 	// Redis has the last word on the settings of the Redis client: credentials that change, a dialer of one's own. It is
 	// called once, by Open.
 	Redis func(*rueidis.ClientOption)
@@ -54,10 +59,17 @@ const budget = 25 * time.Millisecond // the default
 
 // Client is a connection to Redis, or a store in memory, that caches share. It is safe for concurrent use.
 type Client struct {
-	shared *engine.Shared
+	shared   *engine.Shared
+	reporter *fleet.Reporter // nil: Options.Fleet is off
 
 	mu     sync.Mutex // guards caches
-	caches map[string]func() CacheStats
+	caches map[string]registered
+}
+
+// registered is a cache that was made.
+type registered struct {
+	engine.Meter
+	config string // a hash of its settings
 }
 
 // Open connects to the store at rawURL:
@@ -96,7 +108,11 @@ func open(ctx context.Context, rawURL string, o Options) (*Client, error) {
 func newClient(s store.Store, o Options) *Client {
 	shared := engine.NewShared(s, orDefault(o.Budget, budget), orDefault(o.WriteBudget, time.Second), o.Logger)
 	shared.NearBytes = uint64(max(o.NearBytes, 0))
-	return &Client{shared: shared, caches: make(map[string]func() CacheStats)}
+	c := &Client{shared: shared, caches: make(map[string]registered)}
+	if o.Fleet {
+		c.report()
+	}
+	return c
 }
 
 func openStore(ctx context.Context, rawURL string, o Options) (store.Store, error) {
@@ -136,6 +152,9 @@ func (c *Client) Ping(ctx context.Context) error { return c.shared.Store.Ping(ct
 // connections. Its error says what was left; it wraps ErrUnavailable if invalidations were, of which old values may be served
 // until their TTL. Calls after it fail with ErrClosed.
 func (c *Client) Close() error {
+	if c.reporter != nil {
+		c.reporter.Close()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := c.shared.Close(ctx); err != nil {
@@ -144,14 +163,14 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// register takes a name for a cache, once; call is how its maker is called.
-func (c *Client) register(call, name string, stats func() CacheStats) {
+// register takes a name for a cache, once; call is how its maker is called, and hash tells its settings apart.
+func (c *Client) register(call, name string, m engine.Meter, hash string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.caches[name] != nil {
+	if _, taken := c.caches[name]; taken {
 		panic(fmt.Sprintf("%s: the client has a cache %q already: two of one name would share their keys", call, name))
 	}
-	c.caches[name] = stats
+	c.caches[name] = registered{m, hash}
 }
 
 func init() {

@@ -36,8 +36,8 @@ func (c *Client) Stats(ctx context.Context) Stats {
 	defer cancel()
 	c.mu.Lock()
 	s := Stats{Caches: make(map[string]CacheStats, len(c.caches))}
-	for name, stats := range c.caches {
-		s.Caches[name] = stats()
+	for name, cache := range c.caches {
+		s.Caches[name] = cache.Stats()
 	}
 	c.mu.Unlock()
 	recovery := c.shared.Recovery()

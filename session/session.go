@@ -12,7 +12,9 @@ import (
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/bind"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/hotkeys"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 	"github.com/nearside/nearside/internal/text"
 )
 
@@ -62,7 +64,7 @@ func New(client *nearside.Client, cfg Config) *Store {
 	}
 	inside := bind.Of(client)
 	s := &Store{cfg: cfg, shared: inside.Shared}
-	inside.Register("session.New", cfg.Name, s.Stats)
+	inside.Register("session.New", cfg.Name, meter{s}, fmt.Sprint(cfg.TTL, cfg.Absolute, cfg.MaxValue))
 	s.shared.CheckKeys(cfg.Name + ":*")
 	return s
 }
@@ -268,3 +270,15 @@ func discreet(err error, key string) error {
 	}
 	return err
 }
+
+// meter is what the fleet's statistics see.
+type meter struct{ *Store }
+
+func (m meter) Tally() (t tally.Tally) {
+	t.Counts[tally.Store], t.Counts[tally.Negative], t.Counts[tally.Error] = m.found.Load(), m.missing.Load(), m.failed.Load()
+	t.Counts[tally.BySet], t.Counts[tally.ByInvalidate] = m.saved.Load(), m.deleted.Load()
+	return t
+}
+
+// HotKeys returns none: a token is a secret.
+func (meter) HotKeys(int) []hotkeys.Key { return nil }

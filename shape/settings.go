@@ -71,7 +71,7 @@ func newBase[K comparable](client *nearside.Client, call, name string, s Setting
 	c.Refresh, c.MaxLoads, c.MaxElements = max(s.Refresh, 0), max(s.MaxLoads, 0), max(s.MaxElements, 0)
 	inside := bind.Of(client)
 	b := base[K]{name, engine.NewCollection(inside.Shared, c)}
-	inside.Register(call, name, b.e.Stats)
+	inside.Register(call, name, b.e, b.e.Hash(jitter))
 	inside.Shared.CheckKeys(c.Glob)
 	return b
 }

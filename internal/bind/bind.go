@@ -12,8 +12,9 @@ import (
 // Client is what a *nearside.Client is to them.
 type Client struct {
 	Shared *engine.Shared
-	// Register takes a name for a cache, and panics if it is taken; call is how the maker is called in the message.
-	Register func(call, name string, stats func() engine.Stats)
+	// Register takes a name for a cache, and panics if it is taken; call is how the maker is called in the message, and hash tells
+	// the settings of one process from those of another.
+	Register func(call, name string, m engine.Meter, hash string)
 }
 
 var (

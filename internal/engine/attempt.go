@@ -112,9 +112,7 @@ func (a *attempt[K, V]) run(load func()) {
 	}()
 	load()
 	returned = true
-	if c.Refresh > 0 && a.out[0].err == nil {
-		c.cost.add(time.Since(start))
-	}
+	c.count.took(time.Since(start))
 }
 
 // late settles without the loader, which has not returned in its time.

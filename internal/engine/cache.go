@@ -12,6 +12,7 @@ import (
 	"github.com/nearside/nearside/internal/flight"
 	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 )
 
 // Config says how a cache finds, reads and writes its values. Every field has been checked and defaulted by the skin;
@@ -49,11 +50,10 @@ type Cache[K comparable, V any] struct {
 	slots   chan struct{}   // full while MaxLoads run; nil: no limit
 	near    *nearTier[K, V] // nil: nothing is kept in the process
 	misses  atomic.Int32    // reads of the store in a row that found nothing
-	cost    cost            // of a load
 	trouble trouble         // of the database
 	gather  gather[K, V]    // in place of a value's load; the zero value: it has values
 	space   *space          // for recovery
-	count   counters
+	count   meter
 }
 
 // New returns a cache.
@@ -68,7 +68,7 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 		return d
 	}
 	cache := &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
-	cache.near = newNear(s, c.Near, func(k K) string { text, _ := c.Key(k); return text })
+	cache.near = newNear(s, c.Near, &cache.count, func(k K) string { text, _ := c.Key(k); return text })
 	if c.MaxLoads > 0 {
 		cache.slots = make(chan struct{}, c.MaxLoads)
 	}
@@ -217,33 +217,33 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	}
 	ticket, call := c.flights.Join(key)
 	if call == nil {
-		c.count.coalesced.Add(1)
+		c.count.add(tally.CoalescedProcess)
 	} else {
 		c.leadOne(&job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found})
 	}
 	if found.soft {
 		soon, cancel := context.WithTimeout(ctx, c.SoftTimeout)
 		defer cancel()
-		return c.fresher(ctx, soon, ticket, e)
+		return c.fresher(ctx, soon, key, ticket, e)
 	}
 	r, err := ticket.Wait(ctx)
 	if err != nil {
 		return c.failed(err)
 	}
-	return c.answer(r)
+	return c.answer(key, r)
 }
 
 // fresher waits for the load of a value of which the caller has a stale one, and gives him that if the load fails or has not
 // ended soon. The load goes on and fills.
-func (c *Cache[K, V]) fresher(ctx, soon context.Context, ticket flight.Ticket[result[V]], stale Entry[V]) (Entry[V], error) {
+func (c *Cache[K, V]) fresher(ctx, soon context.Context, key string, ticket flight.Ticket[result[V]], stale Entry[V]) (Entry[V], error) {
 	r, err := ticket.Wait(soon)
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return c.failed(ctx.Err())
 	case err == nil && (r.err == nil || errors.Is(r.err, ErrNotFound)):
-		return c.answer(r)
+		return c.answer(key, r)
 	}
-	c.count.answered(stale.Source)
+	c.count.answered(stale.Source, key)
 	return stale, nil
 }
 
@@ -262,9 +262,12 @@ func (c *Cache[K, V]) look(ctx context.Context, s seeker, key string, ttl bool, 
 	ctx, cancel := c.read(ctx, until)
 	defer cancel()
 	if s.t != nil {
-		return s.t.Get(ctx, key, true)
+		item = s.t.Get(ctx, key, true)
+	} else {
+		item = c.Store.Get(ctx, key, ttl || s.longest > 0)
 	}
-	return c.Store.Get(ctx, key, ttl || s.longest > 0)
+	c.count.waited(c.Budget, until)
+	return item
 }
 
 // past reports whether a key must be read past the store, since an invalidation of it is pending. To be asked before the
@@ -283,16 +286,17 @@ type useless struct {
 func (c *Cache[K, V]) served(ctx context.Context, k K, key string, item store.Item) (e Entry[V], why useless) {
 	switch {
 	case item.Err != nil:
-		c.count.storeErrors.Add(1)
+		c.count.add(tally.StoreError)
 		return e, useless{bypass: true}
 	case !item.Found:
 		c.seen(false)
 		return e, useless{missing: true}
 	}
 	c.seen(true)
+	c.count.addN(tally.BytesRead, len(item.Value))
 	v, err := c.Decode(item.Value)
 	if err != nil {
-		c.count.codec.Add(1)
+		c.count.add(tally.CodecError)
 		return e, useless{dead: &store.Dead{Value: item.Value}}
 	}
 	e = c.stored(k, key, v, item.TTL)
@@ -302,10 +306,10 @@ func (c *Cache[K, V]) served(ctx context.Context, k K, key string, item store.It
 		return e, useless{soft: true}
 	case e.Stale:
 		c.refresh(ctx, k, key, 0)
-	case c.Refresh > 0 && e.TTL > 0 && c.cost.due(e.TTL, c.Refresh):
+	case c.Refresh > 0 && e.TTL > 0 && c.count.cost.due(e.TTL, c.Refresh):
 		c.refresh(ctx, k, key, item.TTL)
 	}
-	c.count.answered(e.Source)
+	c.count.answered(e.Source, key)
 	return e, useless{}
 }
 
@@ -330,7 +334,7 @@ func (c *Cache[K, V]) stored(k K, key string, v V, ttl time.Duration) Entry[V] {
 func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string, early time.Duration) {
 	if call := c.flights.Lead(key); call != nil {
 		if early > 0 {
-			c.count.early.Add(1)
+			c.count.add(tally.Early)
 			early += time.Millisecond // what has less to live than this is taken for stale
 		}
 		c.leadOne(&job[K, V]{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.Budget), early: early})
@@ -338,13 +342,13 @@ func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string, early time.D
 }
 
 func (c *Cache[K, V]) failed(err error) (Entry[V], error) {
-	c.count.errors.Add(1)
+	c.count.add(tally.Error)
 	return Entry[V]{}, err
 }
 
 // answer counts a result for one of its callers.
-func (c *Cache[K, V]) answer(r result[V]) (Entry[V], error) {
-	c.count.answered(r.entry.Source)
+func (c *Cache[K, V]) answer(key string, r result[V]) (Entry[V], error) {
+	c.count.answered(r.entry.Source, key)
 	return r.entry, r.err
 }
 
@@ -367,7 +371,7 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	}
 	v, err := c.Decode(item.Value)
 	if err != nil {
-		c.count.codec.Add(1)
+		c.count.add(tally.CodecError)
 		return none, fmt.Errorf("%w: the value of %.100q does not decode: %v", ErrNotFound, key, err)
 	}
 	return c.stored(k, key, v, item.TTL), nil

@@ -8,7 +8,9 @@ import (
 
 	"github.com/nearside/nearside/internal/collection"
 	"github.com/nearside/nearside/internal/flight"
+	"github.com/nearside/nearside/internal/hotkeys"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 )
 
 // CollectionConfig says how a cache of collections finds, reads and writes them. Every field has been checked and defaulted by
@@ -103,7 +105,7 @@ func (c *Collection[K]) QueryChecked(ctx context.Context, k K, q store.Query, ch
 	for round := 0; ; round++ {
 		r, err := c.wait(ctx, k, key, found, round)
 		if found.soft && (err != nil && ctx.Err() == nil || err == nil && r.err != nil && !errors.Is(r.err, ErrNotFound)) {
-			c.c.count.answered(stale.Source)
+			c.c.count.answered(stale.Source, key)
 			return stale, nil
 		}
 		switch {
@@ -119,7 +121,7 @@ func (c *Collection[K]) QueryChecked(ctx context.Context, k K, q store.Query, ch
 			if _, err := check(v.View); err != nil {
 				return c.failed(err)
 			}
-			c.c.count.answered(v.Source)
+			c.c.count.answered(v.Source, key)
 			return v, nil
 		}
 		// The store has it, or had: then the next load is kept in this process, and the one after that asks the store nothing.
@@ -138,9 +140,11 @@ func (c *Collection[K]) QueryChecked(ctx context.Context, k K, q store.Query, ch
 
 // look reads from the store. An error is one of ctx.
 func (c *Collection[K]) look(ctx context.Context, k K, q store.Query, check func(store.View) (string, error)) (v View, why useless, err error) {
-	rctx, cancel := c.c.read(ctx, time.Now().Add(c.c.Budget))
+	until := time.Now().Add(c.c.Budget)
+	rctx, cancel := c.c.read(ctx, until)
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
 	cancel()
+	c.c.count.waited(c.c.Budget, until)
 	switch {
 	case errors.Is(sv.Err, store.ErrApart):
 		return v, why, sv.Err
@@ -149,7 +153,7 @@ func (c *Collection[K]) look(ctx context.Context, k K, q store.Query, check func
 		return v, why, err
 	case sv.Err == nil && sv.Found:
 		if member, err := check(sv); err != nil {
-			c.c.count.codec.Add(1)
+			c.c.count.add(tally.CodecError)
 			return v, useless{dead: &store.Dead{Member: member}}, nil
 		}
 	}
@@ -165,7 +169,7 @@ func (c *Collection[K]) wait(ctx context.Context, k K, key string, found useless
 	}
 	ticket, call := group.Join(key)
 	if call == nil {
-		c.c.count.coalesced.Add(1)
+		c.c.count.add(tally.CoalescedProcess)
 	} else {
 		c.c.lead([]*job[K, contents]{{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.c.Budget), ttl: true, whole: round > 0, useless: found}})
 	}
@@ -266,3 +270,9 @@ func (c *Collection[K]) Written(k K) (Written, error) {
 
 // Stats returns the counters of now.
 func (c *Collection[K]) Stats() Stats { return c.c.Stats() }
+
+// Tally returns all that the cache counts.
+func (c *Collection[K]) Tally() tally.Tally { return c.c.Tally() }
+
+// HotKeys returns the n keys that were read most since it was last called, the hottest first.
+func (c *Collection[K]) HotKeys(n int) []hotkeys.Key { return c.c.HotKeys(n) }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 )
 
 const sendings = 3 // of a begin, an end or an invalidation, within WriteBudget
@@ -32,6 +33,7 @@ type intent struct {
 	drop   func()           // removes it from the near tier, before the write
 	forget func(key string) // ends what this process shares of the key
 	kind   store.Kind
+	count  *meter
 	space  *space
 
 	mark    uint64 // before the write
@@ -80,6 +82,9 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 	cancel()
 	done = true
 	behind := s.endWrites(ctx, ins, make([]store.End, len(ins)))
+	for _, in := range ins {
+		in.count.add(tally.ByMutate)
+	}
 	if err == nil && behind != nil {
 		err = told("mutate", ins[0].key, behind)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearside/nearside/internal/flight"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 )
 
 const (
@@ -199,7 +200,7 @@ const (
 
 func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 	if g.Err != nil {
-		c.count.storeErrors.Add(1)
+		c.count.add(tally.StoreError)
 		if j.bypass = errors.Is(g.Err, store.ErrAway); !j.bypass {
 			j.claimed = true
 		}
@@ -224,7 +225,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 		c.finish(j, result[V]{entry: Entry[V]{Source: Negative, Age: -1, TTL: g.TTL}, err: c.absent(j.key)}, j.sent)
 		return nothing
 	case store.Foreign:
-		c.count.codec.Add(1)
+		c.count.add(tally.CodecError)
 		if j.dead != nil && j.dead.Type == g.Holder {
 			j.claimed = true
 			return loadIt // it came back: somebody else keeps writing it
@@ -232,9 +233,10 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 		j.dead = &store.Dead{Type: g.Holder}
 		return claimAgain
 	}
+	c.count.addN(tally.BytesRead, len(g.Value))
 	v, err := c.Decode(g.Value)
 	if err != nil {
-		c.count.codec.Add(1)
+		c.count.add(tally.CodecError)
 		if same(j.dead, g.Value) {
 			j.claimed = g.State == store.Refresh
 			return loadIt
@@ -243,6 +245,9 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 		return claimAgain
 	}
 	c.seen(true)
+	if j.holders > 0 {
+		c.count.add(tally.CoalescedFleet)
+	}
 	r := result[V]{entry: c.stored(j.k, j.key, v, g.TTL)}
 	switch {
 	case g.State == store.Stale && c.SoftTimeout > 0:

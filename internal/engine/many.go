@@ -7,6 +7,7 @@ import (
 	"github.com/nearside/nearside/internal/flight"
 	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 )
 
 // Answer is what GetMany found for one key.
@@ -83,6 +84,7 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 func (c *Cache[K, V]) lookMany(ctx context.Context, s seeker, keys []string, ttl bool, until time.Time) []store.Item {
 	ctx, cancel := c.read(ctx, until)
 	defer cancel()
+	defer c.count.waited(c.Budget, until)
 	if s.t != nil {
 		return s.t.GetMany(ctx, keys, true)
 	}
@@ -109,7 +111,7 @@ func (c *Cache[K, V]) await(ctx context.Context, missing jobs[K, V], places []in
 		ticket, call := c.flights.Join(j.key)
 		tickets[n] = ticket
 		if call == nil {
-			c.count.coalesced.Add(1)
+			c.count.add(tally.CoalescedProcess)
 			continue
 		}
 		j.call = call
@@ -125,11 +127,11 @@ func (c *Cache[K, V]) await(ctx context.Context, missing jobs[K, V], places []in
 	for n, ticket := range tickets {
 		a := &out[places[n]]
 		if missing[n].soft {
-			a.Entry, a.Err = c.fresher(ctx, soon, ticket, a.Entry)
+			a.Entry, a.Err = c.fresher(ctx, soon, missing[n].key, ticket, a.Entry)
 		} else if r, err := ticket.Wait(ctx); err != nil {
 			a.Entry, a.Err = c.failed(err)
 		} else {
-			a.Entry, a.Err = c.answer(r)
+			a.Entry, a.Err = c.answer(missing[n].key, r)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 )
 
 // rereads is how often a member is read again for one write, while others write it too. Then the collection is dropped.
@@ -29,11 +30,11 @@ func (c *Collection[K]) Write(ctx context.Context, k K, changes ...store.Change)
 		case o.Err != nil && failed == nil:
 			failed = o.Err
 		case o.Err == nil && !o.OK:
-			c.c.count.dropped.Add(1)
+			c.c.count.add(tally.Dropped)
 		}
 	}
 	if failed == nil {
-		c.c.count.written.Add(uint64(len(changes)))
+		c.c.count.addN(tally.ByUpdate, len(changes))
 		return nil
 	}
 	// Not sent again: a late copy might replace what was written later. What stands there must go.
@@ -83,7 +84,7 @@ func (c *Collection[K]) Update(ctx context.Context, k K, member string, write fu
 	case behind != nil:
 		return c.c.behind("update", key, behind)
 	}
-	c.c.count.written.Add(1)
+	c.c.count.add(tally.ByUpdate)
 	return nil
 }
 
@@ -135,11 +136,11 @@ func (c *Collection[K]) end(ctx context.Context, k K, in *memberIntent, e store.
 			c.c.keep(c.c.space, in.Key, c.Hold, ending.Err)
 			return ending.Err
 		case ending.Number > 0:
-			c.c.count.reread.Add(1)
+			c.c.count.add(tally.Reread)
 			c.readAgain(ctx, k, in, &e, ending.Number)
 			continue
 		case !ending.Applied:
-			c.c.count.dropped.Add(1)
+			c.c.count.add(tally.Dropped)
 		}
 		break
 	}

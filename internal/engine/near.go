@@ -7,8 +7,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nearside/nearside/internal/hotkeys"
 	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 )
 
 // NearConfig are the settings of a cache's tier in the process. The zero value is: none.
@@ -25,7 +27,20 @@ type NearConfig[K comparable, V any] struct {
 type nearTier[K comparable, V any] struct {
 	cfg NearConfig[K, V]
 	*near.Tier[K, V]
-	hits stripes
+	count *meter
+}
+
+// changed drops a key that another process has changed, or this one.
+func (t *nearTier[K, V]) changed(text string) {
+	if t.Drop(text) {
+		t.count.add(tally.ByPush)
+	}
+}
+
+// lost ends what is kept, since changes may have been missed.
+func (t *nearTier[K, V]) lost() {
+	t.Lost()
+	t.count.add(tally.ByLost)
 }
 
 // tiers are what all caches of a client have in common of their tiers in the process.
@@ -45,14 +60,14 @@ type trackingOf struct{ store.Tracking }
 
 // tier is a near tier, whatever its types are.
 type tier interface {
-	Drop(text string)
-	Lost()
+	changed(text string)
+	lost()
 	Clear()
 	SetBytes(n uint64)
 }
 
 // newNear adds a tier to a cache.
-func newNear[K comparable, V any](s *Shared, c NearConfig[K, V], text func(K) string) *nearTier[K, V] {
+func newNear[K comparable, V any](s *Shared, c NearConfig[K, V], m *meter, text func(K) string) *nearTier[K, V] {
 	if c.Size <= 0 && c.Bytes == 0 {
 		return nil
 	}
@@ -60,7 +75,7 @@ func newNear[K comparable, V any](s *Shared, c NearConfig[K, V], text func(K) st
 	if shared {
 		c.Bytes = s.NearBytes
 	}
-	t := &nearTier[K, V]{cfg: c, Tier: near.New(near.Options[K, V]{
+	t := &nearTier[K, V]{cfg: c, count: m, Tier: near.New(near.Options[K, V]{
 		Size: c.Size, Bytes: c.Bytes, Text: text, Parse: c.Parse, Clock: s.near.clock,
 	})}
 	s.mu.Lock()
@@ -153,7 +168,7 @@ func (s *Shared) Problems() []string {
 func (s *Shared) changed(key string) {
 	if all := s.near.all.Load(); all != nil {
 		for _, t := range *all {
-			t.Drop(key)
+			t.changed(key)
 		}
 	}
 }
@@ -165,7 +180,7 @@ func (s *Shared) lost() {
 		return
 	}
 	for _, t := range *all {
-		t.Lost()
+		t.lost()
 	}
 	clear := func() {
 		for _, t := range *all {
@@ -181,9 +196,23 @@ func (s *Shared) lost() {
 func (c *Cache[K, V]) kept(k K) (*near.Entry[V], bool) {
 	e, ok := c.near.Get(k)
 	if ok {
-		c.near.hits.add()
+		if n := c.count.near.add(); hotkeys.Chosen(n) {
+			c.sample(k, n)
+		}
 	}
 	return e, ok
+}
+
+// sample looks closer at one of some hits: which key it is, and now and then how long such a hit takes.
+func (c *Cache[K, V]) sample(k K, n uint64) {
+	if key, err := c.Key(k); err == nil {
+		c.count.hot.Record(key, hotkeys.Sample)
+	}
+	if n/hotkeys.Sample%8 == 0 {
+		began := time.Now()
+		c.near.Get(k)
+		c.count.latency[tally.NearTier].Record(time.Since(began))
+	}
 }
 
 // give is a value for a caller, who may modify it if there is a Clone.

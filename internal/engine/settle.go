@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearside/nearside/internal/flight"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 )
 
 // settle fills what was loaded, and gives it to those who may have it.
@@ -49,7 +50,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 					until = sent[i] // nobody had invalidated until then
 				}
 			case o.Err != nil:
-				c.count.storeErrors.Add(1)
+				c.count.add(tally.StoreError)
 				lost = append(lost, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 				fallthrough
 			default:
@@ -86,16 +87,16 @@ func (c *Cache[K, V]) settleUnfilled(j *job[K, V], out loaded[V]) {
 
 func (c *Cache[K, V]) unfilled(l loaded[V]) {
 	if l.err == nil {
-		c.count.unfilled.Add(1)
+		c.count.add(tally.Unfilled)
 	}
 }
 
 // judge turns the loader's words into a result, and into what is to be filled; nil if nothing is.
 func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill {
 	r.entry.Source = Load
+	c.count.loaded(l.err)
 	switch {
 	case errors.Is(l.err, ErrNotFound):
-		c.count.absent.Add(1)
 		c.trouble.note(true)
 		r.err = l.err
 		if l.err == ErrNotFound {
@@ -106,13 +107,11 @@ func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill
 		}
 		return nil
 	case l.err != nil:
-		c.count.failed.Add(1)
 		c.trouble.note(false)
 		r.entry.Source = ""
 		r.err = fmt.Errorf("load %.100q: %w", j.key, l.err)
 		return nil
 	}
-	c.count.loads.Add(1)
 	c.trouble.note(true)
 	r.entry.Value = l.v
 	r.entry.TTL = c.Life(j.k, j.key, l.v)
@@ -124,14 +123,15 @@ func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill
 	}
 	value, err := c.Encode(l.v)
 	if err != nil {
-		c.count.codec.Add(1)
+		c.count.add(tally.CodecError)
 		c.Logger.Warn("a value cannot be encoded: it is served and not stored", "key", j.key, "error", err)
 		return nil
 	}
 	if len(value) > c.MaxValue {
-		c.count.tooLarge.Add(1)
+		c.count.add(tally.TooLarge)
 		return nil
 	}
+	c.count.addN(tally.BytesWritten, len(value))
 	return &store.Fill{Key: j.key, Token: j.token, Value: value, TTL: r.entry.TTL + c.Config.Stale}
 }
 

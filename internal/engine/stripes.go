@@ -12,10 +12,10 @@ type stripes [8]struct {
 }
 
 // add counts on a stripe that the place of the caller's stack chooses: it costs nothing to know, and differs between
-// goroutines.
-func (s *stripes) add() {
+// goroutines. It returns the stripe's count.
+func (s *stripes) add() uint64 {
 	var here byte
-	s[uintptr(unsafe.Pointer(&here))>>11%uintptr(len(s))].n.Add(1)
+	return s[uintptr(unsafe.Pointer(&here))>>11%uintptr(len(s))].n.Add(1)
 }
 
 func (s *stripes) sum() (n uint64) {

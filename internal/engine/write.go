@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 )
 
 // Update writes the database through the cache: write holds the whole transaction, commit included, and returns the new
@@ -31,9 +32,9 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 	done = true
 	if end := &ends[0]; err == nil {
 		if value, e := c.Encode(v); e != nil {
-			c.count.codec.Add(1)
+			c.count.add(tally.CodecError)
 		} else if len(value) > c.MaxValue {
-			c.count.tooLarge.Add(1)
+			c.count.add(tally.TooLarge)
 		} else {
 			end.Value, end.Put, end.TTL = value, in.err == nil, c.Life(k, key, v)+c.Config.Stale
 		}
@@ -43,15 +44,15 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 	case err != nil:
 		return v, err
 	case behind != nil:
-		c.count.behind.Add(1)
+		c.count.add(tally.Behind)
 		return v, told("update", key, behind)
 	}
-	c.count.written.Add(1)
+	c.count.add(tally.ByUpdate)
 	return v, nil
 }
 
 func (c *Cache[K, V]) intent(key string) *intent {
-	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, drop: func() { c.drop(key) }, forget: c.forget, space: c.space, kind: c.gather.kind}
+	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, drop: func() { c.drop(key) }, forget: c.forget, space: c.space, kind: c.gather.kind, count: &c.count}
 }
 
 // Invalidate removes keys, after the database was changed. True: the key held a value. It does not end with ctx: a
@@ -87,7 +88,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 			case o.Err == nil:
 				had[i] = o.OK
 				c.pending.done(keys[i], mark)
-				c.count.invalidated.Add(1)
+				c.count.add(tally.ByInvalidate)
 			case len(again) == 0:
 				failed = told("invalidate", keys[i], o.Err)
 				fallthrough
@@ -109,7 +110,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 	if len(left) == 0 {
 		return had, nil
 	}
-	c.count.behind.Add(1)
+	c.count.add(tally.Behind)
 	return had, failed
 }
 
@@ -129,11 +130,11 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 		}
 		value, err := c.Encode(p.V)
 		if err != nil {
-			c.count.codec.Add(1)
+			c.count.add(tally.CodecError)
 			return fmt.Errorf("set %.100q: encode: %w", key, err)
 		}
 		if len(value) > c.MaxValue {
-			c.count.tooLarge.Add(1)
+			c.count.add(tally.TooLarge)
 			return fmt.Errorf("set %.100q: %w: %d bytes, at most %d are stored", key, ErrTooLarge, len(value), c.MaxValue)
 		}
 		puts[i] = store.Put{Key: key, Value: value, TTL: max(c.Life(p.K, key, p.V)+c.Config.Stale, time.Millisecond)}
@@ -141,6 +142,7 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 	if len(puts) == 0 {
 		return nil
 	}
+	c.count.addN(tally.BySet, len(puts))
 	for _, p := range puts {
 		c.drop(p.Key)
 	}
@@ -160,6 +162,6 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 }
 
 func (c *Cache[K, V]) behind(what, key string, cause error) error {
-	c.count.behind.Add(1)
+	c.count.add(tally.Behind)
 	return told(what, key, cause)
 }

@@ -181,12 +181,12 @@ func (t *Tier[K, V]) Fill(r *Reservation, k K, e Entry[V], sent time.Duration, d
 	return true
 }
 
-// Drop removes a key, and makes the reads of it that are under way void: it was changed, or is about to be.
-func (t *Tier[K, V]) Drop(text string) {
+// Drop removes a key, and makes the reads of it that are under way void: it was changed, or is about to be. True: it was kept.
+func (t *Tier[K, V]) Drop(text string) (had bool) {
 	k, ok := *new(K), true
 	if t.parse != nil {
 		if k, ok = t.parse(text); !ok {
-			return // of another cache
+			return false // of another cache
 		}
 	}
 	s := t.shard(text)
@@ -197,10 +197,11 @@ func (t *Tier[K, V]) Drop(text string) {
 		delete(s.reserved, text)
 	}
 	if t.byKey != nil {
-		t.byKey.Invalidate(k)
+		_, had = t.byKey.Invalidate(k)
 	} else {
-		t.byText.Invalidate(text)
+		_, had = t.byText.Invalidate(text)
 	}
+	return had
 }
 
 // Lost ends an epoch: pushes may have been lost, so nothing that was read before is served any more. Clear frees it.

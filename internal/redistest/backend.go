@@ -31,7 +31,11 @@ var Kinds = []struct {
 }
 
 // Rights are those that the layer needs; docs/redis.md has them too.
-var Rights = []string{"~*", "+get", "+mget", "+pttl", "+type", "+set", "+pexpire", "+del", "+unlink", "+eval", "+evalsha", "+ping", "+info", "+dbsize", "+scan", "+client|tracking"}
+var Rights = []string{
+	"~*", "+get", "+mget", "+pttl", "+type", "+set", "+pexpire", "+del", "+unlink", "+eval", "+evalsha", "+ping", "+info", "+dbsize", "+scan", "+client|tracking",
+	// for statistics of the fleet
+	"+hincrby", "+hgetall", "+expire", "+zadd", "+zincrby", "+zrange", "+zremrangebyrank", "+zremrangebyscore",
+}
 
 // CollectionRights are those that collections need beside Rights; docs/redis.md has them too.
 var CollectionRights = []string{"+@list", "+@set", "+@sortedset", "+@hash", "+exists", "+rename", "+pexpire", "+pexpireat", "+time"}

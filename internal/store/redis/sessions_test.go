@@ -8,7 +8,6 @@ import (
 
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/store/redis"
 )
 
 // A session is found, prolonged up to its end and saved wherever its two keys stand while its slot is on its way.

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/demo"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
@@ -138,6 +139,7 @@ type server struct {
 	db      *source.DB
 	shared  *engine.Shared
 	service *serve.Service
+	fleet   *fleet.Reporter
 
 	upstream *upstream.Pool // nil: the embedded store
 	target   redis.Target   // where its keys are
@@ -154,6 +156,9 @@ type server struct {
 func (s *server) close() {
 	if s.upstream != nil {
 		s.upstream.Close()
+	}
+	if s.fleet != nil {
+		s.fleet.Close()
 	}
 	if s.shared != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), endWait)
@@ -342,6 +347,8 @@ func (s *server) listen(specs []serve.Spec) error {
 		s.logger.Warn("without tls_cert and tls_key passwords and rows cross the network unencrypted")
 	}
 	s.service = serve.New(s.shared, specs)
+	redis, _ := s.shared.Store.(fleet.Redis) // the embedded store is none
+	s.fleet = fleet.Start(fleet.Config{Redis: redis, Problems: s.service.Problems, Caches: s.service.Locals, Version: version()})
 	handler := serve.NewHandler(s.service, s.cfg.Password, version(), s.logger, func() resp.Stats { return s.redis.Stats() })
 	if s.cfg.Redis != "" {
 		s.upstream = upstream.New(s.target, s.route)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
@@ -165,6 +166,18 @@ func (s *Service) Problems() []string { return s.shared.Problems() }
 
 // Recovery counts the invalidations that could not be delivered at once.
 func (s *Service) Recovery() engine.Recovery { return s.shared.Recovery() }
+
+// Locals returns what is reported to the fleet.
+func (s *Service) Locals() map[string]fleet.Local {
+	out := make(map[string]fleet.Local, len(s.caches))
+	for _, c := range s.caches {
+		st := c.Stats()
+		out[c.Name] = fleet.Local{Tally: c.Tally(), Hot: c.HotKeys, MemberCache: fleet.MemberCache{
+			Config: c.Hash(c.Spec.Jitter, c.Spec.Key.String()), NearEntries: st.NearEntries, NearBytes: st.NearBytes,
+		}}
+	}
+	return out
+}
 
 // Ping returns nil if the store answers.
 func (s *Service) Ping(ctx context.Context) error {

@@ -1,0 +1,58 @@
+package fleet
+
+import (
+	_ "embed"
+	"strconv"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+var (
+	//go:embed add.lua
+	addText string
+	//go:embed tell.lua
+	tellText string
+
+	addScript  = store.NewScript("add statistics", addText)
+	tellScript = store.NewScript("tell of a member", tellText)
+)
+
+// command is what adds a change to Redis, in one step: a script of it takes one place among the commands of the connection,
+// which the application's reads share, where an HINCRBY for each field would take a hundred, and is done or not done as a
+// whole. False: there is nothing to add.
+func (c *change) command(minute int64) (store.Command, bool) {
+	args := encode([]string{seconds(keep), seconds(keepHot), strconv.Itoa(maxHot), ""}, &c.diff)
+	args[3] = strconv.Itoa((len(args) - 4) / 2)
+	for _, k := range c.hot {
+		args = append(args, k.Key, strconv.FormatUint(k.Reads, 10))
+	}
+	return store.Command{Script: addScript, Keys: []string{minuteKey(c.name, minute), hotKey(c.name, minute)}, Args: args}, len(args) > 4
+}
+
+// tell is what says that this process is there.
+func (m *Member) tell(caches []string) store.Command {
+	now := m.Seen.Unix()
+	unix := func(t int64) string { return strconv.FormatInt(t, 10) }
+	return store.Command{
+		Script: tellScript,
+		Keys:   []string{cachesKey, membersKey, sinceKey, memberKey(m.ID)},
+		Args: append([]string{
+			unix(now), unix(now - int64(keep.Seconds())), seconds(keep), m.ID, m.record(), seconds(keepMember),
+			unix(now - int64(keepMember.Seconds())), strconv.Itoa(maxCaches), strconv.Itoa(maxMembers),
+		}, caches...),
+	}
+}
+
+// probes ask for each right that reporting and reading need, and change nothing: what would write has an argument that
+// cannot be, or a key that is not there.
+var probes = func() (out []store.Command) {
+	const key = fleetKey + "check"
+	for _, c := range [][]string{
+		{"HINCRBY", "f", "-"}, {"ZINCRBY", "-", "m"}, {"ZADD", "-", "m"}, {"EXPIRE", "1"},
+		{"ZREMRANGEBYRANK", "0", "0"}, {"ZREMRANGEBYSCORE", "0", "0"},
+		{"HGETALL"}, {"ZRANGE", "0", "0"},
+	} {
+		out = append(out, store.Command{Name: c[0], Keys: []string{key}, Args: c[1:]})
+	}
+	return out
+}()

@@ -1,0 +1,389 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/nearside/nearside/internal/hotkeys"
+	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/tally"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childURL) != "" {
+		os.Exit(child())
+	}
+	status := redistest.Main(m)
+	if err := goleak.Find(redistest.Delayed()...); err != nil && status == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+func open(t testing.TB, url string) *redis.Store {
+	t.Helper()
+	s, err := redis.Open(t.Context(), url, redis.Options{Require: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// process is a process whose numbers a test sets.
+type process struct {
+	*Reporter
+	mu     sync.Mutex
+	caches map[string]Local
+}
+
+func join(t testing.TB, r Redis) *process {
+	p := &process{caches: make(map[string]Local)}
+	p.Reporter = Start(Config{Redis: r, Caches: p.snapshot, Problems: func() []string { return []string{"a problem"} }, Version: "v1"})
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *process) snapshot() map[string]Local {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.caches)
+}
+
+// count adds to what a cache counted.
+func (p *process) count(cache string, f func(*Local)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.caches[cache]
+	f(&c)
+	p.caches[cache] = c
+}
+
+// heat has the next flushes find hot keys, once.
+func (c *Local) heat(keys ...hotkeys.Key) {
+	c.Hot = func(n int) []hotkeys.Key {
+		out := keys[:min(n, len(keys))]
+		keys = nil
+		return out
+	}
+}
+
+func read(t testing.TB, r *Reader, q Query) *View {
+	t.Helper()
+	v, err := r.Read(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func (v *View) cache(t testing.TB, name string) *Cache {
+	t.Helper()
+	for i := range v.Caches {
+		if v.Caches[i].Name == name {
+			if v.Caches[i].Err != nil {
+				t.Fatal(v.Caches[i].Err)
+			}
+			return &v.Caches[i]
+		}
+	}
+	t.Fatalf("there is no cache %q among %q", name, v.Names)
+	return nil
+}
+
+func TestReportsAddUp(t *testing.T) {
+	for _, kind := range redistest.Kinds {
+		t.Run(kind.Name, func(t *testing.T) {
+			back := kind.Shared(t)
+			back.FlushAll(t)
+			a, b := join(t, open(t, back.URL())), join(t, open(t, back.URL()))
+			names := []string{"user", "odd {name}", "}", "%7D", "new\nline", "日本", "{}"}
+			for i, name := range names {
+				a.count(name, func(c *Local) {
+					c.Counts[tally.Near], c.Counts[tally.Load], c.Counts[tally.LoadOK], c.Counts[tally.SavedMicros] = 90, 10, 10, 9_000_000
+					c.Latency[tally.StoreTier][40] = 99
+					c.Config, c.NearEntries, c.NearBytes = "aaaa", 5, 500
+					c.heat(hotkeys.Key{Key: "k\x1b[31m\n", Reads: 70}, hotkeys.Key{Key: "cold", Reads: 1})
+				})
+				b.count(name, func(c *Local) {
+					c.Counts[tally.Near] = uint64(i)
+					c.Config, c.NearEntries = map[bool]string{true: "bbbb", false: "aaaa"}[i == 0], 3
+					c.heat(hotkeys.Key{Key: "k\x1b[31m\n", Reads: 7})
+				})
+			}
+			a.flush(false)
+			b.flush(false)
+			a.count("user", func(c *Local) { c.Counts[tally.Near] += 1000 })
+			a.flush(false)
+			a.flush(false) // nothing is new
+
+			v := read(t, NewReader(open(t, back.URL())), Query{})
+			slices.Sort(names)
+			if !slices.Equal(v.Names, names) {
+				t.Fatalf("the caches are %q, want %q", v.Names, names)
+			}
+			if len(v.Members) != 2 || !v.Members[0].Alive(v.At) || v.Members[0].Version != "v1" || v.Members[0].Breaker != "closed" || v.Members[0].Problems[0] != "a problem" {
+				t.Errorf("the members are %+v", v.Members)
+			}
+			user := v.cache(t, "user")
+			for _, w := range []*Window{&user.Now, &user.Hour, &user.Day} {
+				if w.Counts[tally.Near] != 1090 || w.Reads() != 1100 || w.Loads() != 10 || w.Latency[tally.StoreTier].N() != 99 {
+					t.Errorf("in %v user counted %v", w.Span, w.Counts)
+				}
+			}
+			if rate := user.Now.SavedPerSecond(); rate <= 0 || rate > 9 || user.Now.Span > 2*time.Minute {
+				t.Errorf("%v s are saved each second, of 9 in %v", rate, user.Now.Span)
+			}
+			if user.NearEntries != 8 || user.NearBytes != 500 || !user.Drifts() || len(user.Configs) != 2 {
+				t.Errorf("near are %d entries in %d bytes, the settings are %v", user.NearEntries, user.NearBytes, user.Configs)
+			}
+			if len(user.Hot) != 2 || user.Hot[0].Key != "k\x1b[31m\n" || user.Hot[0].Reads != 77 || user.Hot[0].PerSecond <= 0 {
+				t.Errorf("the hot keys are %+v", user.Hot)
+			}
+			if last := user.Minutes[len(user.Minutes)-1]; len(user.Minutes) > 2 || len(user.Tens) > 2 || last.P99[tally.StoreTier] == 0 && len(user.Minutes) == 1 {
+				t.Errorf("the minutes are %+v", user.Minutes)
+			}
+			if odd := v.cache(t, "odd {name}"); odd.Drifts() || odd.Now.Reads() == 0 {
+				t.Errorf("the odd cache is %+v", odd.Now.Counts)
+			}
+			if all := v.Now.Reads(); all != 1000+7*100+21 {
+				t.Errorf("all caches together had %d reads", all)
+			}
+			if one := read(t, NewReader(open(t, back.URL())), Query{Cache: "}", Back: time.Minute}); len(one.Caches) != 1 || one.Caches[0].Now.Reads() == 0 || one.Caches[0].Day.Span != 0 {
+				t.Errorf("asked for one cache, now: %+v", one.Caches)
+			}
+			b.Close()
+			v = read(t, NewReader(open(t, back.URL())), Query{Back: time.Minute})
+			if i := slices.IndexFunc(v.Members, func(m Member) bool { return m.ID == b.me.ID }); i < 0 || v.Members[i].Alive(v.At) {
+				t.Errorf("the members are %+v, want the one that was closed to be gone", v.Members)
+			}
+			back.Invariants(t)
+		})
+	}
+}
+
+// A reader remembers the minutes that are over, and sees in them what one sees who reads all anew.
+func TestReaderRemembers(t *testing.T) {
+	srv := redistest.Shared(t)
+	srv.FlushAll(t)
+	now := minuteOf(time.Now())
+	srv.Do(t, "ZADD", cachesKey, "1", "user")
+	srv.Do(t, "SET", sinceKey, fmt.Sprint((now-3000)*60))
+	var want uint64
+	for m := now - 1500; m < now-2; m++ {
+		srv.Do(t, "HSET", minuteKey("user", m), "n", fmt.Sprint(m-now+2000))
+		if m >= firstOf(aDay, now) {
+			want += uint64(m - now + 2000)
+		}
+	}
+	counted := &counting{Redis: open(t, srv.URL())}
+	r := NewReader(counted)
+	hour := read(t, r, Query{Back: time.Hour})
+	if counted.trips != 2 || hour.Caches[0].Hour.Counts[tally.Near] == 0 {
+		t.Errorf("an hour took %d trips: %+v", counted.trips, hour.Caches[0].Hour.Counts)
+	}
+	v := read(t, r, Query{})
+	if minuteOf(v.At) != now {
+		t.Skip("a minute has ended meanwhile")
+	}
+	c := v.cache(t, "user")
+	if got := c.Day.Counts[tally.Near]; got != want || len(c.Tens) != 144 || len(c.Minutes) != 60 || c.Day.Span < 1430*time.Minute {
+		t.Errorf("a day had %d reads in %v, want %d; %d and %d points", got, c.Day.Span, want, len(c.Tens), len(c.Minutes))
+	}
+	counted.trips, counted.commands = 0, 0
+	srv.Do(t, "HSET", minuteKey("user", now-1), "n", "5")
+	read(t, r, Query{})
+	srv.Do(t, "HINCRBY", minuteKey("user", now-1), "n", "5") // a late report
+	again := read(t, r, Query{}).cache(t, "user")
+	if got := again.Day.Counts[tally.Near]; got != want+10 {
+		t.Errorf("with a late report a day had %d reads, want %d", got, want+10)
+	}
+	if counted.trips != 4 || counted.commands > 2*(3+3+1+3) {
+		t.Errorf("two more reads took %d trips and %d commands", counted.trips, counted.commands)
+	}
+}
+
+type counting struct {
+	Redis
+	trips, commands int
+}
+
+func (c *counting) Run(ctx context.Context, cmds []store.Command) []store.Reply {
+	c.trips++
+	c.commands += len(cmds)
+	return c.Redis.Run(ctx, cmds)
+}
+
+func TestGarbageIsLeftOut(t *testing.T) {
+	srv := redistest.Shared(t)
+	srv.FlushAll(t)
+	p := join(t, open(t, srv.URL()))
+	p.count("user", func(c *Local) { c.Counts[tally.Near] = 5 })
+	p.flush(false)
+	now := minuteOf(time.Now())
+	srv.Do(t, "HSET", minuteKey("user", now-1), "n", "many", "s", "-5", "00", "1e9", "9z9z", "1", "", "1", "l", "7")
+	srv.Do(t, "SET", minuteKey("user", now-5), "a text")
+	srv.Do(t, "DEL", hotKey("user", now), hotKey("user", now-1))
+	srv.Do(t, "ZADD", hotKey("user", now-1), "inf", "a", "-3", "b", "1e300", "c", "4", "d")
+	srv.Do(t, "SET", hotKey("user", now), "a text")
+	srv.Do(t, "ZADD", membersKey, fmt.Sprint(time.Now().Unix()), "evil", "99", "none")
+	srv.Do(t, "SET", memberKey("evil"), `{"id":"evil","started":5}`)
+	srv.Do(t, "ZADD", cachesKey, fmt.Sprint(time.Now().Unix()), strings.Repeat("x", maxName+1), "1", "")
+	v := read(t, NewReader(open(t, srv.URL())), Query{})
+	if c := v.cache(t, "user"); c.Hour.Reads() != 12 || len(c.Hot) != 1 || c.Hot[0].Key != "d" || len(v.Caches) != 1 || len(v.Members) != 1 {
+		t.Errorf("%d reads, hot %v, %d caches, %d members", c.Hour.Reads(), c.Hot, len(v.Caches), len(v.Members))
+	}
+}
+
+// What the server refuses is part of the next report.
+func TestWhatWasRefusedIsSentLater(t *testing.T) {
+	srv := redistest.Start(t)
+	p := join(t, open(t, srv.URL()))
+	p.count("user", func(c *Local) { c.Counts[tally.Near], c.Counts[tally.Load] = 5, 1 })
+	srv.Do(t, "CONFIG", "SET", "maxmemory", "1") // and evict nothing
+	p.flush(false)
+	p.flush(false)
+	srv.Do(t, "CONFIG", "SET", "maxmemory", "0")
+	p.count("user", func(c *Local) { c.Counts[tally.Near] += 2 })
+	p.flush(false)
+	if c := read(t, NewReader(open(t, srv.URL())), Query{}).cache(t, "user"); c.Hour.Counts[tally.Near] != 7 || c.Hour.Counts[tally.Load] != 1 {
+		t.Errorf("found %v, want all that was counted", c.Hour.Counts)
+	}
+	srv.Invariants(t)
+}
+
+func TestWhatIsSentAgain(t *testing.T) {
+	now := time.Now()
+	refused := errors.New("OOM")
+	for _, c := range []struct {
+		name  string
+		reply store.Reply
+		age   time.Duration
+		again bool
+	}{
+		{"added", store.Reply{}, time.Second, false},
+		{"refused", store.Reply{Err: refused}, time.Second, true},
+		{"away", store.Reply{Err: store.ErrAway}, late, true},
+		{"refused for too long", store.Reply{Err: refused}, late + 1, false},
+		{"no answer", store.Reply{Err: context.DeadlineExceeded, Unknown: true}, time.Second, false},
+	} {
+		ch := change{sent: &sent{at: now.Add(-c.age)}}
+		ch.now.Counts[tally.Near] = 7
+		ch.settle(c.reply, now)
+		if again := ch.sent.last.Counts[tally.Near] == 0; again != c.again {
+			t.Errorf("%s: sent again %v, want %v", c.name, again, c.again)
+		}
+	}
+}
+
+// What may have been added is not added twice, and nobody waits for a server that hangs.
+func TestAServerThatHangs(t *testing.T) {
+	srv := redistest.Start(t)
+	p := join(t, open(t, srv.URL()))
+	p.count("user", func(c *Local) { c.Counts[tally.Near] = 1 })
+	p.flush(false)
+	srv.Pause()
+	var before, after runtime.MemStats
+	var worst time.Duration
+	for i := range 50 {
+		if i == 10 {
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+		}
+		p.count("user", func(c *Local) { c.Counts[tally.Near]++; c.Latency[tally.StoreTier][i]++ })
+		began := time.Now()
+		p.flush(false)
+		worst = max(worst, time.Since(began))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if worst > flushLimit+200*time.Millisecond {
+		t.Errorf("a flush took %v", worst)
+	}
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 256<<10 {
+		t.Errorf("40 flushes of a server that hangs left %d bytes", grown)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if v, err := p.Reader().Read(ctx, Query{}); err == nil || time.Since(began) > 300*time.Millisecond {
+		t.Errorf("a reader got %v, %v after %v, want an error after 100ms", v, err, time.Since(began))
+	}
+	srv.Continue()
+	store := open(t, srv.URL())
+	until := time.Now().Add(5 * time.Second)
+	var got uint64
+	for p.flush(false); time.Now().Before(until); p.flush(false) {
+		if len(p.sent) == 1 && p.sent["user"].last.Counts[tally.Near] == 51 && p.cfg.Redis.State() == "closed" {
+			break
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	p.count("user", func(c *Local) { c.Counts[tally.Near]++ })
+	p.flush(false)
+	got = read(t, NewReader(store), Query{}).cache(t, "user").Hour.Counts[tally.Near]
+	if got > 52 || got < 2 {
+		t.Errorf("%d reads are told of 52: at most what was counted, and what was counted when it answered", got)
+	}
+	t.Logf("the slowest flush took %v; %d of 52 reads arrived", worst, got)
+}
+
+// A missing right is named once, with the command that grants it, until it is granted.
+func TestAMissingRight(t *testing.T) {
+	srv := redistest.Start(t, slices.Concat([]string{"--user", "app", "on", ">s3cret"}, redistest.Rights, []string{"-hincrby", "-zadd"})...)
+	s := open(t, strings.Replace(srv.URL(), "://", "://app:s3cret@", 1))
+	p := join(t, s)
+	p.count("user", func(c *Local) { c.Counts[tally.Near] = 5 })
+	p.flush(false)
+	p.flush(false)
+	problems := s.Problems()
+	if len(problems) != 1 || !strings.Contains(problems[0], "ACL SETUSER app +hincrby +zadd") {
+		t.Fatalf("the problems are %q", problems)
+	}
+	srv.Do(t, "ACL", "SETUSER", "app", "+hincrby", "+zadd", "resetkeys", "~user:*")
+	p.recheck()
+	if problems = s.Problems(); len(problems) != 1 || !strings.Contains(problems[0], "ACL SETUSER app ~nearside:*") {
+		t.Fatalf("the problems are %q", problems)
+	}
+	srv.Do(t, "ACL", "SETUSER", "app", "~nearside:*")
+	p.recheck()
+	if problems = s.Problems(); len(problems) != 0 {
+		t.Errorf("all is granted, and the problems are %q", problems)
+	}
+	if c := read(t, NewReader(s), Query{}).cache(t, "user"); c.Hour.Reads() != 5 {
+		t.Errorf("%d reads were told, want 5", c.Hour.Reads())
+	}
+	srv.Do(t, "ACL", "SETUSER", "app", "-zincrby") // while it works
+	p.count("user", func(c *Local) { c.Counts[tally.Near]++; c.heat(hotkeys.Key{Key: "k", Reads: 1}) })
+	p.flush(false)
+	srv.Do(t, "ACL", "SETUSER", "app", "-expire")
+	p.count("user", func(c *Local) { c.Counts[tally.Near]++ })
+	p.flush(false)
+	p.flush(false)
+	if problems = s.Problems(); len(problems) != 1 || !strings.Contains(problems[0], "+expire +zincrby") {
+		t.Errorf("the problems are %q", problems)
+	}
+	srv.Invariants(t)
+}
+
+// recheck is a flush when it is time to look again.
+func (p *process) recheck() {
+	p.Reporter.mu.Lock()
+	p.Reporter.checked = time.Now().Add(-retry)
+	p.Reporter.mu.Unlock()
+	p.flush(false)
+}

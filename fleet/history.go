@@ -1,0 +1,155 @@
+package fleet
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nearside/nearside/internal/tally"
+)
+
+const (
+	anHour = 60      // minutes that are known one by one
+	aDay   = 24 * 60 // minutes that are known in steps of ten
+	step   = 10
+)
+
+// history is what was counted of one cache: each minute of the last hour, and each ten minutes of the last day.
+type history struct {
+	minutes, tens map[int64]*tally.Tally // by Unix time / 60, and / 600; none: nothing was counted
+	hot           map[int64]map[string]uint64
+
+	// The minutes from, up to until and without it, were read and do not change any more.
+	from, until int64
+}
+
+func newHistory() *history {
+	return &history{minutes: make(map[int64]*tally.Tally), tens: make(map[int64]*tally.Tally), hot: make(map[int64]map[string]uint64)}
+}
+
+// add adds to a minute.
+func (h *history) add(minute int64, t *tally.Tally) {
+	addTo(h.minutes, minute, t)
+	addTo(h.tens, minute/step, t)
+}
+
+func addTo(m map[int64]*tally.Tally, i int64, t *tally.Tally) {
+	if m[i] == nil {
+		m[i] = new(tally.Tally)
+	}
+	m[i].Add(t)
+}
+
+// put sets a minute, which may have been put before if it is of the last hour.
+func (h *history) put(minute, now int64, t *tally.Tally) {
+	if old := h.minutes[minute]; old != nil {
+		h.tens[minute/step].Sub(old)
+		delete(h.minutes, minute)
+	}
+	switch {
+	case *t == (tally.Tally{}):
+	case minute > now-anHour:
+		h.add(minute, t)
+	default:
+		addTo(h.tens, minute/step, t)
+	}
+}
+
+// heat adds reads of hot keys to a minute.
+func (h *history) heat(minute int64, key string, reads uint64) {
+	if h.hot[minute] == nil {
+		h.hot[minute] = make(map[string]uint64)
+	}
+	if m := h.hot[minute]; m[key] != 0 || len(m) < maxHot {
+		m[key] += reads
+	}
+}
+
+// trim forgets what is too old.
+func (h *history) trim(now int64) {
+	maps.DeleteFunc(h.minutes, func(m int64, _ *tally.Tally) bool { return m <= now-anHour })
+	maps.DeleteFunc(h.tens, func(t int64, _ *tally.Tally) bool { return t <= (now-aDay)/step })
+	maps.DeleteFunc(h.hot, func(m int64, _ map[string]uint64) bool { return m < now-1 })
+}
+
+// cache shows the history at a time. since is when somebody began to report.
+func (h *history) cache(name string, at, since time.Time) Cache {
+	now := minuteOf(at)
+	c := Cache{Name: name, Now: window(h.minutes, now-1, now, time.Minute, at, since)}
+	if first := firstOf(anHour, now); h.from <= first {
+		c.Hour = window(h.minutes, first, now, time.Minute, at, since)
+		c.Minutes = points(h.minutes, first, now, time.Minute, at, since)
+	}
+	if first := firstOf(aDay, now); h.from <= first {
+		c.Day = window(h.tens, first/step, now/step, step*time.Minute, at, since)
+		c.Tens = points(h.tens, first/step, now/step, step*time.Minute, at, since)
+	}
+	reads := make(map[string]uint64)
+	for m := now - 1; m <= now; m++ {
+		for key, n := range h.hot[m] {
+			reads[key] += n
+		}
+	}
+	for key, n := range reads {
+		c.Hot = append(c.Hot, HotKey{Key: key, Reads: n, PerSecond: c.Now.Rate(n)})
+	}
+	slices.SortFunc(c.Hot, func(a, b HotKey) int { return cmp.Or(cmp.Compare(b.Reads, a.Reads), strings.Compare(a.Key, b.Key)) })
+	c.Hot = c.Hot[:min(len(c.Hot), shownHot)]
+	return c
+}
+
+// firstOf is the first of the last minutes; a day begins with a whole step.
+func firstOf(minutes, now int64) int64 {
+	if minutes == aDay {
+		return (now/step - aDay/step + 1) * step
+	}
+	return now - minutes + 1
+}
+
+func minuteOf(t time.Time) int64 { return t.Unix() / 60 }
+
+// span returns how much of the steps first to last has passed, of that what was reported.
+func span(first, last int64, each time.Duration, at, since time.Time) time.Duration {
+	began := start(first, each)
+	if began.Before(since) {
+		began = since
+	}
+	ended := start(last+1, each)
+	if ended.After(at) {
+		ended = at
+	}
+	return ended.Sub(began)
+}
+
+func start(i int64, each time.Duration) time.Time { return time.Unix(i*int64(each/time.Second), 0) }
+
+// window sums the steps first to last.
+func window(m map[int64]*tally.Tally, first, last int64, each time.Duration, at, since time.Time) (w Window) {
+	for i := first; i <= last; i++ {
+		if m[i] != nil {
+			w.Add(m[i])
+		}
+	}
+	w.Span = max(span(first, last, each, at, since), time.Second)
+	return w
+}
+
+// points are the steps first to last, without those before anything was reported.
+func points(m map[int64]*tally.Tally, first, last int64, each time.Duration, at, since time.Time) (ps []Point) {
+	none := new(tally.Tally)
+	for i := first; i <= last; i++ {
+		d := span(i, i, each, at, since)
+		if d <= 0 && m[i] == nil {
+			continue
+		}
+		t := cmp.Or(m[i], none)
+		p := Point{Start: start(i, each), Span: max(d, time.Second), Counts: t.Counts}
+		for tier := range t.Latency {
+			p.P50[tier], p.P99[tier] = t.Latency[tier].Quantile(0.5), t.Latency[tier].Quantile(0.99)
+		}
+		ps = append(ps, p)
+	}
+	return ps
+}

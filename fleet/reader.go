@@ -1,0 +1,240 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
+)
+
+const (
+	// settling is how long after its end a minute is read anew: a report may be late by 10 s, and clocks differ.
+	settling = 2
+
+	// atOnce is how many commands are sent in one trip, so that the application's own do not wait long for them: a minute of a
+	// busy cache takes the server 15 µs.
+	atOnce = 64
+)
+
+// Reader reads what all processes report. It remembers what does not change any more: the first Read of a day asks for 1,440
+// minutes of each cache, the next ones for three. It is safe for concurrent use.
+type Reader struct {
+	redis Redis
+	own   *Reporter // of this process; nil: there is none
+
+	reading chan struct{} // full while somebody reads; guards the rest
+	caches  map[string]*history
+}
+
+// NewReader returns a reader of a Redis. A process that reports itself has one already: Reporter.Reader.
+func NewReader(redis Redis) *Reader {
+	return &Reader{redis: redis, reading: make(chan struct{}, 1), caches: make(map[string]*history)}
+}
+
+// Query says what is wanted.
+type Query struct {
+	Cache string        // this one alone; all if empty
+	Back  time.Duration // how far back: up to a minute Now is read, up to an hour Hour too, and Day beyond it, or if zero
+}
+
+// Read returns the view of the fleet. It takes two trips to Redis, and some more at first, if Back is long.
+func (r *Reader) Read(ctx context.Context, q Query) (*View, error) {
+	select {
+	case r.reading <- struct{}{}:
+		defer func() { <-r.reading }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read the fleet's statistics: another reader has waited for Redis all the time: %w", ctx.Err())
+	}
+	if r.redis == nil {
+		return r.own.view(q), nil
+	}
+	v := &View{At: time.Now()}
+	ids, err := r.index(ctx, v)
+	if err != nil {
+		return nil, fmt.Errorf("read the fleet's statistics: %w", err)
+	}
+	for name := range r.caches {
+		if !slices.Contains(v.Names, name) {
+			delete(r.caches, name)
+		}
+	}
+	var asks []ask
+	for chunk := range slices.Chunk(ids, 100) {
+		asks = append(asks, v.askMembers(chunk, &err))
+	}
+	now := minuteOf(v.At)
+	failed := make(map[string]error)
+	var names []string
+	for _, name := range v.Names {
+		if q.Cache == "" || q.Cache == name {
+			names = append(names, name)
+			if r.caches[name] == nil {
+				r.caches[name] = newHistory()
+			}
+			asks = append(asks, r.caches[name].asks(name, now, q.minutes(), failed)...)
+		}
+	}
+	r.run(ctx, asks)
+	if err != nil {
+		return nil, fmt.Errorf("read the fleet's statistics: %w", err)
+	}
+	for _, name := range names {
+		if failed[name] != nil {
+			delete(r.caches, name) // what is known of it has gaps
+			v.Caches = append(v.Caches, Cache{Name: name, Err: failed[name]})
+			continue
+		}
+		h := r.caches[name]
+		h.trim(now)
+		v.Caches = append(v.Caches, h.cache(name, v.At, v.Since))
+	}
+	v.finish()
+	return v, nil
+}
+
+func (q Query) minutes() int64 {
+	switch {
+	case q.Back <= 0 || q.Back > time.Hour:
+		return aDay
+	case q.Back > time.Minute:
+		return anHour
+	}
+	return 2 // the one under way, and the one before
+}
+
+// ask is a command, and what is done with its answer.
+type ask struct {
+	cmd  store.Command
+	then func(store.Reply)
+}
+
+func (r *Reader) run(ctx context.Context, asks []ask) {
+	for chunk := range slices.Chunk(asks, atOnce) {
+		cmds := make([]store.Command, len(chunk))
+		for i, a := range chunk {
+			cmds[i] = a.cmd
+		}
+		for i, reply := range r.redis.Run(ctx, cmds) {
+			chunk[i].then(reply)
+		}
+	}
+}
+
+// index reads which caches and which members there are.
+func (r *Reader) index(ctx context.Context, v *View) (ids []string, err error) {
+	rs := r.redis.Run(ctx, []store.Command{
+		{Name: "ZRANGE", Keys: []string{cachesKey}, Args: []string{strconv.Itoa(-maxCaches), "-1"}},
+		{Name: "ZRANGE", Keys: []string{membersKey}, Args: []string{strconv.Itoa(-maxMembers), "-1"}},
+		{Name: "GET", Keys: []string{sinceKey}},
+	})
+	for _, reply := range rs {
+		if reply.Err != nil {
+			return nil, reply.Err
+		}
+	}
+	for _, name := range rs[0].Text {
+		if named(name) {
+			v.Names = append(v.Names, name)
+		}
+	}
+	slices.Sort(v.Names)
+	if len(rs[2].Text) == 1 {
+		if n, err := strconv.ParseInt(rs[2].Text[0], 10, 64); err == nil && n > 0 && n <= v.At.Unix() {
+			v.Since = time.Unix(n, 0)
+		}
+	}
+	return rs[1].Text, nil
+}
+
+func (v *View) askMembers(ids []string, failed *error) ask {
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = memberKey(id)
+	}
+	return ask{store.Command{Name: "MGET", Keys: keys}, func(reply store.Reply) {
+		if reply.Err != nil {
+			*failed = errors.Join(*failed, reply.Err)
+			return
+		}
+		for i, record := range reply.Text {
+			if i >= len(ids) {
+				break
+			}
+			if m, ok := readMember(ids[i], record); ok {
+				v.Members = append(v.Members, m)
+			}
+		}
+	}}
+}
+
+// asks are the commands for what is not known yet of the last minutes.
+func (h *history) asks(cache string, now, minutes int64, failed map[string]error) (out []ask) {
+	final := now - settling // minutes before it do not change any more
+	first := firstOf(minutes, now)
+	if h.until < first || h.until > now { // there would be a gap, or the clock was set back
+		*h = *newHistory()
+		h.from, h.until = first, first
+	}
+	for m := first; m <= now; m++ {
+		if m >= h.from && m < h.until {
+			m = h.until
+		}
+		out = append(out, ask{store.Command{Name: "HGETALL", Keys: []string{minuteKey(cache, m)}}, func(reply store.Reply) {
+			if reply.Err != nil && !foreign(reply.Err) {
+				failed[cache] = reply.Err
+				return
+			}
+			var t tally.Tally
+			decode(reply.Text, &t)
+			h.put(m, now, &t)
+		}})
+	}
+	h.from, h.until = min(h.from, first), max(h.until, final)
+	for m := now - 1; m <= now; m++ {
+		out = append(out, ask{
+			store.Command{Name: "ZRANGE", Keys: []string{hotKey(cache, m)}, Args: []string{strconv.Itoa(-shownHot), "-1", "WITHSCORES"}},
+			func(reply store.Reply) {
+				if reply.Err != nil && !foreign(reply.Err) {
+					failed[cache] = reply.Err
+					return
+				}
+				delete(h.hot, m)
+				for t := reply.Text; len(t) >= 2; t = t[2:] {
+					if n, err := strconv.ParseFloat(t[1], 64); err == nil && n >= 1 && n <= math.MaxInt32*1024 {
+						h.heat(m, t[0], uint64(n))
+					}
+				}
+			},
+		})
+	}
+	return out
+}
+
+// foreign reports whether somebody else has written something of another type under a key of ours: there is nothing to read.
+func foreign(err error) bool { return strings.Contains(err.Error(), "WRONGTYPE") }
+
+// view is what this process alone counted.
+func (r *Reporter) view(q Query) *View {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keep(r.ended)
+	v := &View{At: time.Now(), Since: r.me.Started, Members: []Member{r.me}}
+	for name, h := range r.caches {
+		v.Names = append(v.Names, name)
+		if q.Cache == "" || q.Cache == name {
+			h.trim(minuteOf(v.At))
+			v.Caches = append(v.Caches, h.cache(name, v.At, v.Since))
+		}
+	}
+	slices.Sort(v.Names)
+	slices.SortFunc(v.Caches, func(a, b Cache) int { return strings.Compare(a.Name, b.Name) })
+	v.finish()
+	return v
+}

@@ -1,0 +1,249 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nearside/nearside/internal/hotkeys"
+	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
+)
+
+const (
+	every      = 10 * time.Second
+	first      = time.Second            // after the start: so long a new process is not seen
+	flushLimit = 250 * time.Millisecond // of one flush
+	hotTurns   = 3                      // flushes of which one has the hot keys of a cache
+	late       = time.Minute            // what could not be sent for longer would be counted in a wrong minute
+	retry      = time.Minute            // between looks whether a missing right was granted
+)
+
+// Redis is where processes meet. Its methods are those of the Redis store.
+type Redis interface {
+	// Run sends commands, in one trip to each node, and does not wait for a node that is known to be away.
+	Run(ctx context.Context, cmds []store.Command) []store.Reply
+	// Allowed tries commands that change nothing, and notes as a problem what the server does not let us.
+	Allowed(ctx context.Context, loss string, cmds []store.Command) bool
+	// State is the state of the breaker, for people.
+	State() string
+}
+
+// Config says what a Reporter reports.
+type Config struct {
+	// Redis is where it is reported. Nil: the numbers stay in this process, for its own Reader.
+	Redis Redis
+
+	// Caches returns what each cache counted since the process began. It is called each 10 s.
+	Caches func() map[string]Local
+
+	// Problems returns what this process found to be wrong with its store. Nil: nothing is said of it.
+	Problems func() []string
+
+	Version string // of the program; that of its build if empty
+}
+
+// Local is a cache in this process.
+type Local struct {
+	tally.Tally
+	MemberCache
+
+	// Hot returns the n hottest keys since it was last called: hotkeys.Recorder.Take. Nil: they are not known.
+	Hot func(n int) []hotkeys.Key
+}
+
+// Reporter reports what a process counts. It has one goroutine, and nobody waits for it.
+type Reporter struct {
+	cfg    Config
+	stop   chan struct{}
+	done   chan struct{}
+	once   sync.Once
+	reader *Reader
+
+	mu      sync.Mutex // guards the rest: one flush at a time
+	me      Member
+	sent    map[string]*sent
+	caches  map[string]*history // without Redis
+	checked time.Time           // when Allowed was last asked
+	denied  bool
+	ended   bool
+}
+
+// sent is what was reported of a cache.
+type sent struct {
+	last tally.Tally
+	at   time.Time // all that was counted until then is reported, or dropped
+	rest int       // flushes until the hot keys are sent again
+}
+
+// Start begins to report: a second later, and then each 10 s at most.
+func Start(cfg Config) *Reporter {
+	r := &Reporter{
+		cfg: cfg, stop: make(chan struct{}), done: make(chan struct{}), me: self(),
+		sent: make(map[string]*sent), caches: make(map[string]*history),
+	}
+	if cfg.Version != "" {
+		r.me.Version = cfg.Version
+	}
+	r.reader = &Reader{redis: cfg.Redis, own: r, reading: make(chan struct{}, 1), caches: make(map[string]*history)}
+	go r.run()
+	return r
+}
+
+// Reader returns a reader of what this process and all others report.
+func (r *Reporter) Reader() *Reader { return r.reader }
+
+// Close reports a last time, which takes 250 ms at most.
+func (r *Reporter) Close() {
+	r.once.Do(func() { close(r.stop) })
+	<-r.done
+}
+
+func (r *Reporter) run() {
+	defer close(r.done)
+	timer := time.NewTimer(first)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			r.flush(false)
+			timer.Reset(every - time.Duration(rand.Int64N(int64(every)/5))) // processes that began together do not report together
+		case <-r.stop:
+			r.flush(true)
+			return
+		}
+	}
+}
+
+// change is what is new of a cache.
+type change struct {
+	name string
+	diff tally.Tally
+	now  tally.Tally // all of it
+	hot  []hotkeys.Key
+	sent *sent
+}
+
+// changes asks the caches, and refreshes what this process says of itself.
+func (r *Reporter) changes(now time.Time) []change {
+	caches := r.cfg.Caches()
+	r.me.Seen, r.me.Caches = now, make(map[string]MemberCache, len(caches))
+	if r.cfg.Redis != nil {
+		r.me.Breaker = r.cfg.Redis.State()
+	}
+	if r.cfg.Problems != nil {
+		r.me.Problems = r.cfg.Problems()
+	}
+	var out []change
+	for i, name := range slices.Sorted(maps.Keys(caches)) {
+		if !named(name) || r.sent[name] == nil && len(r.sent) >= maxCaches {
+			continue
+		}
+		c := caches[name]
+		r.me.Caches[name] = c.MemberCache
+		if r.sent[name] == nil {
+			r.sent[name] = &sent{at: now}
+		}
+		ch := change{name: name, now: c.Tally, sent: r.sent[name]}
+		if c.Tally != ch.sent.last {
+			ch.diff = c.Tally
+			ch.diff.Sub(&ch.sent.last)
+		}
+		if ch.sent.rest--; c.Hot != nil && (ch.sent.rest < 0 || r.cfg.Redis == nil) {
+			ch.hot = c.Hot(sentHot)
+			if ch.sent.rest = hotTurns - 1; ch.sent.at == now { // the first time: caches take turns from now on
+				ch.sent.rest = i % hotTurns
+			}
+		}
+		out = append(out, ch)
+	}
+	return out
+}
+
+func (r *Reporter) flush(ended bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cfg.Redis == nil {
+		r.keep(ended)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	defer cancel()
+	now := time.Now()
+	changes := r.changes(now)
+	if r.me.Ended = ended; !r.allowed(ctx, now) || ctx.Err() != nil {
+		for i := range changes {
+			changes[i].settle(store.Reply{Err: errUnsent}, now)
+		}
+		return
+	}
+	cmds := make([]store.Command, 0, len(changes)+1)
+	names := make([]string, 0, len(changes))
+	var about []*change // the commands
+	for i := range changes {
+		c := &changes[i]
+		names = append(names, c.name)
+		if cmd, ok := c.command(minuteOf(now)); ok {
+			cmds, about = append(cmds, cmd), append(about, c)
+		} else {
+			c.settle(store.Reply{}, now)
+		}
+	}
+	cmds = append(cmds, r.me.tell(names))
+	for i, reply := range r.cfg.Redis.Run(ctx, cmds) {
+		if i < len(about) {
+			about[i].settle(reply, now)
+		}
+		if reply.Err != nil && !reply.Unknown && !errors.Is(reply.Err, store.ErrAway) {
+			r.checked = time.Time{} // the server refuses: is it a right?
+		}
+	}
+}
+
+var errUnsent = errors.New("it was not sent")
+
+// settle notes what became of a change. What was certainly not added is part of the next change, so long as that is not too
+// late. What may have been added is not sent again: it is lost, rather than counted twice.
+func (c *change) settle(reply store.Reply, now time.Time) {
+	if reply.Err == nil || reply.Unknown || now.Sub(c.sent.at) > late {
+		c.sent.last, c.sent.at = c.now, now
+	}
+}
+
+// allowed reports whether the server lets us, as far as it is known.
+func (r *Reporter) allowed(ctx context.Context, now time.Time) bool {
+	if r.checked.IsZero() || r.denied && now.Sub(r.checked) >= retry {
+		r.checked = now
+		r.denied = !r.cfg.Redis.Allowed(ctx, "this process' statistics are not shared with the fleet", probes)
+	}
+	return !r.denied
+}
+
+// keep keeps what is new in this process.
+func (r *Reporter) keep(ended bool) {
+	if r.ended {
+		return // what Caches would say is gone
+	}
+	r.ended, r.me.Ended = ended, ended
+	now := time.Now()
+	minute := minuteOf(now)
+	for _, c := range r.changes(now) {
+		h := r.caches[c.name]
+		if h == nil {
+			h = newHistory()
+			r.caches[c.name] = h
+		}
+		if c.diff != (tally.Tally{}) {
+			h.add(minute, &c.diff)
+		}
+		for _, k := range c.hot {
+			h.heat(minute, k.Key, k.Reads)
+		}
+		h.trim(minute)
+		c.settle(store.Reply{}, now)
+	}
+}

@@ -1,0 +1,16 @@
+-- Tells of a process and its caches.
+-- KEYS  caches (zset), members (zset), since (string), the member (string)
+-- ARGV  now, what is older is forgotten, seconds that all is kept, the member's id, its record, seconds that it is kept,
+--       what member is forgotten, number of caches that are kept, number of members that are, cache, ...
+local now, ttl = ARGV[1], ARGV[3]
+redis.call('SET', KEYS[4], ARGV[5], 'EX', ARGV[6])
+if not redis.call('SET', KEYS[3], now, 'NX', 'EX', ttl) then redis.call('EXPIRE', KEYS[3], ttl) end
+for i = 10, #ARGV do redis.call('ZADD', KEYS[1], now, ARGV[i]) end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[8])
+redis.call('EXPIRE', KEYS[1], ttl)
+redis.call('ZADD', KEYS[2], now, ARGV[4])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[7])
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - ARGV[9])
+redis.call('EXPIRE', KEYS[2], ttl)
+return 1

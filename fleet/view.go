@@ -1,0 +1,123 @@
+package fleet
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nearside/nearside/internal/tally"
+)
+
+// View is the whole fleet, as far as it has reported. Names and keys are as they are: who shows them escapes them.
+type View struct {
+	At     time.Time
+	Since  time.Time // when somebody began to report; zero: nobody has
+	Names  []string  // of all caches
+	Caches []Cache   // those that were asked for, by name
+
+	Now, Hour, Day Window // of Caches together
+
+	Members []Member // by host and process; those that were last seen within an hour
+}
+
+// Cache is what all processes counted of a cache.
+type Cache struct {
+	Name           string
+	Now, Hour, Day Window   // Hour and Day, with their Points, if Query.Back asks for them
+	Minutes        []Point  // of the last hour
+	Tens           []Point  // of the last day, ten minutes each
+	Hot            []HotKey // the hottest first, as of Now
+
+	NearEntries int // in all processes that are alive
+	NearBytes   uint64
+
+	// Configs are the hashes of the settings that the processes alive have for this cache, each with their ids. More than
+	// one is a drift: some run with other settings.
+	Configs map[string][]string
+
+	Err error // its numbers could not be read: they are zero
+}
+
+// Drifts reports whether processes have different settings.
+func (c *Cache) Drifts() bool { return len(c.Configs) > 1 }
+
+// Window is what was counted in a time: Now is the minute under way and the one before, Hour and Day are what they say.
+type Window struct {
+	tally.Tally
+	Span time.Duration // how long it is: shorter where nobody reported before
+}
+
+// Rate is a number per second.
+func (w *Window) Rate(n uint64) float64 {
+	if w.Span <= 0 {
+		return 0
+	}
+	return float64(n) / w.Span.Seconds()
+}
+
+// Loads is how many calls of the loader ended.
+func (w *Window) Loads() uint64 {
+	return w.Counts[tally.LoadOK] + w.Counts[tally.LoadNotFound] + w.Counts[tally.LoadError] + w.Counts[tally.LoadTimeout]
+}
+
+// SavedPerSecond is how many seconds of the database's time are saved in one second.
+func (w *Window) SavedPerSecond() float64 { return w.Rate(w.Counts[tally.SavedMicros]) / 1e6 }
+
+// Share is the share of reads that were answered in a way, from Near to Error.
+func (w *Window) Share(c tally.Count) float64 {
+	all := w.Reads()
+	if all == 0 {
+		return 0
+	}
+	return float64(w.Counts[c]) / float64(all)
+}
+
+// Point is one step of a chart.
+type Point struct {
+	Start    time.Time
+	Span     time.Duration // that has passed of it
+	Counts   [tally.Counts]uint64
+	P50, P99 [tally.Tiers]time.Duration // zero: nothing was measured
+}
+
+// HotKey is a key that is read much.
+type HotKey struct {
+	Key       string
+	Reads     uint64 // about
+	PerSecond float64
+}
+
+// finish adds what the members say, and the sums.
+func (v *View) finish() {
+	slices.SortFunc(v.Members, func(a, b Member) int {
+		if c := strings.Compare(a.Host, b.Host); c != 0 {
+			return c
+		}
+		if a.PID != b.PID {
+			return a.PID - b.PID
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	for i := range v.Caches {
+		c := &v.Caches[i]
+		for j := range v.Members {
+			m := &v.Members[j]
+			own, ok := m.Caches[c.Name]
+			if !ok || !m.Alive(v.At) {
+				continue
+			}
+			c.NearEntries += own.NearEntries
+			c.NearBytes += own.NearBytes
+			if own.Config != "" {
+				if c.Configs == nil {
+					c.Configs = make(map[string][]string)
+				}
+				c.Configs[own.Config] = append(c.Configs[own.Config], m.ID)
+			}
+		}
+		for _, w := range [...]struct{ sum, part *Window }{{&v.Now, &c.Now}, {&v.Hour, &c.Hour}, {&v.Day, &c.Day}} {
+			w.sum.Add(&w.part.Tally)
+			w.sum.Span = max(w.sum.Span, w.part.Span)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package nearside_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nearside/nearside"
+	together "github.com/nearside/nearside/fleet" // recovery_test.go has a fleet of its own
+	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/tally"
+)
+
+// Two clients see each other's numbers, and what one reported stays when it is closed.
+func TestFleet(t *testing.T) {
+	server := redistest.Shared(t)
+	server.Do(t, "FLUSHALL")
+	open := func(ttl time.Duration) (*nearside.Client, *nearside.Cache[int, string]) {
+		c := connectWith(t, server.URL(), &nearside.Options{Fleet: true, Budget: 10 * time.Second, WriteBudget: 30 * time.Second})
+		return c, nearside.New(c, "user", nearside.Config[int, string]{Load: func(context.Context, int) (string, error) { return "Ada", nil }, TTL: ttl})
+	}
+	a, users := open(time.Hour)
+	b, others := open(time.Minute)
+	for range 10 {
+		if _, err := users.Get(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := others.Get(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var c together.Cache
+	for until := time.Now().Add(20 * time.Second); ; <-time.After(50 * time.Millisecond) { // b reports by itself
+		v, err := b.Fleet().Read(t.Context(), together.Query{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(v.Caches) == 1 && len(v.Members) == 2 && v.Caches[0].Hour.Reads() == 11 {
+			c = v.Caches[0]
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("want two members and 11 reads, found %+v", v.Members)
+		}
+	}
+	if n := c.Hour.Counts; n[tally.Load] != 1 || n[tally.Store] != 10 || n[tally.LoadOK] != 1 {
+		t.Errorf("the fleet counted %v", n)
+	}
+	if len(c.Configs) != 1 || c.Drifts() {
+		t.Errorf("one member is alive, and has the settings %v", c.Configs)
+	}
+	server.Invariants(t, "user:")
+}
+
+func TestFleetInMemory(t *testing.T) {
+	c := connectWith(t, "memory:", &nearside.Options{Fleet: true})
+	users := nearside.New(c, "user", nearside.Config[int, string]{Load: func(context.Context, int) (string, error) { return "Ada", nil }, NearSize: 10})
+	for range 3 {
+		if _, err := users.Get(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, err := c.Fleet().Read(t.Context(), together.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(v.Caches) != 1 || v.Now.Reads() != 3 || v.Now.Counts[tally.Load] != 1 || !v.Members[0].Alive(v.At) || v.Caches[0].NearEntries != 1 {
+		t.Errorf("found %+v of %+v", v.Now.Counts, v.Members)
+	}
+	if connect(t, "memory:").Fleet() != nil {
+		t.Error("a client without Options.Fleet has a reader")
+	}
+}
+
+func TestTheNameOfTheLayersOwnKeys(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a cache may be called nearside")
+		}
+	}()
+	nearside.New(connect(t, "memory:"), "nearside", nearside.Config[int, string]{Load: func(context.Context, int) (string, error) { return "", nil }})
+}
