@@ -44,6 +44,9 @@ func (l *Loader) Elements(kind store.Kind) (*Elements, error) {
 	return e, nil
 }
 
+// Fields are the names of the columns, in their order.
+func (e *Elements) Fields() []string { return names(e.cols) }
+
 func columnsOf(cols []column) string {
 	list := strings.Join(names(cols), ", ")
 	if len(cols) == 1 {
