@@ -13,6 +13,7 @@ func TestDependencies(t *testing.T) {
 		"github.com/nearside/nearside",
 		"github.com/redis/rueidis",
 		"github.com/maypok86/otter/v2",                           // the near tier
+		"github.com/tidwall/btree",                               // collections in the process
 		"github.com/zeebo/xxh3", "github.com/klauspost/cpuid/v2", // xxh3 asks cpuid for the processor's instructions
 		"golang.org/x/sys",
 	}
