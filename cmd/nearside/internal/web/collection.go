@@ -38,11 +38,7 @@ func collected(ctx context.Context, c *serve.Cache, key string) (e engine.Entry[
 		if len(v.Elements) == 0 {
 			return e, engine.ErrNotFound
 		}
-		fields := make(map[string]string, len(v.Elements))
-		for _, f := range v.Elements {
-			fields[f.Member] = f.Value
-		}
-		body = fields
+		body = object(v.Elements)
 	case store.SortedSet:
 		list := make([]scored, len(v.Elements))
 		for i, m := range v.Elements {
@@ -67,6 +63,28 @@ func collected(ctx context.Context, c *serve.Cache, key string) (e engine.Entry[
 	}
 	e.Value, err = marshal(body)
 	return e, err
+}
+
+// object is a hash in the order of its fields.
+type object []store.Element
+
+func (o object) MarshalJSON() ([]byte, error) {
+	out := []byte{'{'}
+	for i, f := range o {
+		for j, text := range []string{f.Member, f.Value} {
+			quoted, err := marshal(text)
+			if err != nil {
+				return nil, err
+			}
+			if j == 1 {
+				out = append(out, ':')
+			} else if i > 0 {
+				out = append(out, ',')
+			}
+			out = append(out, quoted...)
+		}
+	}
+	return append(out, '}'), nil
 }
 
 // marshal is json.Marshal without the escapes that HTML needs.
