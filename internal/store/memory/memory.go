@@ -36,6 +36,7 @@ type Store struct {
 	seed  maphash.Seed
 
 	used, values, evicted atomic.Int64
+	drawn                 atomic.Int64 // the last number given to a writer
 	trackers              trackers
 	turn                  atomic.Uint64 // the shard that evicts next
 	closed                atomic.Bool
