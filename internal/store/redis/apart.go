@@ -21,7 +21,8 @@ import (
 //   - Acquire reads the value, and grants nothing.
 //   - Release is about the sidecar alone in any case; of a collection it leaves the load to its end.
 //   - Collections stand on both nodes nearly always. A load is not begun, and none goes on. Of what became of a member the
-//     collection is not told: it is invalidated, in two steps.
+//     collection is not told: it is invalidated, in two steps. So it is where all names stood on the first node and a script
+//     was begun, which then misses one that it has deleted itself.
 
 // apart does in two steps what could not be done in one, for some of the keys.
 func (s *Store) apart(ctx context.Context, verb string, sc *script, keys []string, which []int, args func(i int) []string, out []store.Outcome) {

@@ -11,32 +11,49 @@ import (
 	"github.com/nearside/nearside/internal/store/redis"
 )
 
+// slot is one that is about to go from one node to another.
+type slot struct {
+	t             *testing.T
+	number        string
+	here, there   *redistest.Server
+	thereID, host string
+	port          string
+}
+
+func newSlot(t *testing.T, c *redistest.Cluster, key string) *slot {
+	c.FlushAll(t)
+	sl := &slot{t: t, number: strconv.Itoa(int(redis.Slot(key))), here: c.Master(t, key), there: c.Masters(t)[0]}
+	if sl.there == sl.here {
+		sl.there = c.Masters(t)[1]
+	}
+	id := func(s *redistest.Server) string { v, _ := s.Do(t, "CLUSTER", "MYID").ToString(); return v }
+	sl.thereID = id(sl.there)
+	sl.host, sl.port, _ = net.SplitHostPort(sl.there.Addr)
+	sl.there.Do(t, "CLUSTER", "SETSLOT", sl.number, "IMPORTING", id(sl.here))
+	t.Cleanup(func() { // the slot stays, and the keys that have gone are given up
+		sl.there.Do(t, "FLUSHALL")
+		sl.there.Do(t, "CLUSTER", "SETSLOT", sl.number, "STABLE")
+		sl.stable()
+		c.FlushAll(t)
+	})
+	return sl
+}
+
+func (sl *slot) stable() { sl.here.Do(sl.t, "CLUSTER", "SETSLOT", sl.number, "STABLE") }
+func (sl *slot) migrating() {
+	sl.here.Do(sl.t, "CLUSTER", "SETSLOT", sl.number, "MIGRATING", sl.thereID)
+}
+
+func (sl *slot) move(name string) { sl.here.Do(sl.t, "MIGRATE", sl.host, sl.port, name, "0", "5000") }
+
 // A slot is on its way from one node to another: wherever the value and the sidecar stand, each verb does what it must, and
 // the sidecar never says less than before.
 func TestSlotOnItsWay(t *testing.T) {
 	c := redistest.SharedCluster(t)
-	c.FlushAll(t)
-	ctx, slot := t.Context(), strconv.Itoa(int(redis.Slot("{k}")))
+	ctx, sl := t.Context(), newSlot(t, c, "{k}")
+	here := sl.here
 	plain := open(t, c.URL())
-	waiting, err := redis.Open(ctx, c.URL(), redis.Options{Replicas: 1, Require: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(waiting.Close)
-	here := c.Master(t, "{k}")
-	there := c.Masters(t)[0]
-	if there == here {
-		there = c.Masters(t)[1]
-	}
-	id := func(s *redistest.Server) string { v, _ := s.Do(t, "CLUSTER", "MYID").ToString(); return v }
-	host, port, _ := net.SplitHostPort(there.Addr)
-	there.Do(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", id(here))
-	t.Cleanup(func() { // the slot stays, and the keys that have gone are given up
-		there.Do(t, "FLUSHALL")
-		there.Do(t, "CLUSTER", "SETSLOT", slot, "STABLE")
-		here.Do(t, "CLUSTER", "SETSLOT", slot, "STABLE")
-		c.FlushAll(t)
-	})
+	waiting := openWith(t, c.URL(), redis.Options{Replicas: 1})
 	n := 0
 	for _, s := range []*redis.Store{plain, waiting} {
 		for _, v := range []struct {
@@ -66,13 +83,13 @@ func TestSlotOnItsWay(t *testing.T) {
 				for _, sideGone := range []bool{false, true} {
 					n++
 					key := "{k}" + strconv.Itoa(n)
-					here.Do(t, "CLUSTER", "SETSLOT", slot, "STABLE")
+					sl.stable()
 					here.Do(t, "SET", key, "v", "PX", "60000")
 					here.Do(t, "SET", key+":~l", v.side, "PX", "60000")
-					here.Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", id(there))
+					sl.migrating()
 					for name, gone := range map[string]bool{key: valueGone, key + ":~l": sideGone} {
 						if gone {
-							here.Do(t, "MIGRATE", host, port, name, "0", "5000")
+							sl.move(name)
 						}
 					}
 					if o := v.do(key); o.Err != nil {
@@ -88,13 +105,13 @@ func TestSlotOnItsWay(t *testing.T) {
 		}
 	}
 	// What is not granted is not filled.
-	here.Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", id(there))
+	sl.migrating()
 	if g := plain.Acquire(ctx, []store.Claim{{Key: "{k}none", Token: "t1", Lease: time.Minute, Stale: time.Second}})[0]; g.State != store.Barrier || g.Err != nil {
 		t.Errorf("acquire: %+v", g)
 	}
-	here.Do(t, "CLUSTER", "SETSLOT", slot, "STABLE")
+	sl.stable()
 	here.Do(t, "SET", "{k}some", "v", "PX", "60000")
-	here.Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", id(there))
+	sl.migrating()
 	if g := plain.Acquire(ctx, []store.Claim{{Key: "{k}some", Token: "t1", Lease: time.Minute, Stale: time.Second}})[0]; g.State != store.Hit || string(g.Value) != "v" {
 		t.Errorf("acquire a value: %+v", g)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,10 +30,35 @@ func bare(b *testing.B, server *redistest.Server) rueidis.Client {
 	return c
 }
 
+// busy is how long the server's processor has worked: of use where other programs share the machine.
+func busy(b *testing.B, server *redistest.Server) (d time.Duration) {
+	info, err := server.Do(b, "INFO", "cpu").ToString()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.SplitSeq(info, "\r\n") {
+		if name, v, _ := strings.Cut(line, ":"); name == "used_cpu_sys_main_thread" || name == "used_cpu_user_main_thread" {
+			seconds, err := strconv.ParseFloat(v, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			d += time.Duration(seconds * float64(time.Second))
+		}
+	}
+	return d
+}
+
 // with runs f in n goroutines (a multiple of GOMAXPROCS at least).
-func with(b *testing.B, name string, n int, f func()) {
+func with(b *testing.B, name string, n int, f func()) { busyWith(b, nil, name, n, f) }
+
+// busyWith is with, and says how long the server's processor has worked for each call.
+func busyWith(b *testing.B, server *redistest.Server, name string, n int, f func()) {
 	b.Run(name+"/"+strconv.Itoa(n), func(b *testing.B) {
 		b.ReportAllocs()
+		if server != nil {
+			before := busy(b, server)
+			defer func() { b.ReportMetric(float64(busy(b, server)-before)/float64(b.N), "server-ns/op") }()
+		}
 		if n == 1 {
 			for b.Loop() {
 				f()
@@ -102,4 +128,19 @@ func BenchmarkAway(b *testing.B) {
 	with(b, "get", 1, func() { s.Get(ctx, "k", false) })
 	claims := []store.Claim{{Key: "k", Token: "t", Lease: time.Second}}
 	with(b, "acquire", 1, func() { s.Acquire(ctx, claims) })
+}
+
+// An invalidation of a value, beside the two commands that it comes to.
+func BenchmarkInvalidate(b *testing.B) {
+	server := redistest.Start(b)
+	s, c, ctx := open(b, server.URL()), bare(b, server), b.Context()
+	keys := []string{"user:42"}
+	for _, n := range []int{1, 64} {
+		busyWith(b, server, "rueidis DEL", n, func() { c.Do(ctx, c.B().Del().Key("user:42", "{user:42}:~l").Build()) })
+		busyWith(b, server, "invalidate", n, func() {
+			if o := s.Invalidate(ctx, keys, 0)[0]; o.Err != nil {
+				b.Error(o)
+			}
+		})
+	}
 }

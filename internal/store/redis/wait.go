@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -164,14 +165,15 @@ func moved(err error) bool {
 	return redirected || gone || inTransit(err)
 }
 
-// inTransit reports whether a command was not carried out, because its slot is on its way to another node.
+// inTransit reports whether a command was not carried out, because its slot is on its way to another node; or a script not to
+// its end, which has deleted a name and came back to it.
 func inTransit(err error) bool {
 	e, ok := rueidis.IsRedisErr(err)
 	if !ok {
 		return false
 	}
 	_, asked := e.IsAsk()
-	return asked || e.IsTryAgain()
+	return asked || e.IsTryAgain() || strings.Contains(e.Error(), "attempted to access a non local key")
 }
 
 // pauseFor waits, and reports whether ctx goes on.
