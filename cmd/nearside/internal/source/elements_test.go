@@ -31,8 +31,8 @@ func gathered(t testing.TB, e *source.Elements, args ...string) (out []store.Ele
 
 // A row's values as text are those of its JSON, without quotes; from all databases the same.
 func TestElementsOfAll(t *testing.T) {
-	const table = "CREATE TABLE goods (id BIGINT PRIMARY KEY, name VARCHAR(40), price DECIMAL(10,2), ratio DOUBLE PRECISION, ok BOOLEAN, born DATE, at %s, doc JSON, data %s, none VARCHAR(9))"
-	const rows = "INSERT INTO goods VALUES (9007199254740993, %s, 12.25, 0.1, TRUE, '2024-02-29', '2024-02-29 13:14:15.5', '{\"a\": [1, null]}', %s, NULL), (2, 'two', NULL, -3, FALSE, NULL, NULL, NULL, NULL, NULL)"
+	const table = "CREATE TABLE wares (id BIGINT PRIMARY KEY, name VARCHAR(40), price DECIMAL(10,2), ratio DOUBLE PRECISION, ok BOOLEAN, born DATE, at %s, doc JSON, data %s, none VARCHAR(9))"
+	const rows = "INSERT INTO wares VALUES (9007199254740993, %s, 12.25, 0.1, TRUE, '2024-02-29', '2024-02-29 13:14:15.5', '{\"a\": [1, null]}', %s, NULL), (2, 'two', NULL, -3, FALSE, NULL, NULL, NULL, NULL, NULL)"
 	check := func(t *testing.T, db *source.DB) {
 		t.Helper()
 		for _, c := range []struct {
@@ -40,14 +40,14 @@ func TestElementsOfAll(t *testing.T) {
 			sql  string
 			want []store.Element
 		}{
-			{store.Hash, "SELECT * FROM goods WHERE id = 9007199254740993", []store.Element{
+			{store.Hash, "SELECT * FROM wares WHERE id = 9007199254740993", []store.Element{
 				{Member: "id", Value: "9007199254740993"}, {Member: "name", Value: "a\"é\n"}, {Member: "price", Value: "12.25"}, {Member: "ratio", Value: "0.1"},
 				{Member: "ok", Value: "true"}, {Member: "born", Value: "2024-02-29"}, {Member: "at", Value: "2024-02-29 13:14:15.5"},
 				{Member: "doc", Value: `{"a": [1, null]}`}, {Member: "data", Value: "AP8Q"}}},
-			{store.Set, "SELECT name FROM goods", []store.Element{{Member: "two"}, {Member: "a\"é\n"}}},
-			{store.List, "SELECT id FROM goods ORDER BY id DESC", []store.Element{{Member: "9007199254740993"}, {Member: "2"}}},
-			{store.SortedSet, "SELECT ratio AS score, name AS member FROM goods", []store.Element{{Member: "two", Score: -3}, {Member: "a\"é\n", Score: 0.1}}},
-			{store.SortedSet, "SELECT name AS member, price AS score FROM goods WHERE id > 2", []store.Element{{Member: "a\"é\n", Score: 12.25}}},
+			{store.Set, "SELECT name FROM wares", []store.Element{{Member: "two"}, {Member: "a\"é\n"}}},
+			{store.List, "SELECT id FROM wares ORDER BY id DESC", []store.Element{{Member: "9007199254740993"}, {Member: "2"}}},
+			{store.SortedSet, "SELECT ratio AS score, name AS member FROM wares", []store.Element{{Member: "two", Score: -3}, {Member: "a\"é\n", Score: 0.1}}},
+			{store.SortedSet, "SELECT name AS member, price AS score FROM wares WHERE id > 2", []store.Element{{Member: "a\"é\n", Score: 12.25}}},
 		} {
 			got, err := gathered(t, elements(t, db, c.kind, source.Query{SQL: c.sql}))
 			if c.kind == store.Set || c.kind == store.SortedSet {
@@ -60,9 +60,9 @@ func TestElementsOfAll(t *testing.T) {
 			}
 		}
 		for sql, want := range map[string]string{
-			"SELECT none FROM goods": `row 1: column "none": NULL is no element`,
-			"SELECT name AS member, price AS score FROM goods ORDER BY id DESC": `row 2: column "score" of the member "two": NULL is no score`,
-			"SELECT none AS member, ratio AS score FROM goods":                  `row 1: column "member": NULL is no element`,
+			"SELECT none FROM wares": `row 1: column "none": NULL is no element`,
+			"SELECT name AS member, price AS score FROM wares ORDER BY id DESC": `row 2: column "score" of the member "two": NULL is no score`,
+			"SELECT none AS member, ratio AS score FROM wares":                  `row 1: column "member": NULL is no element`,
 		} {
 			kind := store.Set
 			if strings.Contains(sql, "score") {
@@ -72,14 +72,14 @@ func TestElementsOfAll(t *testing.T) {
 				t.Errorf("%s: got %v, %v, want %q", sql, got, err, want)
 			}
 		}
-		if got, err := gathered(t, elements(t, db, store.Hash, source.Query{SQL: "SELECT * FROM goods WHERE id = {id}", Params: id}), "77"); !errors.Is(err, source.ErrNotFound) {
+		if got, err := gathered(t, elements(t, db, store.Hash, source.Query{SQL: "SELECT * FROM wares WHERE id = {id}", Params: id}), "77"); !errors.Is(err, source.ErrNotFound) {
 			t.Errorf("no row: %v, %v", got, err)
 		}
-		if got, err := gathered(t, elements(t, db, store.Hash, source.Query{SQL: "SELECT * FROM goods"})); err == nil || !strings.Contains(err.Error(), "two rows or more, and a hash is one") {
+		if got, err := gathered(t, elements(t, db, store.Hash, source.Query{SQL: "SELECT * FROM wares"})); err == nil || !strings.Contains(err.Error(), "two rows or more, and a hash is one") {
 			t.Errorf("two rows: %v, %v", got, err)
 		}
 		stop := errors.New("enough")
-		if err := elements(t, db, store.List, source.Query{SQL: "SELECT id FROM goods"}).Load(t.Context(), nil, func(store.Element) error { return stop }); !errors.Is(err, stop) {
+		if err := elements(t, db, store.List, source.Query{SQL: "SELECT id FROM wares"}).Load(t.Context(), nil, func(store.Element) error { return stop }); !errors.Is(err, stop) {
 			t.Errorf("an error of emit: %v", err)
 		}
 	}
