@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 
@@ -31,6 +32,13 @@ func collected(ctx context.Context, c *serve.Cache, key string) (e engine.Entry[
 	e = engine.Entry[[]byte]{Source: v.Source, Age: v.Age, TTL: v.Fresh, Stale: v.Stale}
 	if err != nil {
 		return e, err
+	}
+	size := 0
+	for _, el := range v.Elements {
+		size += len(el.Member) + len(el.Value)
+	}
+	if size > maxBody {
+		return e, fmt.Errorf("%.100q has %d elements of more than %d MiB: read parts of it over the Redis protocol", key, len(v.Elements), maxBody>>20)
 	}
 	var body any
 	switch c.Shape {
