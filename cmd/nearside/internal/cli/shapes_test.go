@@ -88,13 +88,13 @@ func sorted(reply string) string {
 // itself and in a transaction, loaded and stored.
 func TestShapesAsRedis(t *testing.T) {
 	reference := redistest.Start(t)
-	store := redistest.Start(t)
+	store, cluster := redistest.Start(t), redistest.SharedCluster(t)
 	shapes := database(t, shapesTables...)
-	for _, url := range []string{"'memory:'", store.URL()} {
+	for name, url := range map[string]string{"memory": "'memory:'", "redis": store.URL(), "cluster": cluster.URL()} {
 		for _, proto := range []string{"2", "3"} {
-			name, _, _ := strings.Cut(strings.Trim(url, "'"), ":")
 			t.Run(name+" RESP"+proto, func(t *testing.T) {
 				store.Do(t, "FLUSHALL")
+				cluster.FlushAll(t)
 				reference.Do(t, "FLUSHALL")
 				for _, args := range asKeys {
 					reference.Do(t, args...)
@@ -157,6 +157,7 @@ func TestShapesAsRedis(t *testing.T) {
 		}
 	}
 	store.Invariants(t, "l:", "s:", "z:", "h:", "v:")
+	cluster.Invariants(t, "l:", "s:", "z:", "h:", "v:")
 }
 
 // Writes are refused with what to do, commands about several keys too, and what is wrong with rows is told with its key.

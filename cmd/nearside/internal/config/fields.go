@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
@@ -120,22 +119,6 @@ func mapKeys[V any](m map[string]V) iter.Seq[string] {
 			}
 		}
 	}
-}
-
-// notShaped are the fields of plain values alone, and why.
-var notShaped = map[string]string{
-	"rows":      "each row is an element, and of a hash there is one",
-	"load_many": "each is loaded by itself",
-	"store":     "the database is written by its own programs, which then DEL the key",
-	"near":      "they are read in Redis",
-	"max_value": "max_rows bounds them",
-}
-
-func shape(to *store.Kind, v string) error {
-	kinds := map[string]store.Kind{"list": store.List, "set": store.Set, "sorted_set": store.SortedSet, "hash": store.Hash}
-	err := oneOf(&v, v, "list", "set", "sorted_set", "hash")
-	*to = kinds[v]
-	return err
 }
 
 func filled(v string) error {

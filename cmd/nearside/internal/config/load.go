@@ -13,8 +13,6 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
-	"github.com/nearside/nearside/internal/store"
-
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 )
@@ -334,24 +332,6 @@ func (l *loader) checkCache(c *Cache, lines map[string]int) {
 		l.checkShape(c, lines)
 	}
 	l.sql = append(l.sql, func() { l.checkSQL(c, at) })
-}
-
-// checkShape refuses what is for plain values, and sets the defaults of shapes.
-func (l *loader) checkShape(c *Cache, lines map[string]int) {
-	for field, why := range notShaped {
-		if n := lines[field]; n != 0 {
-			l.failAt(n, "%s: found it beside 'shape', expected it with plain values alone: %s", field, why)
-		}
-	}
-	if n := lines["max_rows"]; n != 0 && c.Shape == store.Hash {
-		l.failAt(n, "max_rows: found it beside 'shape: hash', expected none: a hash is one row")
-	}
-	if lines["max_rows"] == 0 {
-		c.MaxRows = maxElements
-	}
-	if lines["not_found_ttl"] == 0 {
-		c.NotFoundTTL = c.TTL
-	}
 }
 
 // checkSQL looks at the statements, whose form depends on the database.
