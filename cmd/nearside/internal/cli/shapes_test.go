@@ -61,6 +61,7 @@ var asKeys = [][]string{
 
 // asked are the commands with their options and the mistakes that one can make. A '_' is an empty argument.
 var asked = strings.Split(`LRANGE l:1 0 -1|LRANGE l:1 1 2|LRANGE l:1 -2 9|LRANGE l:1 3 1|LRANGE l:9 0 -1|LRANGE l:abc 0 -1|LRANGE l:1 x 1|LRANGE l:1 0 1.5|LRANGE l:1 01 1|LRANGE l:1 +1 1|LRANGE l:1 0|LRANGE l:1 0 9223372036854775808
+LRANGE l:1 -9223372036854775808 9223372036854775807|LRANGE l:1 9223372036854775807 -9223372036854775808|LINDEX l:1 -9223372036854775808|ZRANGE z:1 -9223372036854775808 9223372036854775807|ZREVRANGE z:1 9223372036854775807 -1|ZRANGEBYSCORE z:1 0 9 LIMIT 9223372036854775807 9223372036854775807|ZRANGEBYSCORE z:1 0 9 LIMIT 1 9223372036854775807|ZCOUNT z:1 -1e400 1e400
 LLEN l:1|LLEN l:9|LLEN|LLEN l:1 x|LINDEX l:1 0|LINDEX l:1 -1|LINDEX l:1 2|LINDEX l:1 9|LINDEX l:9 0|LINDEX l:1 x
 SMEMBERS s:1|SMEMBERS s:9|SMEMBERS s:abc|SMEMBERS|SISMEMBER s:1 a|SISMEMBER s:1 7|SISMEMBER s:1 z|SISMEMBER s:9 a|SISMEMBER s:1|SMISMEMBER s:1 a z 7|SMISMEMBER s:9 a b|SMISMEMBER s:1|SCARD s:1|SCARD s:9
 SINTER s:1|SINTER s:1 s:2|SINTER s:1 s:2 s:4|SINTER s:1 s:9|SINTER s:1 s:1|SINTER s:9 s:8|SINTER s:abc s:1|SINTER
@@ -267,6 +268,17 @@ func TestShapesLife(t *testing.T) {
 		}
 	}
 	server.Invariants(t, "friends:", "leaderboard:", "product:")
+
+	// Redis may fail, reads do not.
+	server.Kill()
+	for _, game := range []string{"chess", "darts"} {
+		if again, err := c.ZRevRangeWithScores(ctx, "leaderboard:"+game, 0, 9).Result(); err != nil || len(again) != 10 || game == "chess" && again[0] != top[0] {
+			t.Errorf("without Redis: %v, %v", again, err)
+		}
+	}
+	if err := c.Del(ctx, "friends:42").Err(); err == nil || !strings.HasPrefix(err.Error(), "ERR the cache could not be told: ") {
+		t.Errorf("DEL without Redis: %v", err)
+	}
 }
 
 func TestShapesHTTP(t *testing.T) {
