@@ -73,7 +73,7 @@ func FuzzSidecar(f *testing.F) {
 	})
 }
 
-// A sweep finds the key of every sidecar, and takes no other name for one.
+// A sweep finds the key of all that stands beside one, and takes no other name for one.
 func TestKeyOf(t *testing.T) {
 	const letters = "{}:~lab"
 	for range 200_000 {
@@ -85,11 +85,16 @@ func TestKeyOf(t *testing.T) {
 		if store.CheckKey(key) != nil {
 			continue
 		}
-		if got, ok := keyOf(sidecar(key)); !ok || got != key {
-			t.Fatalf("keyOf(sidecar(%q)) = %q, %v", key, got, ok)
+		for _, name := range family(key)[1:] {
+			if got, ok := keyOf(name); !ok || got != key || Slot(name) != Slot(key) {
+				t.Fatalf("keyOf(%q) = %q, %v, want %q in the same slot", name, got, ok, key)
+			}
+		}
+		if side := family(key)[1]; side != sidecar(key) {
+			t.Fatalf("the sidecar of %q is %q and %q", key, side, sidecar(key))
 		}
 	}
-	for _, name := range []string{"", "user:42", "{user:42}", "~l", ":~l", "{user:42}:~lx", "~l:{0}:user:42", "~l:{", "~l:{1bz}"} {
+	for _, name := range []string{"", "user:42", "{user:42}", "~l", ":~l", "{user:42}:~lx", "{user:42}:~x", "~x:{1bz}:", "~t:{0}:user:42", "~l:{0}:user:42", "~l:{", "~l:{1bz}"} {
 		if key, ok := keyOf(name); ok {
 			t.Errorf("%q is taken for the sidecar of %q", name, key)
 		}

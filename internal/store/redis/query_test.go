@@ -115,52 +115,6 @@ func TestIntersectWithAnotherType(t *testing.T) {
 	}
 }
 
-// A reader of ranges that may be empty never takes a collection that is just being replaced for an empty one.
-func TestReplacedIsNotEmpty(t *testing.T) {
-	server := redistest.Shared(t)
-	b := newBoard(t, open(t, server.URL()), server, store.SortedSet)
-	writer := open(t, server.URL())
-	var stop, writing = make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(writing)
-		w := &board{t, writer, server, store.SortedSet, "board"}
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			w.acquire("t1")
-			w.chunk("t1", w.el("a", 1), w.el("b", 2))
-			w.fill("t1")
-			writer.Invalidate(t.Context(), []string{"board"}, 0)
-		}
-	}()
-	qs := []store.Query{
-		{Part: store.Pick, Names: []string{"a"}}, {Part: store.Count, Max: store.Bound{Score: 9}}, {Part: store.ByRank, From: 1, To: 1},
-		{Part: store.Rank, Names: []string{"b"}}, {Part: store.Around, Names: []string{"b"}, To: 1}, {Part: store.ByScore, Max: store.Bound{Score: 9}},
-	}
-	for i := range qs {
-		qs[i].Key, qs[i].Kind = "board", store.SortedSet
-	}
-	found := 0
-	for until := time.Now().Add(time.Second); time.Now().Before(until); {
-		for i, v := range b.s.Query(t.Context(), qs) {
-			if v.Found {
-				found++
-				if len(v.Elements) == 0 && v.N <= 0 || len(v.Has) > 0 && !v.Has[0] {
-					t.Errorf("%+v: %+v", qs[i], v)
-				}
-			}
-		}
-	}
-	close(stop)
-	<-writing
-	if found == 0 {
-		t.Error("never found: this shows nothing")
-	}
-}
-
 // No command of a load of 100,000 members holds up the server for long, nor does what removes or replaces it.
 func TestNoSlowCommand(t *testing.T) {
 	server := redistest.Start(t)

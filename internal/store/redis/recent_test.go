@@ -32,3 +32,30 @@ func TestWhatAFailoverBringsBack(t *testing.T) {
 		t.Error("a lease of somebody else has gone")
 	}
 }
+
+// The same of a collection: one whose member's write the replica has not heard of, and a load whose end it has not.
+func TestWhatAFailoverBringsBackOfCollections(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL())
+	b := &board{t, s, server, store.SortedSet, "ended"}
+	b.load(b.el("a", 1))
+	b.begin("w1", "a", store.Alone)
+	b.end("w1", store.Add, b.el("a", 2))
+	s.Write(t.Context(), []store.Change{{Key: "written", Kind: store.SortedSet, Op: store.Add, Element: b.el("a", 2)}})
+	server.Restart(t)
+	for _, key := range []string{"ended", "written"} {
+		server.Do(t, "ZADD", key, "1", "a")
+		server.Do(t, "PEXPIRE", key, "60000")
+	}
+	server.Do(t, "SET", b.name("l"), "t1", "PX", "60000")
+	server.Do(t, "ZADD", b.name("t"), "0", "t1")
+	for until := time.Now().Add(10 * time.Second); ; <-time.After(10 * time.Millisecond) {
+		n := b.exists("ended", "written", b.name("l"), b.name("t"))
+		if n == 0 {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%d of the collections and the load are left", n)
+		}
+	}
+}
