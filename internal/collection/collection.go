@@ -125,21 +125,17 @@ func (c *Collection) Len() int { return c.tree.Len() }
 func (c *Collection) Bytes() int64 { return emptyCost + c.bytes }
 
 const (
-	emptyCost    = 512
-	elementCost  = 40 * 3 / 2 // a place in the tree, whose nodes are two thirds full
-	sequenceCost = 40 * 2     // the same where all came at an end: then they are half full
-	placeCost    = 44         // a place in the map
+	emptyCost   = 512
+	elementCost = 40 * 2 // a place in the tree, whose nodes are half full where all came in order
+	placeCost   = 44     // a place in the map
 )
 
 func (c *Collection) cost(e store.Element) int64 {
 	n := rounded(len(e.Member)) + rounded(len(e.Value))
-	switch c.kind {
-	case store.List:
-		return n + sequenceCost
-	case store.SortedSet:
-		return n + elementCost + placeCost
+	if c.at == nil {
+		return n + elementCost
 	}
-	return n + sequenceCost + placeCost
+	return n + elementCost + placeCost
 }
 
 // rounded is about what the runtime allocates for a string.

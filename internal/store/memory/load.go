@@ -9,7 +9,7 @@ import (
 // lease, so whatever ends the one ends the other.
 type load struct {
 	elements *collection.Collection
-	removed  map[string]struct{} // members that a later chunk must not bring
+	removed  map[string]struct{} // members that were taken out: no later chunk brings them
 }
 
 // mostRemoved bounds what a load remembers of removals; with more it is stopped.
@@ -26,12 +26,11 @@ func (l *load) of(kind store.Kind) bool { return l != nil && l.elements.Kind() =
 
 // merge does to the load what was done to a member. False: it cannot, and the load must end.
 func (l *load) merge(c store.Change) bool {
-	if !l.of(c.Kind) || c.Kind == store.List { // an element of a list that comes twice is there twice
+	if !l.of(c.Kind) {
 		return false
 	}
 	change(l.elements, c)
-	if c.Op == store.Add {
-		delete(l.removed, c.Element.Member)
+	if c.Op != store.Remove {
 		return true
 	}
 	if l.removed == nil {

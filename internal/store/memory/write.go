@@ -135,11 +135,12 @@ func (k *locked) drop() bool {
 	return k.sh.drop(k.entry)
 }
 
-// unlock also keeps the bound. A value or a load larger than all of it goes at once: to make room for it would empty the store.
+// unlock also keeps the bound. A value larger than all of it goes at once: to make room for it would empty the store. So would a
+// load, which grows and cannot be evicted: it may take half.
 func (k *locked) unlock() {
 	s := k.sh.s
 	k.sh.settle(k.entry)
-	if k.cost > s.max && k.side.loading() != nil {
+	if l := k.side.loading(); l != nil && l.size() > s.max/2 {
 		k.side = nil
 		k.sh.settle(k.entry)
 	}

@@ -122,6 +122,7 @@ func (k kit) pass(d time.Duration) {
 // errs calls every verb on a key that holds a value, and returns the errors.
 func (k kit) errs(ctx context.Context) map[string]error {
 	_, usage := k.Usage(ctx)
+	change := store.Change{Key: "b", Kind: store.Set, Op: store.Add, Element: store.Element{Member: "m"}}
 	return map[string]error{
 		"get":        k.Get(ctx, "a", false).Err,
 		"get many":   k.GetMany(ctx, []string{"a"}, true)[0].Err,
@@ -133,6 +134,11 @@ func (k kit) errs(ctx context.Context) map[string]error {
 		"put":        k.Put(ctx, []store.Put{{Key: "a", TTL: long}}, 0)[0].Err,
 		"begin":      k.Begin(ctx, []store.Intent{{Key: "a", Token: "w1", Life: long}})[0].Err,
 		"end":        k.End(ctx, []store.End{{Key: "a", Token: "w1"}})[0].Err,
+		"query":      k.Query(ctx, []store.Query{{Key: "b", Kind: store.Set}})[0].Err,
+		"chunk":      k.Chunk(ctx, store.Chunk{Key: "b", Kind: store.Set, Token: "t1"}).Err,
+		"write":      k.Write(ctx, []store.Change{change})[0].Err,
+		"announce":   k.BeginMember(ctx, store.MemberIntent{Key: "b", Kind: store.Set, Order: store.Alone, Token: "w1", Life: long}).Err,
+		"done":       k.EndMember(ctx, store.MemberEnd{Change: change, Token: "w1"}).Err,
 		"sweep":      k.Sweep(ctx, "a*", nil),
 		"usage":      usage,
 		"ping":       k.Ping(ctx),
@@ -158,7 +164,7 @@ type rule struct {
 // Run checks every rule of package store, with claims that ask for a TTL and with claims that do not: a store may answer
 // them by other means. open returns an empty store.
 func Run(t *testing.T, open func(testing.TB) store.Store) {
-	for _, r := range slices.Concat(valueRules, leaseRules, barrierRules, sweepRules) {
+	for _, r := range slices.Concat(valueRules, leaseRules, barrierRules, sweepRules, loadRules, memberRules, overlapRules, queryRules) {
 		for suffix, ttl := range map[string]bool{"": false, "WithTTL": true} {
 			t.Run(r.name+suffix, func(t *testing.T) {
 				s := open(t)
