@@ -24,6 +24,7 @@ type contents struct {
 const (
 	keptElements = 10_000  // of a collection that goes to the store, so that who waits for it need not look there
 	keptBytes    = 4 << 20 // the same; more is left to the store alone
+	chunkBytes   = 1 << 20 // of one chunk, or one element: what waits to be sent is no larger, whatever the loader emits
 )
 
 // errLost ends a load whose lease is gone, and of which too much is not kept in this process to go on without.
@@ -40,6 +41,7 @@ type intake struct {
 	most  int    // elements
 
 	chunk   []store.Element
+	bytes   int                    // of chunk
 	local   *collection.Collection // nil: too much
 	n       int
 	partial bool  // some of it has not reached the store
@@ -60,7 +62,8 @@ func (in *intake) add(e store.Element) error {
 		return in.err
 	}
 	if in.token != "" {
-		if in.chunk = append(in.chunk, e); len(in.chunk) == store.MaxChunk {
+		in.chunk, in.bytes = append(in.chunk, e), in.bytes+len(e.Member)+len(e.Value)
+		if len(in.chunk) == store.MaxChunk || in.bytes >= chunkBytes {
 			in.send()
 		}
 	}
@@ -84,7 +87,7 @@ func (in *intake) send() {
 	ctx, cancel := in.ctx()
 	defer cancel()
 	o := in.store.Chunk(ctx, store.Chunk{Key: in.key, Token: in.token, Kind: in.kind, Elements: in.chunk})
-	if in.chunk = make([]store.Element, 0, store.MaxChunk); !o.OK {
+	if in.chunk, in.bytes = make([]store.Element, 0, store.MaxChunk), 0; !o.OK {
 		in.token, in.chunk, in.partial = "", nil, true
 	}
 }

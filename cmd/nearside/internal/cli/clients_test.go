@@ -47,10 +47,17 @@ func port(t *testing.T, addr string) string {
 	return p
 }
 
+// oneOfEach are the shapes of the demo shop.
+const oneOfEach = `  product: {key: "product:{id}", params: {id: int}, shape: hash, load: "SELECT id, name, price FROM products WHERE id = {id}"}
+  friends: {key: "friends:{id}", params: {id: int}, shape: set, load: "SELECT friend_id FROM friendships WHERE user_id = {id}"}
+  actions: {key: "actions:{id}", params: {id: int}, shape: list, load: "SELECT action FROM actions WHERE user_id = {id} ORDER BY at DESC LIMIT 50"}
+  leaderboard: {key: "leaderboard:{game}", shape: sorted_set, load: "SELECT player AS member, points AS score FROM scores WHERE game = {game}"}
+`
+
 // The clients that applications use, each with plain reads, pipelines and transactions.
 func TestClients(t *testing.T) {
 	server := redistest.Start(t)
-	config := write(t, "n.yaml", "redis: "+server.URL()+userOnly)
+	config := write(t, "n.yaml", "redis: "+server.URL()+userOnly+oneOfEach)
 	r := start(t, serveCmd{Config: config, Database: filled(t)}, nil)
 	const margaret = `{"id":42,"name":"Margaret Hamilton"}`
 
@@ -80,6 +87,21 @@ func TestClients(t *testing.T) {
 			}
 			if _, err := c.TxPipelined(ctx, func(p goredis.Pipeliner) error { get = p.Get(ctx, "user:42"); p.TTL(ctx, "user:42"); return nil }); err != nil || get.Val() != margaret {
 				t.Errorf("a transaction: %v, %v", err, get)
+			}
+			if m, err := c.HGetAll(ctx, "product:7").Result(); len(m) != 3 || m["id"] != "7" || err != nil {
+				t.Errorf("a product: %v, %v", m, err)
+			}
+			top, err := c.ZRangeArgsWithScores(ctx, goredis.ZRangeArgs{Key: "leaderboard:go", Start: 0, Stop: 2, Rev: true}).Result()
+			if err != nil || len(top) != 3 || top[0].Score < top[1].Score {
+				t.Errorf("a leaderboard: %v, %v", top, err)
+			}
+			var friends *goredis.StringSliceCmd
+			var rank *goredis.IntCmd
+			if _, err := c.TxPipelined(ctx, func(p goredis.Pipeliner) error {
+				friends, rank = p.SMembers(ctx, "friends:42"), p.ZRevRank(ctx, "leaderboard:go", top[0].Member.(string))
+				return nil
+			}); err != nil || len(friends.Val()) == 0 || rank.Val() != 0 {
+				t.Errorf("a transaction about shapes: %v, %v, %v", err, friends, rank)
 			}
 			if m, err := c.HGetAll(ctx, "go:none").Result(); len(m) != 0 || err != nil {
 				t.Errorf("hgetall: %v, %v", m, err)

@@ -239,56 +239,6 @@ func (s *server) fillDemo(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// prepare has the database check every statement, and reports all that it refuses.
-func (s *server) prepare(ctx context.Context) ([]serve.Spec, error) {
-	ctx, cancel := context.WithTimeout(ctx, databaseWait)
-	defer cancel()
-	var specs []serve.Spec
-	var errs config.Errors
-	for _, c := range s.cfg.Caches {
-		loader, err := s.db.Prepare(ctx, source.Query{SQL: c.Load, Params: c.Params, Rows: c.Rows, MaxRows: c.MaxRows, Timeout: s.cfg.LoadTimeout})
-		if err == nil {
-			err = c.Infer(loader.Types)
-		}
-		if err != nil {
-			errs = append(errs, config.Error{Where: c.Where("load"), Text: fmt.Sprintf("load: the cache %s: %v", c.Name, err)})
-			continue
-		}
-		spec := serve.Spec{
-			Name: c.Name, Key: c.Key, Load: loader.Load,
-			TTL: c.TTL, Stale: c.Stale, NotFoundTTL: c.NotFoundTTL, Hold: c.Hold, Jitter: c.Jitter,
-			LoadTimeout: s.cfg.LoadTimeout, MaxValue: int(c.MaxValue), MaxLoads: c.MaxLoads, Near: c.Near,
-		}
-		if c.Many != "" {
-			b, err := s.db.PrepareMany(ctx, c.Many, loader)
-			if err != nil {
-				errs = append(errs, config.Error{Where: c.Where("load_many"), Text: fmt.Sprintf("load_many: the cache %s: %v", c.Name, err)})
-				continue
-			}
-			spec.LoadMany = b.Load
-		}
-		if c.Store != "" {
-			w, err := s.db.PrepareWrite(ctx, c.Store, loader)
-			if err != nil {
-				errs = append(errs, config.Error{Where: c.Where("store"), Text: fmt.Sprintf("store: the cache %s: %v", c.Name, err)})
-				continue
-			}
-			spec.Store = func(args []string, value []byte) (func(context.Context) ([]byte, error), error) {
-				change, err := w.Check(args, value)
-				if err != nil {
-					return nil, err
-				}
-				return change.Run, nil
-			}
-		}
-		specs = append(specs, spec)
-	}
-	if len(errs) > 0 {
-		return nil, exit{statusUsage, errs}
-	}
-	return specs, nil
-}
-
 func (s *server) openStore(ctx context.Context) error {
 	var st store.Store
 	if s.cfg.Redis == "" {
@@ -384,7 +334,7 @@ func (s *server) greet(demo bool) {
 		fmt.Fprintf(&b, "  http   %s://%s/\n", s.scheme(), s.httpLn.Addr())
 	}
 	for _, c := range s.cfg.Caches {
-		fmt.Fprintf(&b, "  cache  %s, for %v\n", c.Key, c.TTL)
+		fmt.Fprintf(&b, "  cache  %s, %sfor %v\n", c.Key, shapes[c.Shape], c.TTL)
 	}
 	if demo {
 		host, port, _ := net.SplitHostPort(s.redisLn.Addr().String())
@@ -395,13 +345,18 @@ func (s *server) greet(demo bool) {
 		if host != "127.0.0.1" {
 			at = "-h " + host + " " + at
 		}
-		fmt.Fprintf(&b, "\nTry, and try again:\n\n    redis-cli %s GET user:42\n", at)
+		fmt.Fprint(&b, "\nTry, and try again:\n\n")
+		for _, command := range []string{"GET user:42", "HGETALL product:7", "SMEMBERS friends:42", "LRANGE actions:42 0 9", "ZREVRANGE leaderboard:chess 0 9 WITHSCORES"} {
+			fmt.Fprintf(&b, "    redis-cli %s %s\n", at, command)
+		}
 		if s.httpLn != nil {
 			fmt.Fprintf(&b, "    curl -i %s://%s/v1/user/42\n", s.scheme(), s.httpLn.Addr())
 		}
 	}
 	fmt.Fprintln(s.env.out, b.String())
 }
+
+var shapes = map[store.Kind]string{store.List: "a list, ", store.Set: "a set, ", store.SortedSet: "a sorted set, ", store.Hash: "a hash, "}
 
 func (s *server) scheme() string {
 	if s.cfg.TLS != nil {

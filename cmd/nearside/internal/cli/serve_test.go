@@ -204,7 +204,7 @@ func TestServe(t *testing.T) {
 				{"DEL user:42 user:abc", "1"}, {"UNLINK user:42", "0"}, {"TTL user:42", "-2"},
 				{"PING", "PONG"}, {"ECHO hi", "hi"}, {"SELECT 0", "OK"}, {"SELECT 1", "ERR DB index is out of range: there is database 0 alone"},
 				{"CLUSTER INFO", "ERR This instance has cluster support disabled"}, {"CLIENT SETNAME me", "OK"}, {"GET", "ERR wrong number of arguments for 'get' command"},
-				{"COMMAND COUNT", "25"}, {"QUIT", "OK"}, {"HELLO 4", "NOPROTO unsupported protocol version"},
+				{"COMMAND COUNT", "53"}, {"QUIT", "OK"}, {"HELLO 4", "NOPROTO unsupported protocol version"},
 			} {
 				if got := r.redisCLI(t, strings.Fields(c.ask)...); got != strings.TrimSpace(c.want) {
 					t.Errorf("%s: got %q, want %q", c.ask, got, c.want)
@@ -393,7 +393,7 @@ func TestStatuses(t *testing.T) {
 		want   string
 	}{
 		{"version", 0, "nearside "},
-		{"serve --check" + db, 0, "the configuration is good: 2 caches"},
+		{"serve --check" + db, 0, "the configuration is good: 6 caches"},
 		{"serve --nonsense", 2, "unknown flag --nonsense"},
 		{"nonsense", 2, "unexpected argument nonsense"},
 		{"serve --config /nowhere.yaml", 2, "--config: "},
@@ -420,6 +420,11 @@ func TestDemo(t *testing.T) {
 	r := start(t, serveCmd{}, nil)
 	if got := r.redisCLI(t, "GET", "user:42"); got != user42 {
 		t.Errorf("got %s", got)
+	}
+	for _, ask := range []string{"HGETALL product:7", "SMEMBERS friends:42", "LRANGE actions:42 0 9", "ZREVRANGE leaderboard:chess 0 9 WITHSCORES"} {
+		if !strings.Contains(r.out.String(), ask+"\n") || r.redisCLI(t, strings.Fields(ask)...) == "" {
+			t.Errorf("%s: there is nothing, or the greeting does not say it", ask)
+		}
 	}
 	for _, want := range []string{"redis-cli -p ", " GET user:42\n", "curl -i http://127.0.0.1:"} {
 		if !strings.Contains(r.out.String(), want) {

@@ -7,11 +7,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/nearside/nearside/internal/demo"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
 )
@@ -19,16 +21,17 @@ import (
 const (
 	trafficWorkers = 64   // requests at once; more wait, and are then fewer than was asked for
 	trafficWrites  = 0.05 // share of the reads
-	trafficOrders  = 0.2  // share of the reads that ask for orders
+	trafficOther   = 0.1  // share of the reads of each other cache
 	zipfExponent   = 1.1
 )
 
-// traffic asks for users and orders of the demo shop as its visitors would, some much more often than others, and says
-// each second what the cache saved.
+// traffic asks for what the demo shop has as its visitors would, some of it much more often than other, and says each second
+// what the cache saved.
 type traffic struct {
-	users, orders *serve.Cache
-	rate          int // reads per second
-	out           io.Writer
+	users  *serve.Cache
+	others []question
+	rate   int // reads per second
+	out    io.Writer
 
 	mu   sync.Mutex
 	hits []time.Duration
@@ -39,14 +42,56 @@ type traffic struct {
 	reads, writes int
 }
 
+// question is what is asked of a cache: a value, or a part of a collection.
+type question struct {
+	cache *serve.Cache
+	query store.Query
+	param func(id int) string
+}
+
+// pages are what visitors ask for besides users, and of which shape it must be.
+var pages = []struct {
+	name  string
+	shape store.Kind
+	query store.Query
+	param func(id int) string
+}{
+	{name: "orders", param: strconv.Itoa},
+	{"product", store.Hash, store.Query{Part: store.All}, func(id int) string { return strconv.Itoa(1 + id%demo.Products) }},
+	{"friends", store.Set, store.Query{Part: store.All}, strconv.Itoa},
+	{"actions", store.List, store.Query{Part: store.ByRank, To: 9}, strconv.Itoa},
+	{"leaderboard", store.SortedSet, store.Query{Part: store.ByRank, To: 9, Reverse: true}, func(id int) string { return demo.Games[id%len(demo.Games)] }},
+}
+
+// newTraffic asks the caches that are declared as those of the demo shop are: user, and any of the others.
 func newTraffic(s *serve.Service, rate int, out io.Writer) (*traffic, error) {
-	t := &traffic{users: s.Named("user"), orders: s.Named("orders"), rate: rate, out: out}
-	for name, c := range map[string]*serve.Cache{"user": t.users, "orders": t.orders} {
-		if c == nil || len(c.Key.Params()) != 1 {
-			return nil, fmt.Errorf("--traffic asks the caches of the demo shop, and there is no cache %q whose key has one parameter: leave out --config", name)
+	t := &traffic{users: s.Named("user"), rate: rate, out: out}
+	if t.users == nil || t.users.Shape != "" || len(t.users.Key.Params()) != 1 {
+		return nil, errors.New("--traffic asks the caches of the demo shop, and there is no cache \"user\" whose key has one parameter: leave out --config")
+	}
+	for _, p := range pages {
+		if c := s.Named(p.name); c != nil && c.Shape == p.shape && len(c.Key.Params()) == 1 {
+			t.others = append(t.others, question{c, p.query, p.param})
 		}
 	}
 	return t, nil
+}
+
+// ask asks, and says where the answer came from.
+func (q question) ask(ctx context.Context, id int) (engine.Source, error) {
+	key, err := q.cache.Key.Key(q.param(id))
+	if err != nil {
+		return "", err
+	}
+	if q.cache.Shape != "" {
+		v, err := q.cache.Query(ctx, key, q.query)
+		return v.Source, err
+	}
+	e, err := q.cache.Values.Entry(ctx, key)
+	if errors.Is(err, engine.ErrNotFound) {
+		err = nil
+	}
+	return e.Source, err
 }
 
 // run asks until ctx ends.
@@ -94,9 +139,9 @@ func (t *traffic) run(ctx context.Context) {
 // request draws one read, and perhaps a write before it.
 func (t *traffic) request(ctx context.Context, id int) func() {
 	write := rand.Float64() < trafficWrites && t.users.Store != nil
-	cache := t.users
-	if rand.Float64() < trafficOrders {
-		cache = t.orders
+	what := question{cache: t.users, param: strconv.Itoa}
+	if n := int(rand.Float64() / trafficOther); n < len(t.others) {
+		what = t.others[n]
 	}
 	return func() {
 		if write {
@@ -105,16 +150,12 @@ func (t *traffic) request(ctx context.Context, id int) func() {
 			_, err := t.users.Set(ctx, key, row)
 			t.done(ctx, func() { t.writes++ }, err)
 		}
-		key, _ := cache.Key.Key(fmt.Sprint(id))
 		begin := time.Now()
-		e, err := cache.Entry(ctx, key)
+		source, err := what.ask(ctx, id)
 		took := time.Since(begin)
-		if errors.Is(err, engine.ErrNotFound) {
-			err = nil
-		}
 		t.done(ctx, func() {
 			t.reads++
-			if e.Source == engine.Load {
+			if source == engine.Load {
 				t.load = append(t.load, took)
 			} else {
 				t.hits = append(t.hits, took)
@@ -135,11 +176,15 @@ func (t *traffic) done(ctx context.Context, count func(), err error) {
 	}
 }
 
-// queries is how many statements the two caches have sent to the database. A write is two: the statement, and the row.
+// queries is how many statements the caches have sent to the database. A write is two: the statement, and the row.
 func (t *traffic) queries() (n uint64) {
-	for _, c := range []*serve.Cache{t.users, t.orders} {
+	of := func(c *serve.Cache) uint64 {
 		s := c.Stats()
-		n += s.Loads + s.LoadsAbsent + s.LoadErrors + 2*s.Written
+		return s.Loads + s.LoadsAbsent + s.LoadErrors + 2*s.Written
+	}
+	n = of(t.users)
+	for _, q := range t.others {
+		n += of(q.cache)
 	}
 	return n
 }

@@ -7,6 +7,8 @@ import (
 	_ "embed"
 	"time"
 
+	"github.com/nearside/nearside/internal/store"
+
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 )
@@ -39,9 +41,10 @@ type Config struct {
 type Cache struct {
 	Name   string
 	Key    *pattern.Pattern
-	Load   string // SQL
-	Many   string // SQL for many keys; empty: they are loaded one by one
-	Store  string // SQL that writes the row; empty: it is not written here
+	Shape  store.Kind // empty: plain values
+	Load   string     // SQL
+	Many   string     // SQL for many keys; empty: they are loaded one by one
+	Store  string     // SQL that writes the row; empty: it is not written here
 	Rows   source.Rows
 	Params []source.Param
 
@@ -99,10 +102,16 @@ func defaults() *Config {
 	}
 }
 
+const (
+	notFoundTTL = 30 * time.Second // of a shape as long as its TTL: one without elements is no less than others
+	maxRows     = 10_000
+	maxElements = 1_000_000 // max_rows of a shape: its rows are never in memory at once
+)
+
 func newCache(name, at string) *Cache {
 	return &Cache{
-		Name: name, Rows: source.One, TTL: time.Hour, NotFoundTTL: 30 * time.Second, Jitter: 0.1,
-		MaxRows: 10_000, MaxLoads: 32, MaxValue: 1 << 20, where: map[string]string{"": at}, types: map[string]pattern.Type{},
+		Name: name, Rows: source.One, TTL: time.Hour, NotFoundTTL: notFoundTTL, Jitter: 0.1,
+		MaxRows: maxRows, MaxLoads: 32, MaxValue: 1 << 20, where: map[string]string{"": at}, types: map[string]pattern.Type{},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/config"
+	"github.com/nearside/nearside/internal/store"
 )
 
 func none(string) string { return "" }
@@ -30,6 +31,8 @@ caches:
     jitter: 20%
     max_value: 64KiB
   orders: {key: "orders:{user}", rows: many, load: "SELECT 2 AS x", ttl: 1m, max_rows: 20}
+  top: {key: "top:{game}", shape: sorted_set, load: "SELECT 3 AS x", ttl: 5m}
+  last: {key: "last:{id}", shape: list, load: "SELECT 4 AS x", not_found_ttl: 1s, max_rows: 50}
 `
 
 func TestGood(t *testing.T) {
@@ -44,10 +47,14 @@ func TestGood(t *testing.T) {
 	if o.Rows != "many" || o.MaxRows != 20 || o.Params[0].Int {
 		t.Errorf("orders: %+v", o)
 	}
+	if top, last := c.Caches[2], c.Caches[3]; top.Shape != store.SortedSet || top.NotFoundTTL != 5*time.Minute || top.MaxRows != 1_000_000 ||
+		last.Shape != store.List || last.NotFoundTTL != time.Second || last.MaxRows != 50 || u.Shape != "" {
+		t.Errorf("shapes: %+v, %+v", top, last)
+	}
 	if c.Listen != "127.0.0.1:6380" || c.Where("redis") != "n.yaml:1" || u.Where("load") != "n.yaml:7" || u.Where("hold") != "n.yaml:4" {
 		t.Errorf("%+v", c)
 	}
-	if demo, err := config.Load(config.Inputs{Env: none}); err != nil || len(demo.Caches) != 2 {
+	if demo, err := config.Load(config.Inputs{Env: none}); err != nil || len(demo.Caches) != 6 {
 		t.Errorf("the demo: %v, %v", demo, err)
 	}
 }
@@ -78,7 +85,7 @@ caches:
     params: {id: number, nr: int}
     load: SELECT {name} AS x
     ttl: 1 fortnight
-    shape: hash
+    form: hash
   users: {key: "user:{name}", lod: x}
   Bad Name: {key: "~x", load: SELECT 1}
   empty: {}
@@ -90,7 +97,7 @@ n.yaml:7: the parameter id: found the type "number", expected int, uuid or text
 n.yaml:7: params: found nr, which is no {nr} of the key user:{id}
 n.yaml:8: load: found {name}, which is not in the key user:{id}
 n.yaml:9: ttl: found "1 fortnight", expected a duration such as 90s, 15m or 1h
-n.yaml:10: found the unknown field "shape", expected one of hold, jitter, key, load, load_many, max_loads, max_rows, max_value, near, not_found_ttl, params, rows, stale, store, ttl
+n.yaml:10: found the unknown field "form", expected one of hold, jitter, key, load, load_many, max_loads, max_rows, max_value, near, not_found_ttl, params, rows, shape, stale, store, ttl
 n.yaml:11: found the unknown field "lod", expected "load"?
 n.yaml:11: the cache users has no 'load', expected a SELECT
 n.yaml:11: key: found user:{name}, which overlaps user:{id} of the cache user (n.yaml:6): one key would belong to both
@@ -104,6 +111,25 @@ n.yaml:14: stale: found "-1s", expected a duration from 0s to 100 years
 n.yaml:14: rows: found "two", expected one or many
 n.yaml:14: max_value: found "many", expected a size such as 1MiB
 n.yaml:14: load: {a} stands inside quotes: a parameter is a value of its own, write it without quotes`},
+		{"shapes", `caches:
+  friends:
+    key: friends:{id}
+    shape: set
+    load: SELECT friend FROM friends WHERE id = {id}
+    rows: many
+    near: 10000
+    load_many: SELECT 1
+    store: INSERT INTO friends VALUES ('{id}')
+    max_value: 2MiB
+  product: {key: "product:{id}", shape: hash, load: SELECT 1 AS x, max_rows: 10}
+  tree: {key: "tree:{id}", shape: tree, load: SELECT 1 AS x}
+`, `n.yaml:6: rows: found it beside 'shape', expected it with plain values alone: each row is an element, and of a hash there is one
+n.yaml:7: near: found it beside 'shape', expected it with plain values alone: they are read in Redis
+n.yaml:8: load_many: found it beside 'shape', expected it with plain values alone: each is loaded by itself
+n.yaml:9: store: found it beside 'shape', expected it with plain values alone: the database is written by its own programs, which then DEL the key
+n.yaml:10: max_value: found it beside 'shape', expected it with plain values alone: max_rows bounds them
+n.yaml:11: max_rows: found it beside 'shape: hash', expected none: a hash is one row
+n.yaml:12: shape: found "tree", expected list, set, sorted_set or hash`},
 		{"empty", "", "n.yaml:1: the file is empty, expected 'caches:'"},
 		{"no caches", "http: off", "n.yaml:1: found no caches, expected at least one under 'caches:'"},
 		{"a list", "- a\n- b", `n.yaml:1: the file: found "- a\n- b", expected names and values such as 'ttl: 1h'`},
@@ -118,7 +144,7 @@ n.yaml:2: database: found "postgres://me:xxxxx@h": it names no database; expecte
 		{"the database of Redis", "redis: redis://:s3cret@h/x\n" + good[strings.Index(good, "database"):], `n.yaml:1: redis: redis://h/x: database "x": expected a number such as 0`},
 		{"twice", "listen: 127.0.0.1:1\nlisten: x\nhttp: y\n" + good + "  user: {key: z}\n", `n.yaml:2: the file: found "listen" a second time, expected it once: it stands in line 1 too
 n.yaml:3: http: found "y", expected host:port such as 127.0.0.1:6380
-n.yaml:16: caches: found "user" a second time, expected it once: it stands in line 7 too`},
+n.yaml:18: caches: found "user" a second time, expected it once: it stands in line 7 too`},
 		{"a nested value", "listen: {a: b}\n" + good, `n.yaml:1: listen: found "{a: b}", expected one plain value`},
 		{"nothing", "listen:\n" + good, "n.yaml:1: listen: found nothing, expected a value"},
 	} {

@@ -98,6 +98,7 @@ var cacheFields = map[string]func(c *Cache, text string) error{
 	"load":          func(c *Cache, v string) error { c.Load = v; return filled(strings.TrimSpace(v)) },
 	"load_many":     func(c *Cache, v string) error { c.Many = v; return filled(strings.TrimSpace(v)) },
 	"store":         func(c *Cache, v string) error { c.Store = v; return filled(strings.TrimSpace(v)) },
+	"shape":         func(c *Cache, v string) error { return shape(&c.Shape, v) },
 	"rows":          func(c *Cache, v string) error { return oneOf((*string)(&c.Rows), v, "one", "many") },
 	"ttl":           func(c *Cache, v string) error { return duration(&c.TTL, v, time.Millisecond) },
 	"stale":         func(c *Cache, v string) error { return duration(&c.Stale, v, 0) },

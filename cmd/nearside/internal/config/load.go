@@ -328,6 +328,9 @@ func (l *loader) checkCache(c *Cache, lines map[string]int) {
 	if lines["load"] == 0 {
 		l.failAt(at(""), "the cache %s has no 'load', expected a SELECT", c.Name)
 	}
+	if c.Shape != "" {
+		l.checkShape(c, lines)
+	}
 	l.sql = append(l.sql, func() { l.checkSQL(c, at) })
 }
 
@@ -349,7 +352,7 @@ func (l *loader) checkSQL(c *Cache, at func(string) int) {
 
 // checkStore looks at the statement that writes.
 func (l *loader) checkStore(c *Cache, line int) {
-	if c.Store == "" {
+	if c.Store == "" || c.Shape != "" {
 		return
 	}
 	if c.Rows != source.One {

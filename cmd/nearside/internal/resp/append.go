@@ -1,6 +1,9 @@
 package resp
 
-import "strconv"
+import (
+	"math"
+	"strconv"
+)
 
 // AppendSimple appends a status such as OK. Line ends in s become spaces.
 func AppendSimple(b []byte, s string) []byte { return appendLine(append(b, '+'), s) }
@@ -40,6 +43,44 @@ func AppendMap(b []byte, n, proto int) []byte {
 		return appendCount(b, '%', n)
 	}
 	return appendCount(b, '*', 2*n)
+}
+
+// AppendSet appends the header of a set; its n elements must follow. Protocol 2 has no sets and gets an array.
+func AppendSet(b []byte, n, proto int) []byte {
+	if proto == 3 {
+		return appendCount(b, '~', n)
+	}
+	return appendCount(b, '*', n)
+}
+
+// AppendDouble appends a number. Protocol 2 has no doubles and gets its text as a string.
+func AppendDouble(b []byte, v float64, proto int) []byte {
+	if proto == 3 {
+		return append(AppendFloat(append(b, ','), v), '\r', '\n')
+	}
+	var text [32]byte
+	return AppendBulk(b, AppendFloat(text[:0], v))
+}
+
+// AppendFloat appends the shortest text that is this number again, as Redis writes scores since 7.2.
+func AppendFloat(b []byte, v float64) []byte {
+	switch a := math.Abs(v); {
+	case math.IsInf(v, 1):
+		return append(b, "inf"...)
+	case math.IsInf(v, -1):
+		return append(b, "-inf"...)
+	case a != 0 && (a < 1e-6 || a >= 1e21):
+		return strconv.AppendFloat(b, v, 'e', -1, 64)
+	}
+	return strconv.AppendFloat(b, v, 'f', -1, 64)
+}
+
+// AppendNullArray appends the absent array of protocol 2 or 3.
+func AppendNullArray(b []byte, proto int) []byte {
+	if proto == 3 {
+		return append(b, "_\r\n"...)
+	}
+	return append(b, "*-1\r\n"...)
 }
 
 func appendCount(b []byte, kind byte, n int) []byte {

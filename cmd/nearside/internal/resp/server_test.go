@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,6 +63,16 @@ func (h *echo) Do(_ context.Context, c *resp.Conn, out []byte, args [][]byte) []
 		c.CloseAfterReply()
 	case "PANIC":
 		panic("as it was told to")
+	case "FLOOD", "HALF": // an array of as many big ones; half of it, and then a panic
+		n, _ := strconv.Atoi(string(args[1]))
+		out = resp.AppendArray(out, n)
+		for i := range n {
+			if string(args[0]) == "HALF" && i == n/2 {
+				panic("as it was told to")
+			}
+			out = c.Flush(resp.AppendBulk(out, h.big))
+		}
+		return out
 	}
 	return resp.AppendBulk(out, args[len(args)-1])
 }
@@ -212,6 +224,62 @@ func TestSlowReader(t *testing.T) {
 	}
 	if held := s.Stats().Held; held != 0 {
 		t.Errorf("%d bytes are held for nobody", held)
+	}
+}
+
+// A reply of many elements is sent while it is written, behind what came before it, and is no larger in memory than others.
+func TestFlush(t *testing.T) {
+	const n = 100_000
+	big := bytes.Repeat([]byte("x"), 1<<10)
+	s := serve(t, resp.Config{Handler: &echo{big: big}, MaxOutput: 1 << 20, WriteTimeout: 10 * time.Second})
+	conn := s.dial(t)
+	var before, during runtime.MemStats
+	runtime.ReadMemStats(&before)
+	io.WriteString(conn, encode("ECHO", "a")+encode("GET", "miss:b")+encode("FLOOD", strconv.Itoa(n))+encode("ECHO", "c"))
+	ask(t, conn, "", bulk("a")+bulk("b")+fmt.Sprintf("*%d\r\n", n))
+	one := bulk(string(big))
+	for i := range n {
+		got := make([]byte, len(one))
+		if _, err := io.ReadFull(conn, got); err != nil || string(got) != one {
+			t.Fatalf("element %d: %.20q, %v", i, got, err)
+		}
+		if i == n/2 {
+			runtime.GC()
+			runtime.ReadMemStats(&during)
+		}
+	}
+	ask(t, conn, "", bulk("c"))
+	if grown := int64(during.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
+		t.Errorf("%d bytes of memory for a reply of %d", grown, n*len(one))
+	}
+	half := s.dial(t)
+	io.WriteString(half, encode("HALF", "200"))
+	closed(t, half, one+"-ERR internal error\r\n")
+
+	s = serve(t, resp.Config{Handler: &echo{big: big}, MaxOutput: 1 << 20, WriteTimeout: 100 * time.Millisecond})
+	io.WriteString(s.dial(t), encode("FLOOD", strconv.Itoa(n))) // and never reads
+	for until := time.Now().Add(20 * time.Second); s.Stats().Clients > 0 || s.Stats().Accepted == 0; time.Sleep(5 * time.Millisecond) {
+		if held := s.Stats().Held; held > 4<<20 {
+			t.Fatalf("%d bytes are held for who never reads", held)
+		}
+		if time.Now().After(until) {
+			t.Fatal("who never reads is still connected")
+		}
+	}
+}
+
+// A number is the shortest text that is it again.
+func TestDouble(t *testing.T) {
+	for f, want := range map[float64]string{
+		0: "0", 1: "1", -2: "-2", 1.5: "1.5", 0.1: "0.1", 1e15: "1000000000000000", 9007199254740993: "9007199254740992", 1e21: "1e+21", 1e-7: "1e-07", 0.00001: "0.00001",
+		math.Inf(1): "inf", math.Inf(-1): "-inf",
+	} {
+		if got := string(resp.AppendDouble(nil, f, 3)); got != ","+want+"\r\n" {
+			t.Errorf("RESP3: got %q, want %q", got, want)
+		}
+		if got := string(resp.AppendDouble(nil, f, 2)); got != bulk(want) {
+			t.Errorf("RESP2: got %q, want %q", got, want)
+		}
 	}
 }
 

@@ -95,6 +95,18 @@ func (c *Conn) answer(b []byte) (done int) {
 	return done
 }
 
+// Flush sends the replies of a command that is still at work, if they are many bytes, and returns what Do goes on with. It
+// waits for a reader who is far behind: so a reply is never as large in memory as it may be.
+func (c *Conn) Flush(out []byte) []byte {
+	if len(out) < writeSize {
+		return out
+	}
+	c.send(out)
+	out = keep(out)
+	c.turn.out = out
+	return out
+}
+
 func isGet(args [][]byte) bool {
 	if len(args) != 2 || len(args[0]) != 3 {
 		return false

@@ -160,7 +160,7 @@ func (h *Handler) command(_ context.Context, c *resp.Conn, out []byte, args [][]
 		}
 		first, last := int64(0), int64(0)
 		if cmd.keys != noKeys {
-			if first, last = 1, 1; cmd.keys == allKeys {
+			if first, last = 1, 1; cmd.keys != oneKey {
 				last = -1
 			}
 		}

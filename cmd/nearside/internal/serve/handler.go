@@ -58,15 +58,17 @@ func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
 		return resp.AppendError(out, "ERR "+err.Error()), true
 	case cache == nil:
 		return resp.AppendNull(out, c.Proto()), true
+	case cache.Shape != "":
+		return h.fail(out, errWrongType), true
 	case cache.Near > 0:
 		// The key is a slice of the connection's buffer; nobody keeps it.
-		if v, found, ok := cache.Kept(unsafe.String(unsafe.SliceData(key), len(key))); found {
+		if v, found, ok := cache.Values.Kept(unsafe.String(unsafe.SliceData(key), len(key))); found {
 			return resp.AppendBulk(out, v), true
 		} else if ok {
 			return resp.AppendNull(out, c.Proto()), true
 		}
 	case h.service.local:
-		if v, ok := cache.Ready(string(key)); ok {
+		if v, ok := cache.Values.Ready(string(key)); ok {
 			return resp.AppendBulk(out, v), true
 		}
 	}
@@ -116,7 +118,7 @@ func (h *Handler) reply(r *resp.Replies, a Answer) {
 	switch {
 	case a.Err != nil:
 		h.failed(a.Err)
-		r.Error("ERR " + a.Err.Error())
+		r.Error(message(a.Err))
 	case a.Value == nil:
 		r.Null()
 	default:
@@ -150,14 +152,15 @@ type keys int
 const (
 	noKeys  keys = iota
 	oneKey       // the first
-	allKeys      // all: MGET, DEL, UNLINK, EXISTS
+	allKeys      // all, of declared caches and others: MGET, DEL, UNLINK, EXISTS
+	oneKind      // all, and either all are declared or none is: SINTER
 )
 
 func (c command) keysOf(args [][]byte) [][]byte {
 	switch c.keys {
 	case oneKey:
 		return args[1:2]
-	case allKeys:
+	case allKeys, oneKind:
 		return args[1:]
 	}
 	return nil
@@ -189,6 +192,8 @@ func init() {
 		"setex":  {arity: 4, keys: oneKey, run: (*Handler).setex},
 		"psetex": {arity: 4, keys: oneKey, run: (*Handler).setex},
 
+		"sinter": {arity: -2, keys: oneKind, run: (*Handler).sinter},
+
 		"multi":   {arity: 1, run: (*Handler).multi},
 		"exec":    {arity: 1, run: (*Handler).exec},
 		"discard": {arity: 1, run: (*Handler).discard},
@@ -203,6 +208,9 @@ func init() {
 		"cluster": {arity: -2, run: (*Handler).cluster},
 		"command": {arity: -1, run: (*Handler).command},
 		"info":    {arity: -1, run: (*Handler).info},
+	}
+	for name, q := range questions {
+		commands[name] = command{arity: q.arity, keys: oneKey, run: q.run}
 	}
 }
 
@@ -224,7 +232,7 @@ func (h *Handler) Do(ctx context.Context, c *resp.Conn, out []byte, args [][]byt
 	}
 	if keys := cmd.keysOf(args); len(keys) > 0 && h.upstream != nil {
 		switch others := count(keys, h.service.foreign); {
-		case others == len(keys):
+		case others == len(keys), others > 0 && cmd.keys == oneKind:
 			return h.pass(ctx, c, out, args)
 		case others > 0:
 			return h.split(ctx, c, out, args)

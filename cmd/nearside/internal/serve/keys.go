@@ -17,7 +17,15 @@ func (h *Handler) fail(out []byte, err error) []byte {
 	if errors.Is(err, engine.ErrUnavailable) {
 		return resp.AppendError(out, "ERR the cache could not be told: "+Cause(err))
 	}
-	return resp.AppendError(out, "ERR "+err.Error())
+	return resp.AppendError(out, message(err))
+}
+
+// message is an error in the form of Redis, with its code.
+func message(err error) string {
+	if errors.Is(err, errWrongType) {
+		return errWrongType.Error()
+	}
+	return "ERR " + err.Error()
 }
 
 // Cause is what an engine.ErrUnavailable says behind its own words, which every answer begins with in its own way.
@@ -47,7 +55,7 @@ func appendValue(c *resp.Conn, out, value []byte) []byte {
 func (h *Handler) mget(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
 	answers := h.service.Get(ctx, args[1:])
 	for _, a := range answers {
-		if a.Err != nil { // an array of values has no place for an error
+		if a.Err != nil && !errors.Is(a.Err, errWrongType) { // an array of values has no place for an error
 			return h.fail(out, a.Err)
 		}
 	}

@@ -25,8 +25,11 @@ type block struct {
 	slot int // of the keys of commands that are sent to Redis
 }
 
-// reads are the commands on declared keys that a block may have.
-var reads = []string{"get", "mget", "strlen", "ttl", "pttl", "exists", "type"}
+// reads reports whether a block may have this command on declared keys.
+func reads(name string) bool {
+	_, shaped := questions[name]
+	return shaped || name == "sinter" || slices.Contains([]string{"get", "mget", "strlen", "ttl", "pttl", "exists", "type"}, name)
+}
 
 func (h *Handler) multi(_ context.Context, c *resp.Conn, out []byte, _ [][]byte) []byte {
 	if c.Value != nil {
@@ -81,7 +84,7 @@ func (h *Handler) queueable(ctx context.Context, b *block, args [][]byte) string
 		switch ours = declared >= 0; {
 		case ours && other >= 0:
 			return "ERR a transaction of declared and of other keys is refused: send them as two, or as a pipeline"
-		case ours && !slices.Contains(reads, name):
+		case ours && !reads(name):
 			return "ERR a transaction may only read declared keys: send '" + name + "' by itself"
 		}
 	}

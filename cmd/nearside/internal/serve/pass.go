@@ -29,10 +29,28 @@ const channels = "it holds its connection: connect to Redis itself for it"
 // closed are the categories of Redis' access control whose commands are passed only if `allow` names them.
 var closed = []string{"admin", "dangerous", "scripting"}
 
+// declared returns the cache whose keys have the form of a key, also one that cannot be; nil: there is none.
+func (s *Service) declared(key []byte) *Cache {
+	if i, fit := s.keys.Find(key); fit == pattern.Match || fit == pattern.Misfit {
+		return s.caches[i]
+	}
+	return nil
+}
+
 // foreign reports whether a key is of no declared cache.
-func (s *Service) foreign(key []byte) bool {
-	_, fit := s.keys.Find(key)
-	return fit != pattern.Match && fit != pattern.Misfit
+func (s *Service) foreign(key []byte) bool { return s.declared(key) == nil }
+
+// refused is the error of a command that is not for a key of the cache, and says what is.
+func (c *Cache) refused(name string, key []byte) error {
+	return fmt.Errorf("'%s' is refused for %.100q, a key of a declared cache: it is %s", name, key, c.use())
+}
+
+// use says what a client can do with the keys of the cache.
+func (c *Cache) use() string {
+	if c.Shape == "" {
+		return "read with GET, MGET, STRLEN, TTL, PTTL, EXISTS and TYPE, written with SET and invalidated with DEL"
+	}
+	return "read with " + strings.Join(commandsOf(c.Shape), ", ") + ", TTL, PTTL, EXISTS and TYPE, and loaded from the database by itself: write that, then DEL the key"
 }
 
 // guarded refuses what is the layer's own.
@@ -63,7 +81,12 @@ func (h *Handler) passable(ctx context.Context, args [][]byte) (cmd upstream.Com
 		return cmd, nil, fmt.Errorf("'%s' is refused: %s", name, why)
 	}
 	if h.upstream == nil {
-		return cmd, nil, fmt.Errorf("'%s' is not answered on the embedded store: declared keys are read with GET, MGET, STRLEN, TTL, PTTL, EXISTS and TYPE, written with SET and invalidated with DEL; configure 'redis:' to have all else passed on to it", name)
+		if len(args) > 1 {
+			if c := h.service.declared(args[1]); c != nil {
+				return cmd, nil, c.refused(name, args[1])
+			}
+		}
+		return cmd, nil, fmt.Errorf("'%s' is not answered on the embedded store: declared keys are read with GET, MGET, STRLEN, or the commands of their shape, with TTL, PTTL, EXISTS and TYPE, written with SET and invalidated with DEL; configure 'redis:' to have all else passed on to it", name)
 	}
 	cmd, known, err := h.upstream.Command(ctx, args)
 	switch {
@@ -80,8 +103,8 @@ func (h *Handler) passable(ctx context.Context, args [][]byte) (cmd upstream.Com
 		return cmd, nil, fmt.Errorf("'%s': %s", name, strings.TrimPrefix(err.Error(), "ERR "))
 	}
 	for _, key := range keys {
-		if !h.service.foreign(key) {
-			return cmd, nil, fmt.Errorf("'%s' is refused for %.100q, a key of a declared cache: it is read with GET, MGET, STRLEN, TTL, PTTL, EXISTS and TYPE, written with SET and invalidated with DEL", name, key)
+		if c := h.service.declared(key); c != nil {
+			return cmd, nil, c.refused(name, key)
 		}
 		if err := guarded(key); err != nil {
 			return cmd, nil, err
@@ -151,7 +174,7 @@ func (h *Handler) split(ctx context.Context, c *resp.Conn, out []byte, args [][]
 		return resp.AppendInt(out, integer(own)+integer(other.reply))
 	}
 	out = resp.AppendArray(out, len(args)-1)
-	own, rest := elements(own), elements(other.reply)
+	own, rest := body(own), body(other.reply)
 	for _, key := range args[1:] {
 		from := &own
 		if h.service.foreign(key) {
@@ -170,8 +193,8 @@ func integer(reply []byte) (n int64) {
 	return n
 }
 
-// elements returns what stands behind the header of an array.
-func elements(reply []byte) []byte {
+// body returns what stands behind the header of an array.
+func body(reply []byte) []byte {
 	_, rest, _ := bytes.Cut(reply, []byte("\r\n"))
 	return rest
 }

@@ -23,6 +23,11 @@ type Spec struct {
 	Key  *pattern.Pattern
 	Load func(ctx context.Context, args []string) ([]byte, error) // the parameters of the key -> JSON, or engine.ErrNotFound
 
+	// Shape is set where the key is a collection. Elements then gives what Load would return to emit, one by one.
+	Shape    store.Kind
+	Elements func(ctx context.Context, args []string, emit func(store.Element) error) error
+	Fields   []string // of a hash, in the order of the columns
+
 	LoadMany func(ctx context.Context, args []string) (map[string][]byte, error) // for keys of one parameter; nil: Load for each
 
 	// Store checks a value for the row with the parameters of the key, and returns what writes it and returns the row as
@@ -34,13 +39,24 @@ type Spec struct {
 	MaxLoads                                   int
 	Near                                       int // values kept in the process; 0: none
 	MaxValue                                   int // bytes
+	MaxRows                                    int // of a shape
 }
 
 // Cache is a declared cache. Its keys are the keys of Redis, its values the bytes that a client gets.
 type Cache struct {
 	Spec
-	*engine.Cache[string, []byte]
-	log *journal
+	entries
+	Values *engine.Cache[string, []byte] // nil: it has a shape
+	Shaped *engine.Collection[string]    // nil: it has none
+	log    *journal
+}
+
+// entries is what Values and Shaped have in common.
+type entries interface {
+	Inspect(ctx context.Context, keys []string) ([]store.Info, error)
+	Invalidate(ctx context.Context, keys []string) ([]bool, error)
+	Hash(more ...any) string
+	engine.Meter
 }
 
 // Service is all declared caches over one store.
@@ -69,8 +85,12 @@ func New(shared *engine.Shared, specs []Spec) *Service {
 const nearMax = time.Minute
 
 func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
+	if spec.Shape != "" {
+		c := newCollection(shared, spec, log)
+		return &Cache{Spec: spec, entries: c, Shaped: c, log: log}
+	}
 	cfg := engine.Config[string, []byte]{
-		Key: func(key string) (string, error) { return key, nil },
+		Key: itself,
 		Load: func(ctx context.Context, key string) ([]byte, error) {
 			args, ok := spec.Key.Match([]byte(key))
 			if !ok {
@@ -82,14 +102,8 @@ func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
 		},
 		Encode: func(v []byte) ([]byte, error) { return v, nil },
 		Decode: row,
-		Life: func(_, key string, _ []byte) time.Duration {
-			return engine.Jittered(spec.TTL, spec.Jitter, key)
-		},
-		TTL: spec.TTL, Glob: spec.Key.Glob(),
-		Ours: func(key string) bool { // the glob takes user:1:cart, which an application may keep itself, for a key of user:{id}
-			_, ok := spec.Key.Match([]byte(key))
-			return ok
-		},
+		Life:   func(_, key string, _ []byte) time.Duration { return spec.life(key) },
+		TTL:    spec.TTL, Glob: spec.Key.Glob(), Ours: spec.ours,
 		Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL, Hold: spec.Hold,
 		LoadTimeout: spec.LoadTimeout, MaxValue: spec.MaxValue, MaxLoads: spec.MaxLoads,
 		Near: engine.NearConfig[string, []byte]{Size: spec.Near, Max: nearMax, Parse: func(key string) (string, bool) { return key, true }},
@@ -99,7 +113,19 @@ func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
 			return loadMany(ctx, spec, keys, log)
 		}
 	}
-	return &Cache{Spec: spec, Cache: engine.New(shared, cfg), log: log}
+	c := engine.New(shared, cfg)
+	return &Cache{Spec: spec, entries: c, Values: c, log: log}
+}
+
+func itself(key string) (string, error) { return key, nil }
+
+func (s *Spec) life(key string) time.Duration { return engine.Jittered(s.TTL, s.Jitter, key) }
+
+// ours tells the cache's keys from others that its glob matches: user:1:cart, which an application may keep itself, is no key of
+// user:{id}.
+func (s *Spec) ours(key string) bool {
+	_, ok := s.Key.Match([]byte(key))
+	return ok
 }
 
 // loadMany loads keys by their one parameter.
@@ -186,6 +212,9 @@ func (s *Service) Ping(ctx context.Context) error {
 	return s.shared.Store.Ping(ctx)
 }
 
+// errWrongType is what a command finds that is for another shape, in the words of Redis.
+var errWrongType = errors.New("WRONGTYPE Operation against a key holding the wrong kind of value")
+
 var errOther = errors.New("matches the key of no declared cache")
 
 // errForeign refuses a key that no cache declares.
@@ -227,6 +256,10 @@ func (s *Service) Get(ctx context.Context, keys [][]byte) []Answer {
 		if out[i].Err = err; c == nil {
 			continue
 		}
+		if c.Shape != "" {
+			out[i].Err = errWrongType
+			continue
+		}
 		b := &batches[s.index(c)]
 		if b.cache == nil {
 			b.cache = c
@@ -259,8 +292,11 @@ func (s *Service) one(ctx context.Context, key []byte) (a Answer) {
 }
 
 func (s *Service) read(ctx context.Context, c *Cache, key []byte) (a Answer) {
+	if c.Shape != "" {
+		return Answer{Err: errWrongType}
+	}
 	var err error
-	if a.Value, err = c.Cache.Get(ctx, string(key)); err != nil {
+	if a.Value, err = c.Values.Get(ctx, string(key)); err != nil {
 		if a.Value = nil; !errors.Is(err, engine.ErrNotFound) {
 			a.Err = err
 		}
@@ -285,7 +321,7 @@ type batch struct {
 }
 
 func (b *batch) run(ctx context.Context, out []Answer) {
-	for n, a := range b.cache.GetMany(ctx, b.keys) {
+	for n, a := range b.cache.Values.GetMany(ctx, b.keys) {
 		switch o := &out[b.at[n]]; {
 		case a.Err == nil:
 			o.Value = a.Entry.Value

@@ -10,13 +10,19 @@ import (
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 )
 
-// ErrNoStore says that a cache declares no statement that writes.
-var ErrNoStore = errors.New("the row is loaded by itself: this cache declares no 'store'; write the database, then DEL the key")
+// A cache without a Store is not written here.
+var (
+	errNoStore = errors.New("the row is loaded by itself: this cache declares no 'store'; write the database, then DEL the key")
+	errShaped  = errors.New("it is loaded from the database by itself: write that, then DEL the key")
+)
 
 // Set writes a row through the cache, and returns it as it is now.
 func (c *Cache) Set(ctx context.Context, key string, value []byte) ([]byte, error) {
-	if c.Store == nil {
-		return nil, fmt.Errorf("%.100q: %w", key, ErrNoStore)
+	switch {
+	case c.Shape != "":
+		return nil, fmt.Errorf("%.100q: %w", key, errShaped)
+	case c.Store == nil:
+		return nil, fmt.Errorf("%.100q: %w", key, errNoStore)
 	}
 	args, ok := c.Key.Match([]byte(key))
 	if !ok {
@@ -24,7 +30,7 @@ func (c *Cache) Set(ctx context.Context, key string, value []byte) ([]byte, erro
 	}
 	write, err := c.Store(args, value)
 	if err == nil {
-		value, err = c.Update(ctx, key, write)
+		value, err = c.Values.Update(ctx, key, write)
 	}
 	c.log.failed("write", c.Name, key, err)
 	if err != nil && !errors.Is(err, engine.ErrUnavailable) {

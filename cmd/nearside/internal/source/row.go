@@ -64,7 +64,13 @@ func newColumn(name string, k kind) column {
 }
 
 // append writes a value as JSON.
-func (c *column) append(out []byte, v any) ([]byte, error) {
+func (c *column) append(out []byte, v any) ([]byte, error) { return c.write(out, v, appendText) }
+
+// plain writes a value as append does, and text without its quotes and escapes: as it stands in a collection.
+func (c *column) plain(out []byte, v any) ([]byte, error) { return c.write(out, v, appendPlain) }
+
+// write writes a value, and what is a string by way of text.
+func (c *column) write(out []byte, v any, text func([]byte, string) ([]byte, error)) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
 		return append(out, "null"...), nil
@@ -82,14 +88,12 @@ func (c *column) append(out []byte, v any) ([]byte, error) {
 	case bool:
 		return strconv.AppendBool(out, v), nil
 	case string:
-		return c.appendString(out, v)
+		return c.writeString(out, v, text)
 	case []byte:
 		if c.kind == document {
-			return c.appendString(out, string(v))
+			return c.writeString(out, string(v), text)
 		}
-		out = append(out, '"')
-		out = base64.StdEncoding.AppendEncode(out, v)
-		return append(out, '"'), nil
+		return text(out, base64.StdEncoding.EncodeToString(v))
 	}
 	return out, fmt.Errorf("a value of type %T has no form in JSON", v)
 }
@@ -110,8 +114,8 @@ func noNumber(v any) error {
 	return fmt.Errorf("%v has no form in JSON: select NULL in its place", v)
 }
 
-// appendString writes what the database gives as text, by what it stands for.
-func (c *column) appendString(out []byte, v string) ([]byte, error) {
+// writeString writes what the database gives as text, by what it stands for.
+func (c *column) writeString(out []byte, v string, text func([]byte, string) ([]byte, error)) ([]byte, error) {
 	switch c.kind {
 	case float32s, float64s:
 		bits := 64
@@ -129,7 +133,7 @@ func (c *column) appendString(out []byte, v string) ([]byte, error) {
 			if err != nil {
 				return out, err
 			}
-			return c.append(out, data)
+			return c.write(out, data, text)
 		}
 	case number:
 		if isNumber(v) {
@@ -151,7 +155,7 @@ func (c *column) appendString(out []byte, v string) ([]byte, error) {
 		}
 		return append(out, v...), nil
 	case instant:
-		return appendText(out, inUTC(v+"Z"))
+		return text(out, inUTC(v+"Z"))
 	case moment, date:
 		if strings.HasSuffix(v, "infinity") || strings.HasSuffix(v, " BC") {
 			return out, fmt.Errorf("%s has no form in JSON: select NULL in its place", v)
@@ -162,7 +166,7 @@ func (c *column) appendString(out []byte, v string) ([]byte, error) {
 			v = day(v)
 		}
 	}
-	return appendText(out, v)
+	return text(out, v)
 }
 
 // isNumber reports whether a text is a number of JSON.
@@ -195,10 +199,20 @@ func day(text string) string {
 
 const hexDigits = "0123456789abcdef"
 
+var errText = errors.New("its text is not valid UTF-8: select it as bytes")
+
+// appendPlain writes a string as it is.
+func appendPlain(out []byte, s string) ([]byte, error) {
+	if !utf8.ValidString(s) {
+		return out, errText
+	}
+	return append(out, s...), nil
+}
+
 // appendText writes a JSON string. Only what JSON demands is escaped.
 func appendText(out []byte, s string) ([]byte, error) {
 	if !utf8.ValidString(s) {
-		return out, errors.New("its text is not valid UTF-8: select it as bytes")
+		return out, errText
 	}
 	out = append(out, '"')
 	start := 0

@@ -154,26 +154,37 @@ func (l *Loader) bind(n int, arg string) any {
 }
 
 // Load runs the query. The answer is JSON: of One the row as an object, or ErrNotFound; of Many an array of objects.
-func (l *Loader) Load(ctx context.Context, args []string) ([]byte, error) {
+func (l *Loader) Load(ctx context.Context, args []string) (out []byte, err error) {
+	err = l.run(ctx, args, func(rows cursor) (err error) {
+		out, err = l.encode(rows)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// run runs the query and has its rows read.
+func (l *Loader) run(ctx context.Context, args []string, read func(cursor) error) error {
 	if l.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, l.Timeout)
 		defer cancel()
 	}
 	rows, err := l.stmt.query(ctx, l.bindings(args))
-	var out []byte
 	if err == nil {
-		out, err = l.encode(rows)
+		err = read(rows)
 	}
 	switch {
 	case err == nil:
-		return out, nil
+		return nil
 	case l.b.absent(err):
-		return nil, ErrNotFound
+		return ErrNotFound
 	case ctx.Err() != nil && !errors.Is(err, ErrNotFound):
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
-	return nil, err
+	return err
 }
 
 // encode reads all rows. Limits are counted while reading: a table without a LIMIT must not fill the memory.

@@ -2,6 +2,7 @@
 package web
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -164,7 +165,7 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 	switch {
 	case errors.Is(err, source.ErrBadValue):
 		problem(w, http.StatusBadRequest, err.Error())
-	case errors.Is(err, serve.ErrNoStore):
+	case c.Store == nil:
 		w.Header().Set("Allow", "GET, HEAD, DELETE")
 		problem(w, http.StatusMethodNotAllowed, err.Error())
 	case errors.Is(err, engine.ErrNotFound):
@@ -183,7 +184,7 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 func etagOf(value []byte) string { return fmt.Sprintf(`"%016x"`, xxh3.Hash(value)) }
 
 func (h *handler) get(w http.ResponseWriter, r *http.Request, c *serve.Cache, key string) {
-	e, err := c.Entry(r.Context(), key)
+	e, err := entry(r.Context(), c, key)
 	if e.Source != "" {
 		w.Header().Set("X-Cache", string(e.Source))
 	}
@@ -218,6 +219,14 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 	if r.Method != http.MethodHead {
 		w.Write(e.Value)
 	}
+}
+
+// entry is the JSON of a key.
+func entry(ctx context.Context, c *serve.Cache, key string) (engine.Entry[[]byte], error) {
+	if c.Shape == "" {
+		return c.Values.Entry(ctx, key)
+	}
+	return collected(ctx, c, key)
 }
 
 // matches reports whether If-None-Match names the tag (RFC 9110, 13.1.2: the comparison is the weak one).

@@ -37,6 +37,23 @@ def plain():
     p = r.pipeline()
     p.incr("py:n").incr("py:n")
     check("a transaction of the application", p.execute(), [3, 4])
+    check("a hash of the database", r.hget("product:7", "id"), "7")
+    check("its fields", list(r.hgetall("product:7")), ["id", "name", "price"])
+    friends = r.smembers("friends:42")
+    check("a set", isinstance(friends, set) and len(friends) > 0, True)
+    top = r.zrevrange("leaderboard:chess", 0, 9, withscores=True)
+    check("a sorted set", (len(top), isinstance(top[0][1], float), top == sorted(top, key=lambda m: (-m[1], m[0]))), (10, True, True))
+    p = r.pipeline()  # MULTI
+    p.hgetall("product:7").smembers("friends:42").lrange("actions:42", 0, 9).zscore("leaderboard:chess", top[0][0])
+    p.zrevrank("leaderboard:chess", top[0][0]).sismember("friends:42", "0").llen("actions:42")
+    got = p.execute()
+    check("a transaction about shapes", (got[0]["id"], got[1], got[3], got[4], bool(got[5]), len(got[2])), ("7", friends, top[0][1], 0, False, got[6]))
+    check("scan", set(r.sscan_iter("friends:42")), friends)
+    try:
+        r.sadd("friends:42", "x")
+        sys.exit("SADD was answered")
+    except redis.ResponseError as e:
+        check("a refused write says what to do", "DEL the key" in str(e), True)
     check("delete", r.delete("user:42", "py:n", "py:list", "py:hash"), 4)
     try:
         r.execute_command("WATCH", "x")
