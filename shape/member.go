@@ -52,8 +52,8 @@ func (m members[K, T]) encodeAll(vs []T) ([]string, error) {
 	return out, nil
 }
 
-// query reads elements, and decodes them by each.
-func (m members[K, T]) query(ctx context.Context, k K, q store.Query, each func(i int, v T, e store.Element)) (store.View, error) {
+// query reads elements, and gives each of n, from 0 on; from 0 again if those of before were not to be used.
+func (m members[K, T]) query(ctx context.Context, k K, q store.Query, each func(i, n int, v T, e store.Element)) (store.View, error) {
 	v, err := m.e.QueryChecked(ctx, k, q, func(v store.View) (string, error) {
 		for i, e := range v.Elements {
 			if v.Has != nil && !v.Has[i] {
@@ -63,7 +63,7 @@ func (m members[K, T]) query(ctx context.Context, k K, q store.Query, each func(
 			if err != nil {
 				return e.Member, m.undecodable(k, e.Member, err)
 			}
-			each(i, t, e)
+			each(i, len(v.Elements), t, e)
 		}
 		return "", nil
 	})
@@ -76,7 +76,12 @@ func (m members[K, T]) undecodable(k K, member string, err error) error {
 
 // plain is query for elements without scores.
 func (m members[K, T]) plain(ctx context.Context, k K, q store.Query) (out []T, err error) {
-	_, err = m.query(ctx, k, q, func(i int, v T, _ store.Element) { out = append(out[:i], v) })
+	_, err = m.query(ctx, k, q, func(i, n int, v T, _ store.Element) {
+		if i == 0 {
+			out = make([]T, 0, n)
+		}
+		out = append(out[:i], v)
+	})
 	return out, err
 }
 
