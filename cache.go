@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearside/nearside/codec"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/text"
 )
 
 // Config says how a cache loads and keeps its values. Zero means the default, negative switches off.
@@ -41,7 +42,8 @@ type Config[K comparable, V any] struct {
 	// NearSize is how many decoded values are kept in this process, where a hit costs no trip and no decoding. They are
 	// right: whatever changes a key tells all processes that keep it, within a millisecond as a rule, or within 2 s if the
 	// connection was lost; this process' own writes are seen at once. Values are shared: see Clone. It needs a Redis that
-	// tells of changes (CLIENT TRACKING), else nothing is kept, and Client.Stats says so. Off if zero.
+	// tells of changes (CLIENT TRACKING), else nothing is kept, and Client.Stats says so. With NotFoundTTL, that a row does
+	// not exist is kept too, as an entry like any other; in a cluster for 1 s at a time. Off if zero.
 	NearSize int
 
 	// NearBytes bounds the same in bytes of encoded values, with 160 for keeping each; both bounds hold where both are set.
@@ -94,14 +96,14 @@ func New[K comparable, V any](c *Client, name string, cfg Config[K, V]) *Cache[K
 	if err != nil {
 		panic(fmt.Sprintf("nearside: New(%q): %v", name, err))
 	}
-	c.register(name, cache.Stats)
+	c.register("nearside.New", name, cache.Stats)
 	c.shared.CheckKeys(name + ":*")
 	return cache
 }
 
 func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*Cache[K, V], error) {
-	if !nameForm.MatchString(name) {
-		return nil, errors.New("expected a name of a-z, 0-9, '_', '.' and '-' that begins with a letter or digit")
+	if err := text.CheckName(name); err != nil {
+		return nil, err
 	}
 	if cfg.Load == nil && cfg.LoadMany == nil {
 		return nil, errors.New("expected Config.Load or Config.LoadMany")
@@ -109,7 +111,7 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 	if cfg.Jitter > 1 {
 		return nil, fmt.Errorf("Config.Jitter is %v: expected a share of the TTL between 0 and 1", cfg.Jitter)
 	}
-	key, err := keyFunc(name, cfg.Key)
+	key, err := text.KeyWriter(name, cfg.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +145,7 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 		LoadTimeout: cfg.LoadTimeout, SoftTimeout: max(cfg.SoftTimeout, 0), Refresh: max(cfg.Refresh, 0), MaxValue: cfg.MaxValue, MaxLoads: cfg.MaxLoads,
 		Near: engine.NearConfig[K, V]{
 			Size: max(cfg.NearSize, 0), Bytes: uint64(max(cfg.NearBytes, 0)), Max: cfg.NearMax, Untracked: max(cfg.NearUntracked, 0),
-			Parse: parseFunc(name, cfg.Key), Clone: cfg.Clone,
+			Parse: text.KeyReader(name, cfg.Key), Clone: cfg.Clone,
 		},
 	})}, nil
 }

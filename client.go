@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/nearside/nearside/internal/bind"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
@@ -139,12 +140,20 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// register takes a name for a cache, once.
-func (c *Client) register(name string, stats func() CacheStats) {
+// register takes a name for a cache, once; call is how its maker is called.
+func (c *Client) register(call, name string, stats func() CacheStats) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.caches[name] != nil {
-		panic(fmt.Sprintf("nearside: New: the client has a cache %q already: two of one name would share their keys", name))
+		panic(fmt.Sprintf("%s: the client has a cache %q already: two of one name would share their keys", call, name))
 	}
 	c.caches[name] = stats
+}
+
+func init() {
+	bind.Of = func(client any) bind.Client {
+		c := client.(*Client)
+		return bind.Client{Shared: c.shared, Register: c.register}
+	}
+	bind.Key = func(text string, w engine.Written, err error) any { return Key{text, w, err} }
 }

@@ -13,10 +13,12 @@ func TestDependencies(t *testing.T) {
 		"github.com/nearside/nearside",
 		"github.com/redis/rueidis",
 		"github.com/maypok86/otter/v2",                           // the near tier
+		"github.com/tidwall/btree",                               // collections in the process
+		"github.com/klauspost/compress",                          // codec.Compressed
 		"github.com/zeebo/xxh3", "github.com/klauspost/cpuid/v2", // xxh3 asks cpuid for the processor's instructions
 		"golang.org/x/sys",
 	}
-	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", ".", "./codec")
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", ".", "./codec", "./shape")
 	cmd.Env = append(cmd.Environ(), "GOWORK=off")
 	out, err := cmd.Output()
 	if err != nil {

@@ -47,19 +47,33 @@ func source(t *testing.T, users *nearside.Cache[int64, User], want nearside.Sour
 	}
 }
 
-func TestNear(t *testing.T) {
-	urls := map[string]func(testing.TB) string{"memory": func(testing.TB) string { return "memory:" }}
-	for _, kind := range redistest.Kinds {
-		urls[kind.Name] = func(t testing.TB) string {
-			s := kind.Shared(t)
-			s.FlushAll(t)
-			return s.URL()
-		}
+// place is a store to keep values near of.
+type place struct {
+	name   string
+	server redistest.Backend // nil: the memory store
+}
+
+func (p place) url(t testing.TB) string {
+	if p.server == nil {
+		return "memory:"
 	}
-	for name, url := range urls {
-		t.Run(name, func(t *testing.T) {
+	p.server.FlushAll(t)
+	return p.server.URL()
+}
+
+func places(t testing.TB) []place {
+	ps := []place{{name: "memory"}}
+	for _, kind := range redistest.Kinds {
+		ps = append(ps, place{kind.Name, kind.Shared(t)})
+	}
+	return ps
+}
+
+func TestNear(t *testing.T) {
+	for _, at := range places(t) {
+		t.Run(at.name, func(t *testing.T) {
 			ctx := t.Context()
-			c, users := nearby(t, url(t), nil)
+			c, users := nearby(t, at.url(t), nil)
 			if e := source(t, users, nearside.SourceNear); e.Value.Name != "Ada" || e.Age < 0 || e.Age > time.Minute || e.TTL < 50*time.Minute {
 				t.Errorf("got %+v", e)
 			}
@@ -132,6 +146,97 @@ func TestNearHearsOfChanges(t *testing.T) {
 	}
 }
 
+// That there is no such row is kept near too, and whatever ends that is heard of: by whomever, and however.
+func TestNearAbsence(t *testing.T) {
+	for _, at := range places(t) {
+		t.Run(at.name, func(t *testing.T) {
+			ctx := t.Context()
+			url := at.url(t)
+			var exists atomic.Bool
+			absences := func(cfg *nearside.Config[int64, User]) {
+				cfg.NotFoundTTL = time.Minute
+				cfg.Load = func(_ context.Context, id int64) (User, error) {
+					if !exists.Load() {
+						return User{}, nearside.ErrNotFound
+					}
+					return User{id, "Ada"}, nil
+				}
+			}
+			c, users := nearby(t, url, absences)
+			absent := func() {
+				t.Helper()
+				for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
+					e, err := users.GetEntry(ctx, 42)
+					if !errors.Is(err, nearside.ErrNotFound) {
+						t.Fatalf("got %+v, %v", e, err)
+					}
+					if e.Source == nearside.SourceNear {
+						if e.TTL <= 0 || e.TTL > time.Minute || e.Value != (User{}) {
+							t.Errorf("got %+v", e)
+						}
+						if _, err := users.Get(ctx, 42); !errors.Is(err, nearside.ErrNotFound) || !strings.Contains(err.Error(), "user:42") {
+							t.Errorf("get: %v", err)
+						}
+						if us, err := users.GetMany(ctx, []int64{42}); len(us) != 0 || err != nil {
+							t.Errorf("get many: %v, %v", us, err)
+						}
+						return
+					}
+					if time.Now().After(until) {
+						t.Fatalf("answers come from %s", e.Source)
+					}
+				}
+			}
+			becomes := func(want, after string) {
+				t.Helper()
+				for until := time.Now().Add(500 * time.Millisecond); ; { // less than what an absence has in a cluster
+					if u, err := users.Get(ctx, 42); u.Name == want && err == nil {
+						return
+					} else if time.Now().After(until) {
+						t.Fatalf("after %s: %v, %v", after, u, err)
+					}
+				}
+			}
+			invalidate := func(by *nearside.Cache[int64, User]) error { exists.Store(true); return by.Invalidate(ctx, 42) }
+			update := func(by *nearside.Cache[int64, User]) error {
+				_, err := by.Update(ctx, 42, func(context.Context) (User, error) { exists.Store(true); return User{42, "Ada"}, nil })
+				return err
+			}
+			set := func(by *nearside.Cache[int64, User]) error { return by.Set(ctx, 42, User{42, "Ada"}) }
+			for name, write := range map[string]func(*nearside.Cache[int64, User]) error{"invalidate": invalidate, "update": update, "set": set} {
+				absent()
+				if err := write(users); err != nil {
+					t.Fatal(name, err)
+				}
+				if u, err := users.Get(ctx, 42); u.Name != "Ada" || err != nil {
+					t.Errorf("after an own %s: %v, %v", name, u, err)
+				}
+				exists.Store(false)
+				users.Invalidate(ctx, 42)
+				if at.server == nil { // nobody else has this store
+					continue
+				}
+				_, others := nearby(t, url, absences)
+				absent()
+				if err := write(others); err != nil {
+					t.Fatal(name, err)
+				}
+				becomes("Ada", "another's "+name)
+				exists.Store(false)
+				users.Invalidate(ctx, 42)
+			}
+			if at.server != nil {
+				absent()
+				at.server.Node(t, "user:42").Do(t, "SET", "user:42", `{"ID":42,"Name":"by hand"}`, "PX", "60000")
+				becomes("by hand", "a change by hand")
+			}
+			if s := c.Stats(ctx).Caches["user"]; s.Near == 0 {
+				t.Errorf("stats: %+v", s)
+			}
+		})
+	}
+}
+
 // killTracking cuts the connections that are told of changes.
 func killTracking(t *testing.T, b redistest.Backend) {
 	b.Node(t, "user:42").Do(t, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -155,12 +260,13 @@ func TestNearClone(t *testing.T) {
 // coherence is what a run found.
 type coherence struct {
 	gets, near, writes atomic.Int64
+	absent             atomic.Int64 // of near
 	own                atomic.Int64 // reads of something older than their own process had written
 	kept               atomic.Int64 // old values that a process still had at rest
 }
 
 func (c *coherence) String() string {
-	return fmt.Sprintf("%d gets, %d of them near, %d writes: %d older than own writes, %d kept", c.gets.Load(), c.near.Load(), c.writes.Load(), c.own.Load(), c.kept.Load())
+	return fmt.Sprintf("%d gets, %d of them near, %d of these absences, %d writes: %d older than own writes, %d kept", c.gets.Load(), c.near.Load(), c.absent.Load(), c.writes.Load(), c.own.Load(), c.kept.Load())
 }
 
 // A value that a Get returns is not older than what its own process has written before, and at rest nobody keeps an old one.
@@ -170,7 +276,7 @@ func TestNearCoherence(t *testing.T) {
 		if t.Log(r); r.own.Load() > 0 || r.kept.Load() > 0 {
 			t.Error(r)
 		}
-		if r.near.Load() == 0 || r.writes.Load() == 0 {
+		if r.near.Load() == 0 || r.absent.Load() == 0 || r.writes.Load() == 0 {
 			t.Error("nothing happened")
 		}
 	}
@@ -208,7 +314,7 @@ var chaosFor = flag.Duration("near", 3*time.Second, "how long the near tier's te
 // The same while connections are cut, the database of Redis is emptied, servers hang, and masters change in agreement.
 func TestNearCoherenceUnderFaults(t *testing.T) {
 	single := redistest.Start(t)
-	cluster := redistest.StartCluster(t, 3, 1, "--cluster-node-timeout", "15000") // no election: it may lose what was acknowledged
+	cluster := redistest.StartCluster(t, 3, 1, "--cluster-node-timeout", "4000") // no election, which may lose what was acknowledged; a shard votes again after two timeouts
 	for name, at := range map[string]struct {
 		on     redistest.Backend
 		nodes  []*redistest.Server
@@ -253,6 +359,17 @@ func TestNearCoherenceUnderFaults(t *testing.T) {
 	}
 }
 
+// Each version of a row that is a multiple of absentEach is its absence.
+const absentEach = 3
+
+// newest is the newest version, up to the row's, that an answer may be of.
+func newest(e nearside.Entry[int64], err error, row int64) (v int64, failed error) {
+	if errors.Is(err, nearside.ErrNotFound) {
+		return row - row%absentEach, nil
+	}
+	return e.Value, err
+}
+
 // coherent runs readers and writers of several processes. A write that Redis was not told of counts as not made.
 func coherent(t *testing.T, url string, length time.Duration, began func()) *coherence {
 	const keys = 40
@@ -267,15 +384,25 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 			Load: func(_ context.Context, k int64) (int64, error) {
 				v := rows[k].Load()
 				time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+				if v%absentEach == 0 {
+					return 0, nearside.ErrNotFound
+				}
 				return v, nil
 			},
-			NearSize: 1000,
+			NearSize: 1000, NotFoundTTL: time.Minute,
 		})
 	}
 	began()
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	var own [3][keys]atomic.Int64 // what a process has written and been told of
+	var at [3][keys]atomic.Int64  // and when
+	older := func(who string, p int, k, got, wrote int64, e nearside.Entry[int64], err error) {
+		if r.own.Add(1) <= 12 {
+			t.Logf("%s of process %d read %d of %d from %s (%v), age %v, at %s, and has written %d, acknowledged at %s", who, p, got, k, e.Source, err, e.Age,
+				time.Now().Format("15:04:05.000"), wrote, time.UnixMicro(at[p][k].Load()).Format("15:04:05.000"))
+		}
+	}
 	var all sync.WaitGroup
 	for g := range 9 {
 		p := g % len(caches)
@@ -284,21 +411,21 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 				k := rand.Int64N(keys)
 				before := own[p][k].Load()
 				e, err := caches[p].GetEntry(t.Context(), k)
-				if err != nil {
-					t.Error(err)
+				got, failed := newest(e, err, rows[k].Load())
+				if failed != nil {
+					t.Error(failed)
 					return
 				}
-				if e.Value < before {
-					r.own.Add(1)
-					if r.own.Load() < 12 {
-						t.Logf("process %d read %d of %d from %s, age %v, and has written %d", p, e.Value, k, e.Source, e.Age, before)
-					}
+				if got < before {
+					older("a reader", p, k, got, before, e, err)
 				}
 				if r.gets.Add(1)%64 == 0 {
 					time.Sleep(50 * time.Microsecond) // so that the writers have their turn
 				}
 				if e.Source == nearside.SourceNear {
-					r.near.Add(1)
+					if r.near.Add(1); err != nil {
+						r.absent.Add(1)
+					}
 				}
 			}
 		})
@@ -310,7 +437,7 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 				k := rand.Int64N(keys/4)*4 + int64(g) // one writer for each row
 				var v int64
 				var err error
-				if rand.IntN(2) == 0 {
+				if (rows[k].Load()+1)%absentEach != 0 && rand.IntN(2) == 0 {
 					v, err = caches[p].Update(t.Context(), k, func(context.Context) (int64, error) { return rows[k].Add(1), nil })
 				} else {
 					v = rows[k].Add(1)
@@ -323,28 +450,50 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 					t.Error(err)
 					return
 				}
+				at[p][k].Store(time.Now().UnixMicro())
 				own[p][k].Store(v)
 				r.writes.Add(1)
-				if e, err := caches[p].GetEntry(t.Context(), k); err != nil || e.Value < v {
-					r.own.Add(1)
-					t.Logf("writer of process %d read %d of %d from %s, age %v (%v), and has written %d", p, e.Value, k, e.Source, e.Age, err, v)
+				e, err := caches[p].GetEntry(t.Context(), k)
+				if got, failed := newest(e, err, rows[k].Load()); failed != nil || got < v {
+					older("the writer", p, k, got, v, e, errors.Join(err, failed))
 				}
 			}
 		})
 	}
 	all.Wait()
-	for _, c := range caches { // a push may be on its way for a moment
-		for k := range int64(keys) {
-			for until := time.Now().Add(5 * time.Second); ; { // what was not delivered is repeated
-				v, err := c.Get(t.Context(), k)
-				if v == rows[k].Load() && err == nil {
-					break
-				}
-				if time.Now().After(until) {
-					r.kept.Add(1)
-					return r
+	agrees := func(c *nearside.Cache[int64, int64], k int64) {
+		for until := time.Now().Add(5 * time.Second); ; { // a push may be on its way, and what was not delivered is repeated
+			e, err := c.GetEntry(t.Context(), k)
+			v, failed := newest(e, err, rows[k].Load())
+			if v == rows[k].Load() && failed == nil {
+				return
+			}
+			if time.Now().After(until) {
+				t.Logf("%d of %d (%v) is kept, from %s: it is %d", v, k, err, e.Source, rows[k].Load())
+				r.kept.Add(1)
+				return
+			}
+		}
+	}
+	for k := range int64(keys) {
+		for _, c := range caches {
+			agrees(c, k)
+		}
+		// What everybody keeps, and one then changes: the next who asks is the first to load it anew, so nobody else's fill
+		// tells him.
+		for n := range 2 * absentEach {
+			for range 3 {
+				for _, c := range caches {
+					agrees(c, k)
 				}
 			}
+			rows[k].Add(1)
+			for caches[n%len(caches)].Invalidate(t.Context(), k) != nil {
+			}
+			agrees(caches[(n+1)%len(caches)], k)
+		}
+		if r.kept.Load() > 0 {
+			return r
 		}
 	}
 	return r

@@ -26,8 +26,8 @@ func child() int {
 	defer c.Close()
 	fmt.Println("ready")
 	bufio.NewReader(os.Stdin).ReadString('\n')
-	loads, took := storm(c, 250)
-	fmt.Println(loads, took.Microseconds())
+	loads, took, loaded := storm(c, 250)
+	fmt.Println(loads, took.Microseconds(), loaded, time.Now().UnixMicro())
 	return 0
 }
 
@@ -67,11 +67,11 @@ func TestFourProcesses(t *testing.T) {
 		fmt.Fprintln(children[i].in)
 		children[i].in.Close()
 	}
-	var loads int64
+	var loads, loaded, served int64 // served: when the last caller was
 	var slowest time.Duration
 	for i := range children {
-		var n, us int64
-		if _, err := fmt.Fscan(children[i].out, &n, &us); err != nil {
+		var n, us, ended, last int64
+		if _, err := fmt.Fscan(children[i].out, &n, &us, &ended, &last); err != nil {
 			t.Errorf("a child: %v", err)
 		}
 		if err := children[i].cmd.Wait(); err != nil {
@@ -79,8 +79,10 @@ func TestFourProcesses(t *testing.T) {
 		}
 		loads += n
 		slowest = max(slowest, time.Duration(us)*time.Microsecond)
+		loaded, served = max(loaded, ended), max(served, last)
 	}
-	t.Logf("%d loads, the slowest process took %v for a load of %v", loads, slowest, stormLoad)
+	behind := time.Duration(served-loaded) * time.Microsecond
+	t.Logf("%d loads, the slowest process took %v for a load of %v, the last caller was served %v behind its end", loads, slowest, stormLoad, behind)
 	if loads != 1 {
 		t.Errorf("%d loads in the fleet, want 1", loads)
 	}

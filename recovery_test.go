@@ -22,12 +22,23 @@ type fleet struct {
 	writer *nearside.Cache[string, string]
 	reader *nearside.Cache[string, string]
 	w      *nearside.Client
+	log    *journal // of the writer
 }
 
+// journal is what a client says, line by line.
+type journal struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *journal) Write(p []byte) (int, error) { l.mu.Lock(); defer l.mu.Unlock(); return l.b.Write(p) }
+
+func (l *journal) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
+
 func newFleet(t *testing.T, server *redistest.Server) *fleet {
-	f := &fleet{server: server}
-	open := func() (*nearside.Client, *nearside.Cache[string, string]) {
-		c, err := nearside.Open(t.Context(), server.URL(), &nearside.Options{Logger: slog.New(slog.DiscardHandler)})
+	f := &fleet{server: server, log: new(journal)}
+	open := func(to slog.Handler) (*nearside.Client, *nearside.Cache[string, string]) {
+		c, err := nearside.Open(t.Context(), server.URL(), &nearside.Options{Logger: slog.New(to)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,8 +50,8 @@ func newFleet(t *testing.T, server *redistest.Server) *fleet {
 			},
 		})
 	}
-	f.w, f.writer = open()
-	_, f.reader = open()
+	f.w, f.writer = open(slog.NewTextHandler(f.log, nil))
+	_, f.reader = open(slog.DiscardHandler)
 	return f
 }
 
@@ -129,6 +140,10 @@ func TestInvalidationsSurviveAnOutage(t *testing.T) {
 			}
 			if s := f.w.Stats(ctx); s.Repeated != keys {
 				t.Errorf("%d repeated, want %d", s.Repeated, keys)
+			}
+			if said := f.log.String(); strings.Count(said, "redis back after") != 1 ||
+				!strings.Contains(said, fmt.Sprintf("s, %d invalidations repeated", keys)) || strings.Contains(said, "invalidations delivered") {
+				t.Errorf("want one sentence about its return and what was repeated in\n%s", said)
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/flight"
+	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -50,6 +51,7 @@ type Cache[K comparable, V any] struct {
 	misses  atomic.Int32    // reads of the store in a row that found nothing
 	cost    cost            // of a load
 	trouble trouble         // of the database
+	gather  gather[K, V]    // in place of a value's load; the zero value: it has values
 	space   *space          // for recovery
 	count   counters
 }
@@ -135,6 +137,9 @@ func (c *Cache[K, V]) seen(found bool) {
 func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) {
 	if c.near != nil {
 		if e, ok := c.kept(k); ok {
+			if e.Absent {
+				return *new(V), c.missing(k)
+			}
 			return c.give(e.Value), nil
 		}
 	}
@@ -142,16 +147,16 @@ func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) {
 	return e.Value, err
 }
 
-// Kept is Get of what is kept in the process alone.
-func (c *Cache[K, V]) Kept(k K) (v V, ok bool) {
+// Kept is Get of what is kept in the process alone. Not ok: nothing is kept. Not found: there is no such row.
+func (c *Cache[K, V]) Kept(k K) (v V, found, ok bool) {
 	if c.near == nil {
-		return v, false
+		return v, false, false
 	}
 	e, ok := c.kept(k)
-	if !ok {
-		return v, false
+	if !ok || e.Absent {
+		return v, false, ok
 	}
-	return c.give(e.Value), true
+	return c.give(e.Value), true, true
 }
 
 // Ready is Get for a store in this process, if it holds the value: nobody is waited for. A miss is not counted, since Get
@@ -174,7 +179,7 @@ func (c *Cache[K, V]) Ready(k K) (v V, ok bool) {
 func (c *Cache[K, V]) Entry(ctx context.Context, k K) (Entry[V], error) {
 	if c.near != nil {
 		if e, ok := c.kept(k); ok {
-			return c.described(e), nil
+			return c.described(k, e, true)
 		}
 	}
 	return c.get(ctx, k, true)
@@ -187,10 +192,19 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	}
 	until := time.Now().Add(c.Budget)
 	var e Entry[V]
+	var sought seeker
+	var reserved *near.Reservation
+	cold := c.cold()
+	if !cold { // before past is asked: else an invalidation may fail in between, and what it was about would be kept near
+		sought = c.seek()
+		reserved = c.reserve(sought, key)
+	}
 	found := useless{bypass: c.past(key)}
-	if !found.bypass && !c.cold() {
-		sought := c.seek()
-		reserved := c.reserve(sought, key)
+	switch {
+	case cold:
+	case found.bypass:
+		c.retain(sought, reserved, k, e, store.Item{})
+	default:
 		item := c.look(ctx, sought, key, ttl, until)
 		if item.Err != nil && ctx.Err() != nil {
 			c.retain(sought, reserved, k, e, item)
@@ -205,7 +219,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	if call == nil {
 		c.count.coalesced.Add(1)
 	} else {
-		c.lead([]*job[K, V]{{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found}})
+		c.leadOne(&job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found})
 	}
 	if found.soft {
 		soon, cancel := context.WithTimeout(ctx, c.SoftTimeout)
@@ -319,7 +333,7 @@ func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string, early time.D
 			c.count.early.Add(1)
 			early += time.Millisecond // what has less to live than this is taken for stale
 		}
-		c.lead([]*job[K, V]{{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.Budget), early: early}})
+		c.leadOne(&job[K, V]{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.Budget), early: early})
 	}
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -21,17 +22,55 @@ type deadline struct {
 	context.Context
 	cancel context.CancelFunc // never called: it ends by itself
 	step   int64
+
+	mu      sync.Mutex // guards all below
+	passed  bool       // the watchers have been told
+	watched map[watcher]struct{}
+}
+
+// watcher is told in a goroutine of its own that a deadline has passed.
+type watcher interface{ late() }
+
+// watch has w told when d has passed, until unwatch: what context.AfterFunc does, for many at the price of one.
+func (d *deadline) watch(w watcher) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.passed {
+		go w.late()
+		return
+	}
+	if d.watched == nil {
+		d.watched = make(map[watcher]struct{})
+		context.AfterFunc(d, d.pass)
+	}
+	d.watched[w] = struct{}{}
+}
+
+func (d *deadline) unwatch(w watcher) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.watched, w)
+}
+
+func (d *deadline) pass() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.passed = true
+	for w := range d.watched {
+		go w.late()
+	}
+	d.watched = nil
 }
 
 func newDeadlines(parent context.Context, after time.Duration) *deadlines {
 	return &deadlines{parent: parent, after: after, step: max(after/16, 1), start: time.Now()}
 }
 
-// begin returns the context that ends after the whole time, from now on.
-func (d *deadlines) begin() context.Context { return d.at(time.Now().Add(d.after)) }
+// from returns the context that ends after the whole time, which began at a time that is not later than now.
+func (d *deadlines) from(began time.Time) *deadline { return d.at(began.Add(d.after)) }
 
-// at returns the context that ends at a time, which must not be later than begin's.
-func (d *deadlines) at(end time.Time) context.Context {
+// at returns the context that ends at a time, which must not be later than what from returns.
+func (d *deadlines) at(end time.Time) *deadline {
 	step := int64(end.Sub(d.start) / d.step)
 	place := &d.ring[uint64(step)%uint64(len(d.ring))]
 	for {
@@ -40,7 +79,7 @@ func (d *deadlines) at(end time.Time) context.Context {
 			return old
 		}
 		ctx, cancel := context.WithDeadline(d.parent, d.start.Add(time.Duration(step)*d.step))
-		fresh := &deadline{ctx, cancel, step}
+		fresh := &deadline{Context: ctx, cancel: cancel, step: step}
 		if place.CompareAndSwap(old, fresh) {
 			return fresh
 		}

@@ -253,6 +253,49 @@ func TestLoaderThatIsDeaf(t *testing.T) {
 	})
 }
 
+// Loads that began together share a deadline. Those that are deaf are given up at it, or when the client is closed; those that
+// have ended are not touched.
+func TestDeafLoadersShareADeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+			c.LoadTimeout = time.Second
+			c.Load = func(_ context.Context, k string) (string, error) {
+				if strings.HasPrefix(k, "deaf") {
+					time.Sleep(time.Minute)
+				}
+				return k, nil
+			}
+		})
+		all := func(want error) (took time.Duration) {
+			began := time.Now()
+			var callers sync.WaitGroup
+			for i := range 9 {
+				callers.Go(func() {
+					if k := fmt.Sprintf("deaf %d", i); i%3 == 0 {
+						k = fmt.Sprintf("heeds %d", i)
+						if v, err := b.Get(t.Context(), k); v != k || err != nil || time.Since(began) > 0 {
+							t.Errorf("%s: got %q, %v after %v", k, v, err, time.Since(began))
+						}
+					} else if _, err := b.Get(t.Context(), k); !errors.Is(err, want) {
+						t.Errorf("%s: got %v, want %v", k, err, want)
+					}
+				})
+			}
+			callers.Wait()
+			return time.Since(began)
+		}
+		want(t, "the limit", all(context.DeadlineExceeded), time.Second)
+		time.Sleep(2 * time.Minute)
+		var closing sync.WaitGroup
+		closing.Go(func() { time.Sleep(time.Second / 4); b.shared.Close(t.Context()) })
+		want(t, "the end", all(engine.ErrClosed), time.Second/4)
+		closing.Wait()
+		if st := b.Stats(); st.Loads != 3 || st.LoadErrors != 12 { // the second time, three were hits
+			t.Errorf("%d loads, %d failed, want 3 and 12", st.Loads, st.LoadErrors)
+		}
+	})
+}
+
 func TestMaxLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int64

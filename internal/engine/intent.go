@@ -31,6 +31,7 @@ type intent struct {
 	hold   time.Duration
 	drop   func()           // removes it from the near tier, before the write
 	forget func(key string) // ends what this process shares of the key
+	kind   store.Kind
 	space  *space
 
 	mark    uint64 // before the write
@@ -167,6 +168,9 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 	for _, e := range ends {
 		lost[e.Key] = true
 	}
+	if err := s.unsettle(ctx, ins, lost); failed == nil {
+		failed = err
+	}
 	for _, in := range ins {
 		if lost[in.key] {
 			s.keep(in.space, in.key, in.hold, failed)
@@ -174,6 +178,20 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 			s.pending.done(in.key, in.mark)
 		}
 		in.forget(in.key)
+	}
+	return failed
+}
+
+// unsettle makes the writers of members unsure whose collections were written as a whole: they may hold what is older. It adds
+// to those that could not be told.
+func (s *Shared) unsettle(ctx context.Context, ins []*intent, lost map[string]bool) (failed error) {
+	for _, in := range ins {
+		if in.kind == "" || lost[in.key] {
+			continue
+		}
+		if o := s.Store.Invalidate(ctx, []string{in.key}, in.hold)[0]; o.Err != nil {
+			lost[in.key], failed = true, o.Err
+		}
 	}
 	return failed
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/nearside/nearside/internal/flight"
@@ -30,6 +28,7 @@ type job[K comparable, V any] struct {
 	until time.Time     // the end of the budget for the store
 	ttl   bool          // the caller asks how long the value lives
 	early time.Duration // a value with less than this to live is to be loaded anew, although it is fresh
+	whole bool          // of a collection: the result has all of it, however large
 
 	left time.Duration // of the budget, when the load began
 
@@ -47,16 +46,31 @@ type jobs[K comparable, V any] []*job[K, V]
 
 // lead runs new jobs in the background.
 func (c *Cache[K, V]) lead(js jobs[K, V]) {
-	if len(js) == 1 && js[0].bypass && c.Config.Load != nil { // the store is away: nothing is claimed, and nothing filled
-		if j := js[0]; !c.spawn(func() { c.loadOne(j, nil) }) {
-			j.call.Finish(result[V]{err: ErrClosed}, flight.Everyone)
-		}
-		return
+	if len(js) == 1 {
+		c.leadOne(js[0])
+	} else if len(js) > 0 && !c.spawn(func() { c.run(js) }) {
+		js.closed()
 	}
-	if len(js) > 0 && !c.spawn(func() { c.run(js) }) {
-		for _, j := range js {
-			j.call.Finish(result[V]{err: ErrClosed}, flight.Everyone)
-		}
+}
+
+func (c *Cache[K, V]) leadOne(j *job[K, V]) {
+	if !c.spawn(func() { c.runOne(j) }) {
+		jobs[K, V]{j}.closed()
+	}
+}
+
+func (c *Cache[K, V]) runOne(j *job[K, V]) {
+	if j.bypass && c.Config.Load != nil {
+		c.loadOne(j, nil) // the store is away: nothing is claimed, and nothing filled
+	} else {
+		c.run(jobs[K, V]{j})
+	}
+}
+
+// closed ends jobs that nobody will run.
+func (js jobs[K, V]) closed() {
+	for _, j := range js {
+		j.call.Finish(result[V]{err: ErrClosed}, flight.Everyone)
 	}
 }
 
@@ -72,8 +86,8 @@ func (c *Cache[K, V]) run(js jobs[K, V]) {
 			c.loadAll(mine)
 			return
 		}
-		if len(mine) > 0 {
-			c.spawnOrFail(mine)
+		if len(mine) > 0 && !c.spawn(func() { c.loadAll(mine) }) {
+			mine.closed()
 		}
 		for _, j := range waiting {
 			j.until = time.Now().Add(c.Budget) // waiting for another's load is not waiting for the store
@@ -122,19 +136,11 @@ func (c *Cache[K, V]) watch(js jobs[K, V]) (changed <-chan struct{}, stop func()
 	return changed, stop
 }
 
-func (c *Cache[K, V]) spawnOrFail(mine jobs[K, V]) {
-	if !c.spawn(func() { c.loadAll(mine) }) {
-		for _, j := range mine {
-			j.call.Finish(result[V]{err: ErrClosed}, flight.Everyone)
-		}
-	}
-}
-
 // finish ends a job; who may not have its result shares the next one.
 func (c *Cache[K, V]) finish(j *job[K, V], r result[V], until int) {
 	if next := j.call.Finish(r, until); next != nil {
 		// If the store did not answer, those who have waited for it once do not wait again.
-		c.lead(jobs[K, V]{{k: j.k, key: j.key, ctx: j.ctx, call: next, until: time.Now().Add(c.Budget), useless: useless{bypass: j.bypass || j.claimed}}})
+		c.leadOne(&job[K, V]{k: j.k, key: j.key, ctx: j.ctx, call: next, until: time.Now().Add(c.Budget), whole: j.whole, useless: useless{bypass: j.bypass || j.claimed}})
 	}
 }
 
@@ -157,7 +163,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 			j.sent = j.call.Mark()
 			asked = append(asked, j)
 			claims = append(claims, store.Claim{
-				Key: j.key, Token: j.token, Lease: c.LoadTimeout + leaseMargin, Stale: max(c.Config.Stale, j.early), Dead: j.dead, TTL: j.ttl,
+				Key: j.key, Token: j.token, Lease: c.LoadTimeout + leaseMargin, Stale: max(c.Config.Stale, j.early), Dead: j.dead, TTL: j.ttl, Kind: c.gather.kind,
 			})
 		}
 		if len(claims) == 0 {
@@ -176,6 +182,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 				again = append(again, j)
 			}
 		}
+		c.retainAbsences(asked, grants)
 		js = again
 	}
 	return mine, waiting
@@ -266,138 +273,11 @@ func (c *Cache[K, V]) loadAll(js jobs[K, V]) {
 		for _, j := range js {
 			slots <- struct{}{}
 			if !c.spawn(func() { c.loadOne(j, func() { <-slots }) }) {
-				j.call.Finish(result[V]{err: ErrClosed}, flight.Everyone)
+				jobs[K, V]{j}.closed()
 				<-slots
 			}
 		}
 	}
-}
-
-func (c *Cache[K, V]) loadOne(j *job[K, V], settled func()) {
-	c.attempt(jobs[K, V]{j}, settled, func(ctx context.Context, out []loaded[V]) {
-		out[0].v, out[0].err = c.Config.Load(ctx, j.k)
-	})
-}
-
-func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
-	ks := make([]K, len(js))
-	for i, j := range js {
-		ks[i] = j.k
-	}
-	c.attempt(js, nil, func(ctx context.Context, out []loaded[V]) {
-		found, err := c.LoadMany(ctx, ks)
-		var rows RowErrors[K]
-		errors.As(err, &rows)
-		for i, k := range ks {
-			v, ok := found[k]
-			switch {
-			case ok:
-				out[i] = loaded[V]{v: v}
-			case rows[k] != nil:
-				out[i] = loaded[V]{err: rows[k]}
-			case err != nil && rows == nil:
-				out[i] = loaded[V]{err: err}
-			default:
-				out[i] = loaded[V]{err: ErrNotFound}
-			}
-		}
-	})
-}
-
-// loaded is what the loader said about one key.
-type loaded[V any] struct {
-	v   V
-	err error
-}
-
-// attempt calls a loader under the time limit of loads, and settles once: with what it said, or without it if it is deaf
-// to its context, since its callers must not wait for it. A panic or a Goexit harm nobody but them. settled, if it is not nil,
-// is called behind that.
-func (c *Cache[K, V]) attempt(js jobs[K, V], settled func(), load func(context.Context, []loaded[V])) {
-	limit := c.limits.begin()
-	var over atomic.Bool
-	end := func(out []loaded[V]) {
-		if over.CompareAndSwap(false, true) {
-			c.settle(js, out)
-			if settled != nil {
-				settled()
-			}
-		}
-	}
-	began := c.slot(limit)
-	for _, j := range js {
-		j.began = j.call.Mark()
-	}
-	if !began {
-		end(all[V](len(js), c.late(c.MaxLoads)))
-		return
-	}
-	stop := context.AfterFunc(limit, func() { end(all[V](len(js), c.late(0))) })
-	out, returned := make([]loaded[V], len(js)), false
-	defer func() {
-		if p := recover(); p != nil {
-			stack := debug.Stack()
-			c.Logger.Error("a loader panicked", "key", js[0].key, "panic", p, "stack", string(stack))
-			out = all[V](len(js), &PanicError{Value: p, Stack: stack})
-		} else if !returned {
-			out = all[V](len(js), &PanicError{}) // Goexit
-		}
-		stop()
-		if c.slots != nil {
-			<-c.slots // a loader that is deaf keeps its place: it still works for us
-		}
-		if limit.Err() != nil {
-			for i := range out {
-				if errors.Is(out[i].err, context.DeadlineExceeded) || c.Shared.ctx.Err() != nil && out[i].err != nil {
-					out[i].err = c.late(0)
-				}
-			}
-		}
-		end(out)
-	}()
-	start := time.Now()
-	load(within{limit, js[0].ctx}, out)
-	returned = true
-	if out[0].err == nil {
-		c.cost.add(time.Since(start))
-	}
-}
-
-func all[V any](n int, err error) []loaded[V] {
-	out := make([]loaded[V], n)
-	for i := range out {
-		out[i].err = err
-	}
-	return out
-}
-
-// slot waits for one of MaxLoads places, as long as the load has. False: there was none.
-func (c *Cache[K, V]) slot(limit context.Context) bool {
-	if c.slots == nil {
-		return true
-	}
-	select {
-	case c.slots <- struct{}{}:
-		return true
-	default:
-	}
-	select {
-	case c.slots <- struct{}{}:
-		return true
-	case <-limit.Done():
-		return false
-	}
-}
-
-// late is the error of a load that was ended by us; queued behind so many others if it did not begin.
-func (c *Cache[K, V]) late(queued int) error {
-	switch {
-	case c.Shared.ctx.Err() != nil:
-		return ErrClosed
-	case queued > 0:
-		return fmt.Errorf("%w: %d loads were under way (MaxLoads), and none ended within %v", ErrOverloaded, queued, c.LoadTimeout)
-	}
-	return fmt.Errorf("took longer than its limit of %v: %w", c.LoadTimeout, context.DeadlineExceeded)
 }
 
 // absent is the error of a key without a row.

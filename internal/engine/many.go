@@ -31,10 +31,7 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 	for i, k := range ks {
 		if c.near != nil {
 			if e, ok := c.kept(k); ok {
-				out[i].Entry = Entry[V]{Value: c.give(e.Value), Source: Near, Age: -1}
-				if ttl {
-					out[i].Entry = c.described(e)
-				}
+				out[i].Entry, out[i].Err = c.described(k, e, ttl)
 				continue
 			}
 		}
@@ -57,12 +54,12 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 		}
 		places = at
 	} else {
-		past := c.pastOf(keys)
 		sought := c.seek()
 		reserved := make([]*near.Reservation, len(keys))
 		for n, key := range keys {
 			reserved[n] = c.reserve(sought, key)
 		}
+		past := c.pastOf(keys) // behind the reservations: see Cache.get
 		items := c.lookMany(ctx, sought, keys, ttl, until)
 		for n, i := range at {
 			e, why := Entry[V]{}, useless{bypass: true}

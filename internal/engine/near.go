@@ -96,15 +96,17 @@ func (s *Shared) tracking() store.Tracking {
 	return nil
 }
 
-// How long after a failure the store is asked again to tell of changes.
+// How long after a failure the store is asked again to tell of changes: longer each time, unless it is away, which it says
+// at once.
 const (
-	retryTracking = 10 * time.Second
-	retryAway     = 250 * time.Millisecond // where it only refuses at once, since it is away
+	firstRetryTracking = 250 * time.Millisecond
+	lastRetryTracking  = 10 * time.Second
 )
 
 // keepTracking has the store tell of changes, and tries again until it does.
 func (s *Shared) keepTracking() {
-	for said := false; s.ctx.Err() == nil; {
+	said := false
+	for pause := firstRetryTracking; s.ctx.Err() == nil; {
 		ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
 		t, err := s.Store.Track(ctx, s.changed, s.lost)
 		cancel()
@@ -118,17 +120,18 @@ func (s *Shared) keepTracking() {
 			t.Close()
 			return
 		}
-		pause := retryTracking
+		wait := pause
 		if errors.Is(err, store.ErrAway) { // which is said elsewhere
-			pause = retryAway
+			wait = firstRetryTracking
 		} else {
+			pause = min(2*pause, lastRetryTracking)
 			if !said && s.ctx.Err() == nil && s.near.began.Load() {
 				said = true
 				s.Logger.Warn("nothing is kept near: the store does not tell of changes", "error", err)
 			}
 			s.near.why.Store(&err)
 		}
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-s.ctx.Done():
@@ -174,7 +177,7 @@ func (s *Shared) lost() {
 	}
 }
 
-// kept returns the value of k that is kept in the process.
+// kept returns what is kept in the process of k: a value, or its absence.
 func (c *Cache[K, V]) kept(k K) (*near.Entry[V], bool) {
 	e, ok := c.near.Get(k)
 	if ok {
@@ -191,17 +194,32 @@ func (c *Cache[K, V]) give(v V) V {
 	return v
 }
 
-// described is the Entry of what is kept.
-func (c *Cache[K, V]) described(e *near.Entry[V]) Entry[V] {
+// missing is the error of a key whose absence is kept.
+func (c *Cache[K, V]) missing(k K) error {
+	key, _ := c.Key(k)
+	return c.absent(key)
+}
+
+// described is the answer of what is kept for k; without ttl, all but its times.
+func (c *Cache[K, V]) described(k K, e *near.Entry[V], ttl bool) (Entry[V], error) {
+	out := Entry[V]{Source: Near, Age: -1}
+	var err error
+	if e.Absent {
+		err = c.missing(k)
+	} else {
+		out.Value = c.give(e.Value)
+	}
+	if !ttl {
+		return out, err
+	}
 	now := int64(c.Shared.near.clock.Exact())
-	out := Entry[V]{Value: c.give(e.Value), Source: Near, Age: -1}
 	if e.Loaded != near.Unknown {
 		out.Age = time.Duration(now - e.Loaded)
 	}
 	if e.Fresh != near.Unknown {
 		out.TTL = max(time.Duration(e.Fresh-now), 0)
 	}
-	return out
+	return out, err
 }
 
 // A seeker reads keys of a cache from the store, so that what it finds can be kept. The zero value of a cache without a tier
@@ -252,6 +270,47 @@ func (c *Cache[K, V]) retain(s seeker, r *near.Reservation, k K, e Entry[V], ite
 		n.Loaded = int64(s.sent - e.Age)
 	}
 	c.near.Fill(r, k, n, s.sent, life, len(item.Value))
+}
+
+// retainAbsences keeps what claims were told does not exist. Claims are not tracked, so that it is read once more, behind the
+// answer: the next one who asks is the first to gain.
+func (c *Cache[K, V]) retainAbsences(js jobs[K, V], grants []store.Grant) {
+	var gone jobs[K, V]
+	if c.near != nil && c.Shared.near.track.Load() != nil {
+		for i, j := range js {
+			if grants[i].Err == nil && grants[i].State == store.Absent {
+				gone = append(gone, j)
+			}
+		}
+	}
+	if len(gone) > 0 {
+		c.spawn(func() { c.retainAbsent(gone) })
+	}
+}
+
+func (c *Cache[K, V]) retainAbsent(js jobs[K, V]) {
+	s := c.seek()
+	if s.t == nil {
+		return
+	}
+	reserved := make([]*near.Reservation, 0, len(js))
+	asked, keys := js[:0], make([]string, 0, len(js))
+	for _, j := range js {
+		r := c.reserve(s, j.key)
+		if c.past(j.key) { // behind the reservation: see Cache.get
+			c.near.Leave(r)
+			continue
+		}
+		reserved, asked, keys = append(reserved, r), append(asked, j), append(keys, j.key)
+	}
+	for i, d := range s.t.Absences(c.rest(time.Now().Add(c.Budget)), keys) {
+		if d <= 0 {
+			c.near.Leave(reserved[i])
+			continue
+		}
+		e := near.Entry[V]{Absent: true, Loaded: near.Unknown, Fresh: int64(s.sent + d)}
+		c.near.Fill(reserved[i], asked[i].k, e, s.sent, min(d, s.longest), 0)
+	}
 }
 
 // drop removes keys from the near tier, before they are changed.

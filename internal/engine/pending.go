@@ -69,7 +69,7 @@ type pending struct {
 // spell is the time in which something is pending, for the log.
 type spell struct {
 	began              time.Time // zero: there is none
-	delivered, expired int
+	delivered, expired int       // but for what the store tells of
 }
 
 // kept is an invalidation that could not be delivered.
@@ -111,7 +111,11 @@ func (p *pending) done(key string, mark uint64) {
 		return
 	}
 	p.mu.Lock()
-	empty := p.remove(key, mark) && len(p.keys) == 0
+	removed := p.remove(key, mark)
+	if removed {
+		p.spell.delivered++
+	}
+	empty := removed && len(p.keys) == 0
 	p.mu.Unlock()
 	if empty {
 		p.rouse()
@@ -125,7 +129,6 @@ func (p *pending) remove(key string, mark uint64) bool {
 		return false
 	}
 	p.drop(key)
-	p.spell.delivered++
 	return true
 }
 

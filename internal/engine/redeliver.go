@@ -46,7 +46,7 @@ func (s *Shared) redeliver() {
 		if !p.rest(s.ctx, pause) {
 			return // Close goes on
 		}
-		if s.deliver(s.ctx) {
+		if s.deliver(s.ctx, false) > 0 {
 			pause = firstRepeat / 2
 		}
 		p.mu.Lock()
@@ -73,15 +73,16 @@ func (p *pending) rest(ctx context.Context, d time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// recovered is called by the store when it answers again, before reads are let through.
-func (s *Shared) recovered(ctx context.Context) {
+// recovered is called by the store when it answers again, before reads are let through. The store tells what was repeated.
+func (s *Shared) recovered(ctx context.Context) (repeated int) {
 	if s.pending.some.Load() != 0 {
-		s.deliver(ctx)
+		repeated = s.deliver(ctx, true)
 		s.pending.rouse()
 	}
+	return repeated
 }
 
-// report says that nothing is pending any more.
+// report says that nothing is pending any more, unless the store has told all of it.
 func (s *Shared) report() {
 	p := &s.pending
 	p.mu.Lock()
@@ -93,9 +94,10 @@ func (s *Shared) report() {
 	p.spell, p.failure = spell{}, nil
 	p.mu.Unlock()
 	took := time.Since(was.began).Round(time.Millisecond)
-	if was.expired > 0 {
+	switch {
+	case was.expired > 0:
 		s.Logger.Warn("invalidations delivered, but for some whose values have expired meanwhile", "delivered", was.delivered, "expired", was.expired, "after", took)
-	} else {
+	case was.delivered > 0:
 		s.Logger.Info("invalidations delivered", "delivered", was.delivered, "after", took)
 	}
 }
@@ -109,8 +111,9 @@ type delivery struct {
 }
 
 // deliver repeats everything that is pending once. It begins with a single key, and goes on with few until one was
-// delivered: a store that does not answer shall not have its connection filled with thousands. True: some were delivered.
-func (s *Shared) deliver(ctx context.Context) (some bool) {
+// delivered: a store that does not answer shall not have its connection filled with thousands. told: the store will say how
+// many were delivered.
+func (s *Shared) deliver(ctx context.Context, told bool) (delivered int) {
 	due, round := s.pending.due()
 	size, failures := 1, 0
 	for len(due) > 0 && failures < probes && ctx.Err() == nil {
@@ -118,15 +121,15 @@ func (s *Shared) deliver(ctx context.Context) (some bool) {
 		for n < min(size, len(due)) && due[n].hold == due[0].hold {
 			n++
 		}
-		if s.deliverBatch(ctx, due[:n], round) {
-			some, size, failures = true, repeatBatch, 0
+		if done := s.deliverBatch(ctx, due[:n], round, told); done > 0 {
+			delivered, size, failures = delivered+done, repeatBatch, 0
 		} else {
 			failures++
 			size = min(size*10, 100)
 		}
 		due = due[n:]
 	}
-	return some
+	return delivered
 }
 
 // due returns what is to be repeated: first what was not tried for longest, and else in no order, so that keys whose node
@@ -152,8 +155,8 @@ func (p *pending) due() (due []delivery, round uint64) {
 	return due, round
 }
 
-// deliverBatch repeats some invalidations. True: one at least was delivered.
-func (s *Shared) deliverBatch(ctx context.Context, batch []delivery, round uint64) bool {
+// deliverBatch repeats some invalidations.
+func (s *Shared) deliverBatch(ctx context.Context, batch []delivery, round uint64, told bool) (delivered int) {
 	keys := make([]string, len(batch))
 	for i, d := range batch {
 		keys[i] = d.key
@@ -161,7 +164,6 @@ func (s *Shared) deliverBatch(ctx context.Context, batch []delivery, round uint6
 	ctx, cancel := context.WithTimeout(ctx, s.WriteBudget)
 	defer cancel()
 	outcomes := s.Store.Invalidate(ctx, keys, batch[0].hold)
-	some := false
 	p := &s.pending
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -173,19 +175,22 @@ func (s *Shared) deliverBatch(ctx context.Context, batch []delivery, round uint6
 			}
 			continue
 		}
-		some = true
+		delivered++
 		if p.remove(keys[i], batch[i].number) {
 			p.repeated.Add(1)
+			if !told {
+				p.spell.delivered++
+			}
 		}
 	}
-	return some
+	return delivered
 }
 
 // drain repeats until nothing is pending or ctx ends, and then tells what is left.
 func (s *Shared) drain(ctx context.Context) error {
 	p := &s.pending
 	for pause := firstRepeat; p.some.Load() != 0 && ctx.Err() == nil; pause = min(2*pause, lastRepeat) {
-		s.deliver(ctx)
+		s.deliver(ctx, false)
 		s.sweepOnce(ctx)
 		if p.some.Load() == 0 || !p.rest(ctx, pause) {
 			break

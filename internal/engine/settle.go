@@ -29,7 +29,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 		if value != nil {
 			fills = append(fills, *value)
 		} else {
-			leases = append(leases, store.Lease{Key: j.key, Token: j.token})
+			leases = append(leases, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 		}
 	}
 	filled, released := c.end(js[0], fills, leases)
@@ -45,10 +45,12 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 			}
 			switch o := (*ended)[0]; {
 			case o.OK:
-				until = sent[i] // nobody had invalidated until then
+				if c.gather.kind == "" { // what was written of members meanwhile is in the store, and not in the result
+					until = sent[i] // nobody had invalidated until then
+				}
 			case o.Err != nil:
 				c.count.storeErrors.Add(1)
-				lost = append(lost, store.Lease{Key: j.key, Token: j.token})
+				lost = append(lost, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 				fallthrough
 			default:
 				c.unfilled(out[i])
@@ -57,7 +59,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 		} else {
 			c.unfilled(out[i])
 			if j.claimed {
-				lost = append(lost, store.Lease{Key: j.key, Token: j.token})
+				lost = append(lost, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 			}
 		}
 		if results[i].err != nil && !errors.Is(results[i].err, ErrNotFound) {
@@ -114,8 +116,11 @@ func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill
 	c.trouble.note(true)
 	r.entry.Value = l.v
 	r.entry.TTL = c.Life(j.k, j.key, l.v)
-	if !j.fills {
+	switch {
+	case !j.fills, l.partial:
 		return nil
+	case c.gather.kind != "":
+		return &store.Fill{Key: j.key, Token: j.token, Kind: c.gather.kind, TTL: r.entry.TTL + c.Config.Stale, Empty: c.NotFoundTTL}
 	}
 	value, err := c.Encode(l.v)
 	if err != nil {

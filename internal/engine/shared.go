@@ -24,13 +24,11 @@ type Shared struct {
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
 	budgets *deadlines
-	workers *workers
+	workers workers // who load, and the like
 	near    tiers
 	pending pending
 
-	mu     sync.Mutex // guards closed, and wg's Add against its Wait
-	closed bool
-	wg     sync.WaitGroup // the goroutines that load
+	mu sync.Mutex // guards near.shared, and changes of near.all
 }
 
 // NewShared returns what the caches of one client share.
@@ -38,7 +36,6 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	s := &Shared{Store: st, Budget: budget, WriteBudget: writeBudget, Logger: logger}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.budgets = newDeadlines(context.Background(), budget) // not s.ctx: loads that Close ends give back their leases
-	s.workers = newWorkers(s.ctx)
 	s.near.clock = near.NewClock()
 	s.pending.init()
 	st.Recovered(s.recovered)
@@ -48,18 +45,14 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 // Close stops the loads under way, delivers the invalidations that are pending, waits for both, but not longer than ctx, and
 // closes the store. Its error says what was left. Without an end of ctx it may wait until what is pending has expired.
 func (s *Shared) Close(ctx context.Context) error {
-	s.mu.Lock()
-	again := s.closed
-	s.closed = true
-	s.mu.Unlock()
-	if again {
+	if !s.workers.close() {
 		return nil
 	}
 	began := time.Now()
 	s.cancel()
 	s.lost()
 	ended := make(chan struct{})
-	go func() { s.wg.Wait(); close(ended) }()
+	go func() { s.workers.tasks.Wait(); close(ended) }()
 	behind := s.drain(ctx)
 	var running error
 	select {
@@ -79,18 +72,7 @@ func (s *Shared) Close(ctx context.Context) error {
 }
 
 // spawn runs f in a goroutine that Close waits for. False: the client is closed.
-func (s *Shared) spawn(f func()) bool {
-	s.mu.Lock()
-	closed := s.closed
-	if !closed {
-		s.wg.Add(1)
-	}
-	s.mu.Unlock()
-	if !closed {
-		s.workers.run(func() { defer s.wg.Done(); f() })
-	}
-	return !closed
-}
+func (s *Shared) spawn(f func()) bool { return s.workers.run(f) }
 
 // CheckKeys looks, in the background, whether the store lets us at the keys that match a glob.
 func (s *Shared) CheckKeys(glob string) {

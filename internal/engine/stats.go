@@ -18,6 +18,8 @@ type Stats struct {
 	Invalidated  uint64 // keys invalidated by Invalidate
 	Written      uint64 // keys written by Update
 	WritesBehind uint64 // writes that the store could not be told of
+	Dropped      uint64 // collections dropped by a write whose order among others was not known
+	Reread       uint64 // members read again, since others wrote them too
 
 	NearEntries int    // kept in this process
 	NearBytes   uint64 // what they weigh, about; zero if they are bounded by their number alone
@@ -27,7 +29,7 @@ type counters struct {
 	store, load, stale, negative, errors               atomic.Uint64
 	loads, absent, failed, coalesced, unfilled         atomic.Uint64
 	tooLarge, codec, storeErrors, invalidated, written atomic.Uint64
-	behind, early                                      atomic.Uint64
+	behind, early, dropped, reread                     atomic.Uint64
 }
 
 func (c *counters) answered(s Source) {
@@ -53,7 +55,7 @@ func (c *Cache[K, V]) Stats() Stats {
 		Loads: n.loads.Load(), LoadsAbsent: n.absent.Load(), LoadErrors: n.failed.Load(),
 		Early: n.early.Load(), Coalesced: n.coalesced.Load(), Unfilled: n.unfilled.Load(), TooLarge: n.tooLarge.Load(),
 		CodecErrors: n.codec.Load(), StoreErrors: n.storeErrors.Load(), Invalidated: n.invalidated.Load(),
-		Written: n.written.Load(), WritesBehind: n.behind.Load(),
+		Written: n.written.Load(), WritesBehind: n.behind.Load(), Dropped: n.dropped.Load(), Reread: n.reread.Load(),
 	}
 	if c.near != nil {
 		s.Near = c.near.hits.sum()

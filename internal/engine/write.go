@@ -51,7 +51,7 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 }
 
 func (c *Cache[K, V]) intent(key string) *intent {
-	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, drop: func() { c.drop(key) }, forget: c.forget, space: c.space}
+	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, drop: func() { c.drop(key) }, forget: c.forget, space: c.space, kind: c.gather.kind}
 }
 
 // Invalidate removes keys, after the database was changed. True: the key held a value. It does not end with ctx: a

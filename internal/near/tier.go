@@ -9,6 +9,7 @@
 //   - A reservation stands before the read is sent. A push that comes between the read and the fill finds the reservation
 //     and makes it void; without it, it would find nothing, and the older value would be filled behind it.
 //   - Whoever writes drops the key before and after, also if the write fails: it may have been carried out.
+//   - An absence is kept like a value: by a tracked read of all that can end it.
 //   - A lost connection may have lost pushes: everything of that epoch is dead at once.
 //   - What no push can reach ends by itself: with the life of the value in the store, and at NearMax at the latest.
 package near
@@ -61,6 +62,7 @@ type Entry[V any] struct {
 	until  int64 // until when it may be served from here
 	epoch  uint64
 	weight uint32
+	Absent bool // there is no such row, and no Value
 }
 
 // Unknown is a time that is not known.

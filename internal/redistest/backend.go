@@ -33,14 +33,17 @@ var Kinds = []struct {
 // Rights are those that the layer needs; docs/redis.md has them too.
 var Rights = []string{"~*", "+get", "+mget", "+pttl", "+type", "+set", "+del", "+unlink", "+eval", "+evalsha", "+ping", "+info", "+dbsize", "+scan", "+client|tracking"}
 
+// CollectionRights are those that collections need beside Rights; docs/redis.md has them too.
+var CollectionRights = []string{"+@list", "+@set", "+@sortedset", "+@hash", "+exists", "+rename", "+pexpire", "+pexpireat", "+time"}
+
 // secured is a TLS server whose URL names a user of few rights.
 type secured struct{ *Server }
 
-// SharedTLS returns the package's TLS server, whose URL names the user app, with Rights.
+// SharedTLS returns the package's TLS server, whose URL names the user app, with Rights and CollectionRights.
 func SharedTLS(t testing.TB) Backend {
 	t.Helper()
 	return secured{share(t, &shared.tls, func() (*Server, error) {
-		return start(tlsOnly(slices.Concat([]string{"--user", "app", "on", ">s3cret"}, Rights)))
+		return start(tlsOnly(slices.Concat([]string{"--user", "app", "on", ">s3cret"}, Rights, CollectionRights)))
 	})}
 }
 

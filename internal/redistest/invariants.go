@@ -54,15 +54,23 @@ func (s *Server) scan(t testing.TB) (keys []string) {
 	}
 }
 
-// owner returns the key whose sidecar this may be: k for {k}:~l, k{tag}:~l and ~l:{slot}:k.
+// owner returns the key that this may stand beside, as its sidecar or as another of the layer's own: k for {k}:~l, k{tag}:~l
+// and ~l:{slot}:k.
 func owner(key string) (name string, side bool) {
-	if rest, ok := strings.CutPrefix(key, "~l:{"); ok {
-		_, name, side = strings.Cut(rest, "}:")
-		return name, side
+	n := len(key)
+	if n >= 4 && key[0] == '~' && strings.IndexByte(own, key[1]) >= 0 && key[2:4] == ":{" {
+		_, name, found := strings.Cut(key[4:], "}:")
+		return name, found && key[1] == 'l'
 	}
-	name, side = strings.CutSuffix(key, ":~l")
-	if side && strings.HasPrefix(name, "{") && strings.HasSuffix(name, "}") {
+	if n < 3 || key[n-3:n-1] != ":~" || strings.IndexByte(own, key[n-1]) < 0 {
+		return key, false
+	}
+	name = key[:n-3]
+	if strings.HasPrefix(name, "{") && strings.HasSuffix(name, "}") {
 		name = name[1 : len(name)-1]
 	}
-	return name, side
+	return name, key[n-1] == 'l'
 }
+
+// own are the letters of what stands beside a key.
+const own = "ltrie"

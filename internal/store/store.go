@@ -34,6 +34,8 @@ type Store interface {
 	// End tells that the write is over. True: its value was put.
 	End(ctx context.Context, ends []End) []Outcome
 
+	Collections
+
 	// Track begins to tell of changes: changed is called for each key, lost where some may have been missed. Neither may wait
 	// for anything. An error says why the store cannot.
 	Track(ctx context.Context, changed func(key string), lost func()) (Tracking, error)
@@ -42,8 +44,9 @@ type Store interface {
 	// to load the store. Only after nil is all of it done.
 	Sweep(ctx context.Context, glob string, ours func(key string) bool) error
 	// Recovered names a function that is called when the store answers again after it did not, before its reads are let
-	// through. One call replaces the function of the one before.
-	Recovered(f func(context.Context))
+	// through. It returns how many invalidations it has repeated, which the store tells when it says that it is back. One call
+	// replaces the function of the one before.
+	Recovered(f func(context.Context) (repeated int))
 
 	// CheckKeys learns whether keys that match a glob, and their sidecars, may be read and written. What may not is a
 	// problem.
@@ -79,6 +82,7 @@ type Info struct {
 // Claim asks for the lease of a key.
 type Claim struct {
 	Key   string
+	Kind  Kind
 	Token string        // drawn by NewToken, once per load
 	Lease time.Duration // the lease's life: the load's time limit and a little more
 	Stale time.Duration // a value with less than this to live is stale; zero: values are never stale
@@ -88,8 +92,9 @@ type Claim struct {
 
 // Dead names a value that its reader cannot use: bytes that do not decode, or a type that is none of ours.
 type Dead struct {
-	Value []byte // these bytes, if Type is empty
-	Type  string // this type, as Redis names it
+	Value  []byte // these bytes, if Type is empty
+	Type   string // this type, as Redis names it
+	Member string // of a collection: this member, field or element, if Type is empty
 }
 
 // State is the answer to a Claim.
@@ -109,7 +114,7 @@ const (
 // Grant is the answer to a Claim.
 type Grant struct {
 	State  State
-	Value  []byte        // of Hit, Stale and Refresh
+	Value  []byte        // of Hit, Stale and Refresh, but not of a collection
 	TTL    time.Duration // what is left of the value (NoTTL possible) or the absence, if Claim.TTL or Claim.Stale is set
 	Holder string        // who holds the lease (Waiting), or the type (Foreign)
 	Err    error
@@ -118,13 +123,18 @@ type Grant struct {
 // Fill is the result of a load.
 type Fill struct {
 	Key, Token string
+	Kind       Kind // of a collection: what its chunks have brought takes its place
 	Value      []byte
-	Absent     bool          // the database has no such row: Value is not used
+	Absent     bool          // the database has no such row: Value is not used. Not of a collection
 	TTL        time.Duration // the life of the value or of the absence
+	Empty      time.Duration // of a collection: how long it is remembered that it has no elements, if it has none; zero: not at all
 }
 
 // Lease is a key with the token that holds it.
-type Lease struct{ Key, Token string }
+type Lease struct {
+	Key, Token string
+	Kind       Kind
+}
 
 // Outcome is the answer to one element of a write.
 type Outcome struct {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // ErrNoPush says that nobody can be woken: who waits must ask now and then.
@@ -17,6 +18,9 @@ type Tracking interface {
 	// Get and GetMany are those of the Store.
 	Get(ctx context.Context, key string, ttl bool) Item
 	GetMany(ctx context.Context, keys []string, ttl bool) []Item
+	// Absences returns for how long it may be kept that there are no such rows, if the store remembers that; zero if not, or
+	// if it does not answer. What ends an absence is told like a change of a value; where that cannot be, the time is short.
+	Absences(ctx context.Context, keys []string) []time.Duration
 	// Await returns a channel that is closed at the next change of one of the keys or of their sidecars. stop ends it, and
 	// must be called. What has changed before Await returns is not told.
 	Await(ctx context.Context, keys []string) (changed <-chan struct{}, stop func(), err error)

@@ -12,6 +12,7 @@ type entry struct {
 	value []byte
 	until int64 // the end of the value's life, on the store's clock
 	side  *sidecar
+	many  *many // of a collection; nil of a value
 	cost  int64 // as accounted; zero: the shard does not know the entry
 
 	newer, older *entry // in the shard's list
@@ -24,6 +25,7 @@ type sidecar struct {
 	kind   byte
 	tokens []string // one of a lease, one or more of intents
 	until  int64
+	load   *load // what a lease's holder loads; nil: a value
 }
 
 const (
@@ -79,7 +81,7 @@ func millis(d time.Duration) time.Duration {
 
 const (
 	entryCost   = 96 + 56 // the struct, and its slot in a map at the lowest load (25 bytes of 7/16)
-	sidecarCost = 48
+	sidecarCost = 48      // with a load, too
 	tokenCost   = 16 + 32
 )
 
@@ -89,8 +91,14 @@ func (e *entry) size() int64 {
 	if e.found {
 		n += rounded(cap(e.value))
 	}
+	if e.many != nil {
+		n += e.many.size()
+	}
 	if e.side != nil {
 		n += sidecarCost + tokenCost*int64(len(e.side.tokens))
+		if e.side.load != nil {
+			n += e.side.load.size()
+		}
 	}
 	return n
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/nearside/nearside/internal/collection"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -24,8 +25,11 @@ func (s *Store) Acquire(ctx context.Context, claims []store.Claim) []store.Grant
 func (s *Store) acquire(c store.Claim) store.Grant {
 	k := s.lock(c.Key)
 	defer k.unlock()
-	if c.Dead != nil && c.Dead.Type == "" && k.found && bytes.Equal(k.value, c.Dead.Value) {
+	if c.Dead != nil && k.found && k.dead(*c.Dead, c.Kind) {
 		k.drop()
+	}
+	if k.found && k.kind() != c.Kind {
+		return store.Grant{State: store.Foreign, Holder: typeOf(k.kind())}
 	}
 	k.read = k.found || k.side.is(absent) // not of a lease: what is loaded must first earn its place
 	if !k.found {
@@ -43,6 +47,9 @@ func (s *Store) acquire(c store.Claim) store.Grant {
 		return store.Grant{State: store.Barrier}
 	}
 	g := store.Grant{State: store.Hit, Value: k.value, TTL: time.Duration(k.until - k.now)}
+	if k.many != nil { // a life that only writers shorten is not stale
+		g.TTL = time.Duration(max(k.until, k.many.back) - k.now)
+	}
 	switch {
 	case c.Stale <= 0 || g.TTL >= millis(c.Stale):
 	case k.side == nil || k.side.is(absent):
@@ -58,6 +65,22 @@ func (s *Store) acquire(c store.Claim) store.Grant {
 
 func (k *locked) lease(c store.Claim) {
 	k.side = &sidecar{kind: lease, tokens: []string{c.Token}, until: after(k.now, c.Lease)}
+	if c.Kind != "" {
+		k.side.load = &load{elements: collection.New(c.Kind)}
+	}
+}
+
+// dead tells whether a reader who wants a kind has judged what is there.
+func (e *entry) dead(d store.Dead, kind store.Kind) bool {
+	switch {
+	case d.Type != "":
+		return d.Type == typeOf(e.kind()) && e.kind() != kind
+	case e.kind() != kind:
+		return false
+	case kind == "":
+		return bytes.Equal(e.value, d.Value)
+	}
+	return e.many.elements.Has(d.Member)
 }
 
 // Fill ends leases with what was loaded.
@@ -68,6 +91,8 @@ func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
 		switch until := after(k.now, f.TTL); {
 		case !k.side.leased(f.Token):
 			return false
+		case f.Kind != "":
+			return k.swap(f)
 		case f.Absent:
 			k.drop()
 			k.side = &sidecar{kind: absent, until: until}

@@ -36,6 +36,7 @@ type Store struct {
 	seed  maphash.Seed
 
 	used, values, evicted atomic.Int64
+	drawn                 atomic.Int64 // the last number given to a writer
 	trackers              trackers
 	turn                  atomic.Uint64 // the shard that evicts next
 	closed                atomic.Bool
@@ -129,7 +130,7 @@ func (s *Store) sweep() {
 }
 
 // Recovered does nothing: it always answers.
-func (s *Store) Recovered(func(context.Context)) {}
+func (s *Store) Recovered(func(context.Context) int) {}
 
 // CheckKeys does nothing: all keys are ours.
 func (s *Store) CheckKeys(context.Context, string) {}

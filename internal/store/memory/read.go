@@ -31,7 +31,7 @@ func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.It
 func (s *Store) get(key string, ttl bool) (item store.Item) {
 	now, sh := s.now(), s.shard(key)
 	sh.mu.Lock()
-	if e := sh.live(key, now); e != nil && e.found {
+	if e := sh.live(key, now); e != nil && e.found && e.kind() == "" {
 		e.read = true
 		item.Value, item.Found = e.value, true
 		if ttl {
@@ -60,7 +60,7 @@ func (s *Store) inspect(key string) store.Info {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if e := sh.live(key, now); e != nil && e.found {
-		return store.Info{Type: "string", TTL: time.Duration(e.until - now)}
+		return store.Info{Type: typeOf(e.kind()), TTL: time.Duration(e.until - now)}
 	}
 	return store.Info{Type: "none"}
 }

@@ -33,9 +33,13 @@ func (sh *shard) live(key string, now int64) *entry {
 
 // expire ends what has had its time. True: nothing is left.
 func (sh *shard) expire(e *entry, now int64) bool {
-	value, side := e.found && e.until <= now, e.side != nil && e.side.until <= now
-	if !value && !side {
+	value, side, writer := e.found && e.until <= now, e.side != nil && e.side.until <= now, e.many.late(now)
+	if !value && !side && !writer {
 		return false
+	}
+	if writer {
+		e.many.forget(now)
+		sh.discard(e)
 	}
 	if value {
 		sh.drop(e)
@@ -49,12 +53,11 @@ func (sh *shard) expire(e *entry, now int64) bool {
 
 // put sets a value until its time.
 func (sh *shard) put(e *entry, value []byte, until int64) {
-	if !e.found {
-		sh.s.values.Add(1)
-	}
 	if value == nil {
 		value = []byte{}
 	}
+	sh.drop(e)
+	sh.s.values.Add(1)
 	e.value, e.found, e.until = value, true, until
 }
 
@@ -65,13 +68,19 @@ func (sh *shard) drop(e *entry) bool {
 	}
 	sh.s.values.Add(-1)
 	e.value, e.found = nil, false
+	if e.many != nil {
+		e.many.elements, e.many.back = nil, 0
+	}
 	return true
 }
 
 // settle brings map, list and account up to date with a changed entry.
 func (sh *shard) settle(e *entry) {
 	cost := int64(0)
-	if e.found || e.side != nil {
+	if e.many.empty() {
+		e.many = nil
+	}
+	if e.found || e.side != nil || e.many != nil {
 		cost = e.size()
 	}
 	switch {
@@ -99,7 +108,7 @@ func (sh *shard) remove(e *entry) {
 	sh.list.remove(e)
 }
 
-// evict removes one value or absence. False: there is none.
+// evict removes one value, collection or absence. False: there is none.
 func (sh *shard) evict() bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

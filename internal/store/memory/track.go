@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/nearside/nearside/internal/store"
 )
@@ -36,6 +37,23 @@ func (s *Store) tell(key string) {
 	for _, t := range s.trackers.list {
 		t.changed(key)
 	}
+}
+
+// Absences looks at the sidecars of keys. Whatever ends an absence tells of its key.
+func (t *tracking) Absences(ctx context.Context, keys []string) []time.Duration {
+	out := make([]time.Duration, len(keys))
+	if t.ready(ctx) != nil {
+		return out
+	}
+	for i, key := range keys {
+		now, sh := t.now(), t.shard(key)
+		sh.mu.Lock()
+		if e := sh.live(key, now); e != nil && !e.found && e.side.is(absent) {
+			out[i] = e.side.left(now)
+		}
+		sh.mu.Unlock()
+	}
+	return out
 }
 
 // Await is not there: processes do not share this store, so nobody waits for another.

@@ -14,6 +14,7 @@ func (s *Store) Invalidate(ctx context.Context, keys []string, hold time.Duratio
 		k := s.lock(key)
 		defer k.unlock()
 		k.disturb(hold, k.now)
+		k.many.unsure()
 		return k.drop()
 	})
 }
@@ -32,6 +33,7 @@ func (s *Store) Sweep(ctx context.Context, glob string, ours func(key string) bo
 		for key, e := range sh.entries {
 			if store.Match(glob, key) && (ours == nil || ours(key)) && !sh.expire(e, now) {
 				e.disturb(0, now)
+				e.many.unsure()
 				sh.drop(e)
 				sh.settle(e)
 			}
@@ -133,10 +135,14 @@ func (k *locked) drop() bool {
 	return k.sh.drop(k.entry)
 }
 
-// unlock also keeps the bound. A value larger than all of it goes at once: to make room for it would empty the store.
+// unlock also keeps the bound. A value or a load larger than all of it goes at once: to make room for it would empty the store.
 func (k *locked) unlock() {
 	s := k.sh.s
 	k.sh.settle(k.entry)
+	if k.cost > s.max && k.side.loading() != nil {
+		k.side = nil
+		k.sh.settle(k.entry)
+	}
 	if k.cost > s.max {
 		k.sh.spill(k.entry)
 	}

@@ -13,6 +13,15 @@ import (
 // Acquire asks for leases: by three plain commands in one trip, which cost the server two thirds of what the script costs
 // it, and by acquire.lua where those do not tell everything.
 func (s *Store) Acquire(ctx context.Context, claims []store.Claim) []store.Grant {
+	return perKind(claims, func(c *store.Claim) store.Kind { return c.Kind }, func(shape store.Kind, claims []store.Claim) []store.Grant {
+		if shape != "" {
+			return s.acquireCollections(ctx, shape, claims)
+		}
+		return s.acquireValues(ctx, claims)
+	})
+}
+
+func (s *Store) acquireValues(ctx context.Context, claims []store.Claim) []store.Grant {
 	out := make([]store.Grant, len(claims))
 	err := s.unusable()
 	if err == nil && len(claims) == 1 { // without the work of building what is not sent
@@ -133,7 +142,7 @@ func (s *Store) acquireByScript(ctx context.Context, claims []store.Claim, which
 	for n, i := range which {
 		keys[n] = claims[i].Key
 	}
-	rs := s.run(ctx, acquireScript, keys, whole, func(n int) []string {
+	rs := s.run(ctx, write, acquireScript, keys, func(n int) []string {
 		c, kind, dead := claims[which[n]], "", ""
 		switch {
 		case c.Dead == nil:
@@ -146,7 +155,7 @@ func (s *Store) acquireByScript(ctx context.Context, claims []store.Claim, which
 	})
 	var parted []int
 	for n, i := range which {
-		if out[i] = grant(rs[n], claims[i].Key); split(rs[n]) {
+		if out[i] = grant(rs[n], claims[i].Key); inTransit(rs[n].Error()) {
 			parted = append(parted, i)
 		}
 	}

@@ -19,13 +19,9 @@ import (
 //   - Put does the same, and then stores.
 //   - Fill is not done: between the look at the token and the store, somebody might take the token. It costs a load.
 //   - Acquire reads the value, and grants nothing.
-//   - Release is about the sidecar alone in any case.
-
-// split reports whether a script was not run because its keys stand on two nodes.
-func split(r rueidis.RedisResult) bool {
-	e, ok := rueidis.IsRedisErr(r.Error())
-	return ok && e.IsTryAgain()
-}
+//   - Release is about the sidecar alone in any case; of a collection it leaves the load to its end.
+//   - Collections stand on both nodes nearly always. A load is not begun, and none goes on. Of what became of a member the
+//     collection is not told: it is invalidated, in two steps.
 
 // apart does in two steps what could not be done in one, for some of the keys.
 func (s *Store) apart(ctx context.Context, verb string, sc *script, keys []string, which []int, args func(i int) []string, out []store.Outcome) {
@@ -33,39 +29,58 @@ func (s *Store) apart(ctx context.Context, verb string, sc *script, keys []strin
 	for n, i := range which {
 		names[n] = keys[i]
 	}
+	if sc.parted == invalidated {
+		for n, o := range s.invalidate(ctx, names, 0) {
+			out[which[n]] = store.Outcome{Err: o.Err}
+		}
+		return
+	}
 	first, sideArgs := sc, func(n int) []string { return args(which[n]) }
 	if sc == putScript {
 		first, sideArgs = invalidateScript, func(n int) []string { return args(which[n])[2:] } // the hold
 	}
 	var second rueidis.Commands
-	var sent []int
-	for n, r := range s.run(ctx, first, names, sidecarOnly, sideArgs) {
+	var of []int // whose they are
+	for n, r := range s.run(ctx, write, first.aside(), names, sideArgs) {
 		i := which[n]
-		if err := r.Error(); err != nil {
+		had, err := r.AsInt64()
+		if out[i] = (store.Outcome{OK: had == 1}); err != nil {
 			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
 			continue
 		}
-		sent = append(sent, i)
 		if sc == putScript {
 			a := args(i)
 			ms, _ := strconv.ParseInt(a[1], 10, 64)
-			second = append(second, s.c.B().Set().Key(keys[i]).Value(a[0]).PxMilliseconds(ms).Build())
-		} else {
-			second = append(second, s.c.B().Del().Key(keys[i]).Build())
+			second, of = append(second, s.c.B().Set().Key(keys[i]).Value(a[0]).PxMilliseconds(ms).Build()), append(of, i)
+			out[i].OK = true
+		}
+		for _, name := range sc.rest(keys[i]) {
+			second, of = append(second, s.c.B().Unlink().Key(name).Build()), append(of, i)
 		}
 	}
 	for n, r := range s.send(ctx, write, second) {
-		i := sent[n]
+		i := of[n]
 		deleted, _ := r.AsInt64()
+		first := n == 0 || of[n-1] != i // the value
 		switch err := r.Error(); {
 		case err != nil:
 			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
-		case sc == invalidateScript:
-			out[i] = store.Outcome{OK: deleted == 1}
-		default:
-			out[i] = store.Outcome{OK: sc != endScript}
+		case sc == invalidateScript && first:
+			out[i].OK = deleted == 1
 		}
 	}
+}
+
+// rest is what goes in the second step, the value first.
+func (sc *script) rest(key string) []string {
+	switch sc {
+	case invalidateScript:
+		names := family(key)
+		return []string{names[0], names[2], names[3], names[5]}
+	case beginScript, endScript:
+		return []string{key}
+	}
+	return nil
 }
 
 // acquireApart reads the values, and answers that nothing may be filled for now where there is none.

@@ -1,9 +1,9 @@
 -- Announces a database write. A sending without an answer is followed by one with a fresh token that names the earlier
 -- ones: those are taken out, and disturb nobody.
--- KEYS  value, sidecar; or the sidecar alone
+-- KEYS  value or collection, sidecar; or the sidecar alone
 -- ARGV  token, ms to live, earlier token ...
 -- Returns 1
-if K then redis.call('DEL', K) end
+if K then redis.call('UNLINK', K) end
 local px, new = tonumber(ARGV[2]), '!c,' .. ARGV[1] .. ','
 if l and string.sub(l, 1, 1) == '!' then
   px = math.max(px, redis.call('PTTL', L))

@@ -121,7 +121,7 @@ func (s *Store) checkMode(ctx context.Context) error {
 	return nil
 }
 
-// CheckKeys learns whether keys that match a glob, such as user:*, and their sidecars may be read and written. What may
+// CheckKeys learns whether keys that match a glob, such as user:*, and what stands beside them may be read and written. What may
 // not is a problem.
 func (s *Store) CheckKeys(ctx context.Context, glob string) {
 	s.mu.Lock()
@@ -145,15 +145,20 @@ func (s *Store) checkGlobs(ctx context.Context) {
 }
 
 func (s *Store) checkGlob(ctx context.Context, glob string) {
-	side := sidecar(glob)
-	cmds := rueidis.Commands{
-		s.c.B().Get().Key(glob).Build(), s.c.B().Unlink().Key(glob).Build(),
-		s.c.B().Get().Key(side).Build(), s.c.B().Unlink().Key(side).Build(),
+	names := family(glob)
+	cmds := make(rueidis.Commands, 0, 2*len(names))
+	for _, name := range names {
+		cmds = append(cmds, s.c.B().Get().Key(name).Build(), s.c.B().Unlink().Key(name).Build())
 	}
 	var missing []string
 	for i, r := range s.c.DoMulti(ctx, cmds...) {
-		if e, ok := rueidis.IsRedisErr(r.Error()); ok && deniedKey(e) {
-			missing = append(missing, "~"+[]string{glob, side}[i/2])
+		e, ok := rueidis.IsRedisErr(r.Error())
+		switch {
+		case !ok || !deniedKey(e):
+		case i < 2:
+			missing = append(missing, "~"+glob)
+		default:
+			missing = append(missing, "~"+besides(glob))
 		}
 	}
 	if missing = slices.Compact(missing); len(missing) > 0 {

@@ -1,6 +1,6 @@
 -- Tells that a write is over. Its value is put only if its intent stands and is clean: then nobody wrote beside it; and
 -- not if Redis is full.
--- KEYS  value, sidecar; or the sidecar alone: then nothing is put
+-- KEYS  value or collection, sidecar; or the sidecar alone: then nothing is put
 -- ARGV  hold ms, 'P' put or 'D' drop, value, ms to live, token, earlier token ...
 -- Returns 1 if the value was put
 local hold, put, others = tonumber(ARGV[1]), false, ''
@@ -9,7 +9,7 @@ if intents() then
   others = without(5)
 end
 put = put and K and redis.pcall('SET', K, ARGV[3], 'PX', ARGV[4]).ok
-if K and not put then redis.call('DEL', K) end
+if K and not put then redis.call('UNLINK', K) end
 if #others > 1 then set('!d' .. others, math.max(hold, redis.call('PTTL', L)))
 elseif l == '!' then set('!', math.max(hold, redis.call('PTTL', L)))
 elseif hold > 0 then set('!', hold)

@@ -25,6 +25,8 @@ type guard struct {
 	places  places
 	refusal atomic.Pointer[awayError] // what callers are told: built once, since it is told often
 	broke   atomic.Int64              // when a broken connection was last counted; nanoseconds since the store was opened
+
+	repeated int // invalidations, since it opened; the prober's
 }
 
 // awayError is what callers of a node are told that is not asked.
@@ -70,6 +72,7 @@ func (g *guard) where() string {
 }
 
 func (g *guard) opened(cause error) {
+	g.repeated = 0
 	g.refusal.Store(&awayError{g.where(), time.Now(), cause})
 	g.store.logger.Warn("redis unavailable: serving from the loader", "address", g.where(), "cause", cause)
 	g.store.LookSoon()
@@ -84,7 +87,7 @@ func (g *guard) closing(ctx context.Context, _ time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, through{}, g), recoveryLimit)
 	defer cancel()
-	(*f)(ctx)
+	g.repeated += (*f)(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -96,7 +99,18 @@ func (g *guard) closed(down time.Duration) {
 		g.store.stand(true) // each master has its own from now on
 	}
 	g.refusal.Store(&awayError{address: g.where()}) // of reads that are held back at first
-	g.store.logger.Info(fmt.Sprintf("redis back after %.1fs", down.Seconds()), "address", g.where())
+	g.store.logger.Info(fmt.Sprintf("redis back after %.1fs%s", down.Seconds(), repeated(g.repeated)), "address", g.where())
+}
+
+// repeated ends a sentence with how many invalidations were.
+func repeated(n int) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return ", 1 invalidation repeated"
+	}
+	return fmt.Sprintf(", %d invalidations repeated", n)
 }
 
 // recoveryLimit bounds what is done before a node is used again.
@@ -261,4 +275,4 @@ func away(err error) bool {
 
 // Recovered has f called each time that a node answers again, before reads are sent there. While f runs its context lets
 // writes through to that node; it ends after 5 s, and a node that has gone away by then stays so.
-func (s *Store) Recovered(f func(context.Context)) { s.recovered.Store(&f) }
+func (s *Store) Recovered(f func(context.Context) (repeated int)) { s.recovered.Store(&f) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -193,9 +194,9 @@ func TestBreakerOfAMaster(t *testing.T) {
 // What waits for the server's return comes before reads are let through, and is let through itself.
 func TestRecovered(t *testing.T) {
 	server := redistest.Start(t)
-	s, _ := logged(t, server.URL())
+	s, log := logged(t, server.URL())
 	var called atomic.Int64
-	s.Recovered(func(ctx context.Context) {
+	s.Recovered(func(ctx context.Context) int {
 		called.Add(1)
 		if err := s.Get(t.Context(), "a", false).Err; !errors.Is(err, store.ErrAway) {
 			t.Errorf("a read is let through: %v", err)
@@ -208,6 +209,7 @@ func TestRecovered(t *testing.T) {
 		if o := s.Invalidate(t.Context(), []string{"a"}, 0)[0]; !errors.Is(o.Err, store.ErrAway) {
 			t.Errorf("one of somebody else is: %v", o.Err)
 		}
+		return 41
 	})
 	server.Kill()
 	goesAway(t, s, "a")
@@ -216,6 +218,9 @@ func TestRecovered(t *testing.T) {
 	if n := called.Load(); n != 1 {
 		t.Errorf("called %d times, want once", n)
 	}
+	eventually(t, func() bool {
+		return regexp.MustCompile(`redis back after \d+\.\ds, 41 invalidations repeated" address=`).MatchString(log.String())
+	}, "one sentence in\n%s", log)
 }
 
 // A refusal costs its caller nothing.

@@ -90,14 +90,15 @@ func (g *guard) retire() {
 	if !g.breaker.Open() {
 		return
 	}
-	g.store.logger.Info("redis: the slots of a node that was unavailable are served by others", "address", g.address)
-	if f := g.store.recovered.Load(); f != nil {
-		g.store.watching.Go(func() { // the caller is counted there too
+	g.store.watching.Go(func() { // the caller is counted there too
+		n := 0
+		if f := g.store.recovered.Load(); f != nil {
 			ctx, cancel := context.WithTimeout(g.store.ctx, recoveryLimit)
 			defer cancel()
-			(*f)(ctx)
-		})
-	}
+			n = (*f)(ctx)
+		}
+		g.store.logger.Info("redis: the slots of a node that was unavailable are served by others"+repeated(n), "address", g.address)
+	})
 }
 
 // send sends commands about keys, each to the node of its key. Those of nodes that are away are refused; the others go on.

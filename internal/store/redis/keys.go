@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,41 +12,92 @@ import (
 // Every key that this store writes:
 //
 //	user:42          string   the value: what the application's codec wrote, and nothing else
-//	{user:42}:~l     string   its sidecar: what goes on with the key (package store); only while something does
+//	{user:42}:~l     string   L, its sidecar: what goes on with the key (package store); only while something does
 //
-// A sidecar must be in the slot of its key, since scripts and one MULTI may only touch one slot. A key whose braces
+// and of a collection:
+//
+//	board            list, set, zset or hash: the collection, complete or missing, and never half
+//	{board}:~l       string   L, its sidecar, as above
+//	{board}:~t       as board T, the load under way: what its chunks have brought. It contains the lease's token, its mark,
+//	                          which Acquire alone puts there: one that was evicted between two chunks has none
+//	{board}:~r       set      R, what was removed while the load went on, and a mark of its own
+//	{board}:~i       zset     I, the tokens of standing intents, by their deadlines in ms; and "*", by the end of the life that
+//	                          the collection gets back behind them
+//	{board}:~e       hash     E, "m" and a member: its cluster, which is the intents that overlap (endmember.lua). "#": loads
+//	                          that ended meanwhile; "~": the last number drawn; "^": the number of the last drop
+//
+// At rest the first one exists alone. All of them have a TTL: that of T and R is the lease, that of I and E the intent's life
+// and a lease behind it, since a load that began under an intent must see that its deadline has passed.
+//
+// The names must be in the slot of the key, since scripts and one MULTI may only touch one slot. A key whose braces
 // choose its slot keeps them; any other is put into braces as a whole; where that cannot be, because the key is empty or
 // has a brace of its own, a short string that hashes to the slot stands in the braces.
-func sidecar(key string) string {
+func around(key string) (before, after string) {
 	open := strings.IndexByte(key, '{')
 	if open >= 0 {
 		n := strings.IndexByte(key[open+1:], '}')
 		whole := open == 0 && n == len(key)-2 // {u}: its braces and a suffix are the sidecar of u
 		if n > 0 && !whole {
-			return key + ":~l"
+			return key + ":~", ""
 		}
 	}
 	if key != "" && !strings.Contains(key, "}") {
-		return "{" + key + "}:~l"
+		return "{" + key + "}:~", ""
 	}
-	return "~l:{" + tagOf(Slot(key)) + "}:" + key
+	return "~", ":{" + tagOf(Slot(key)) + "}:" + key
 }
 
-// keyOf returns the key of a sidecar. False: the name is none of a sidecar's.
+// letters are those of L, T, R, I and E, in the order in which scripts take them.
+const letters = "ltrie"
+
+// sidecar is the name of L.
+func sidecar(key string) string {
+	before, after := around(key)
+	return before + letters[:1] + after
+}
+
+// family is the key and all that may stand beside it.
+func family(key string) []string {
+	before, after := around(key)
+	n := len(before) + 1 + len(after)
+	var b strings.Builder
+	b.Grow(len(letters) * n)
+	for i := range letters {
+		b.WriteString(before)
+		b.WriteByte(letters[i])
+		b.WriteString(after)
+	}
+	all, names := b.String(), make([]string, 1, 1+len(letters))
+	names[0] = key
+	for i := range letters {
+		names = append(names, all[i*n:(i+1)*n])
+	}
+	return names
+}
+
+// besides is the pattern of the names beside keys that match a glob, as ACL SETUSER takes it.
+func besides(glob string) string {
+	before, after := around(glob)
+	return before + "?" + after
+}
+
+// keyOf returns the key that a name stands beside. False: the name is none of ours.
 func keyOf(name string) (key string, ok bool) {
 	var forms []string
-	if base, found := strings.CutSuffix(name, ":~l"); found {
+	n := len(name)
+	if n >= 3 && name[n-3:n-1] == ":~" && strings.IndexByte(letters, name[n-1]) >= 0 {
+		base := name[:n-3]
 		forms = append(forms, base)
 		if n := len(base); n >= 2 {
 			forms = append(forms, base[1:n-1])
 		}
 	}
-	if rest, found := strings.CutPrefix(name, "~l:{"); found {
-		_, key, _ := strings.Cut(rest, "}:")
+	if n >= 4 && name[0] == '~' && strings.IndexByte(letters, name[1]) >= 0 && name[2:4] == ":{" {
+		_, key, _ := strings.Cut(name[4:], "}:")
 		forms = append(forms, key)
 	}
 	for _, key := range forms {
-		if sidecar(key) == name && store.CheckKey(key) == nil {
+		if store.CheckKey(key) == nil && slices.Contains(family(key)[1:], name) {
 			return key, true
 		}
 	}

@@ -90,7 +90,7 @@ func TestProblems(t *testing.T) {
 	}
 	want := []string{
 		"may not run info, client tracking", "ACL SETUSER app +info +client|tracking",
-		"ACL SETUSER app ~{user:*}:~l", "ACL SETUSER app ~order:* ~{order:*}:~l",
+		"ACL SETUSER app ~{user:*}:~?", "ACL SETUSER app ~order:* ~{order:*}:~?",
 	}
 	all := strings.Join(s.Problems(), "\n")
 	if len(s.Problems()) != 3 {
@@ -101,7 +101,7 @@ func TestProblems(t *testing.T) {
 			t.Errorf("want %q once in\n%s\nand in the log\n%s", w, all, log.String())
 		}
 	}
-	server.Do(t, "ACL", "SETUSER", "app", "~{user:*}:~l")
+	server.Do(t, "ACL", "SETUSER", "app", "~{user:*}:~?")
 	again := openWith(t, "redis://app:s3cret@"+server.Addr, redis.Options{})
 	if again.CheckKeys(t.Context(), "user:*"); len(again.Problems()) != 1 {
 		t.Errorf("the command that grants it does not help: %q", again.Problems())
@@ -301,6 +301,9 @@ func TestDocumentedRights(t *testing.T) {
 		if !strings.Contains(line[1]+" ", " "+right+" ") {
 			t.Errorf("docs/redis.md does not grant %s, which the tests run with", right)
 		}
+	}
+	if !strings.Contains(string(text), "ACL SETUSER app "+strings.Join(redistest.CollectionRights, " ")+"\n") {
+		t.Errorf("docs/redis.md does not grant %q, which the tests of collections run with", redistest.CollectionRights)
 	}
 	cluster := redistest.SharedCluster(t)
 	for _, node := range cluster.Masters(t) {

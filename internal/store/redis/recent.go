@@ -28,6 +28,8 @@ const (
 // sets it.
 var NoRepeat atomic.Bool
 
+// A member's write that is lost is an invalidation too: what it said of the member is not known any more.
+//
 // recent is what was invalidated, or which leases were ended, lately; the oldest first.
 type recent struct {
 	mu      sync.Mutex
@@ -38,7 +40,8 @@ type recent struct {
 type touched struct {
 	key   string
 	hold  time.Duration // of an invalidation
-	token string        // of a lease
+	kind  store.Kind    // of a lease
+	token string
 	at    time.Time
 }
 
@@ -124,7 +127,7 @@ func (s *Store) releaseAgain(moved []span) {
 	for batch := range slices.Chunk(list, 1000) {
 		leases := make([]store.Lease, len(batch))
 		for i, t := range batch {
-			leases[i] = store.Lease{Key: t.key, Token: t.token}
+			leases[i] = store.Lease{Key: t.key, Token: t.token, Kind: t.kind}
 		}
 		s.release(ctx, leases)
 	}

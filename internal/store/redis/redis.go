@@ -62,7 +62,7 @@ type Store struct {
 	byAddress map[string]*guard // of the masters of a cluster
 	stood     bool              // the masters have theirs
 	layout    []span            // that they were given theirs for
-	recovered atomic.Pointer[func(context.Context)]
+	recovered atomic.Pointer[func(context.Context) int]
 	ending    sync.RWMutex // keeps Close and failures apart
 
 	topology topology
@@ -154,7 +154,7 @@ func failed(verb, key string, err error) error {
 
 func wrongType(err error) bool {
 	e, ok := rueidis.IsRedisErr(err)
-	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
+	return ok && strings.Contains(e.Error(), "WRONGTYPE") // a script of Redis 6.2 has more in front
 }
 
 // Ping returns nil if the server answers; of a cluster, one of its masters, and if no other one is known to be away.

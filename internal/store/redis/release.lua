@@ -1,6 +1,7 @@
 -- Ends a lease without a result.
--- KEYS  sidecar
+-- KEYS  sidecar; of a collection also load, removed (keys.go)
 -- ARGV  token
 -- Returns 1 if the token stood
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if KEYS[2] then redis.call('UNLINK', KEYS[2], KEYS[3]) end
 return redis.call('DEL', KEYS[1])

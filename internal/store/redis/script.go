@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -30,55 +31,78 @@ var (
 	//go:embed end.lua
 	endSrc string
 
-	acquireScript    = newScript(acquireSrc)
-	fillScript       = newScript(fillSrc)
-	releaseScript    = newScript(releaseSrc)
-	invalidateScript = newScript(prelude + invalidateSrc)
-	putScript        = newScript(prelude + putSrc)
-	beginScript      = newScript(prelude + beginSrc)
-	endScript        = newScript(prelude + endSrc)
+	acquireScript    = newScript(pair, givenUp, acquireSrc)
+	fillScript       = newScript(pair, givenUp, fillSrc)
+	releaseScript    = newScript(side, givenUp, releaseSrc)
+	invalidateScript = newScript(family, inSteps, prelude, invalidateSrc).told()
+	putScript        = newScript(pair, inSteps, prelude, putSrc)
+	beginScript      = newScript(pair, inSteps, prelude, beginSrc)
+	endScript        = newScript(pair, inSteps, prelude, endSrc).told()
 )
 
 // script is a Lua script, known to the server by the SHA-1 of its text.
-type script struct{ src, sha string }
-
-func newScript(src string) *script {
-	sum := sha1.Sum([]byte(src))
-	return &script{src, hex.EncodeToString(sum[:])}
+type script struct {
+	src, sha string
+	keys     func(key string) []string // the names that it takes, of one key
+	parted   parted
+	tells    bool // of a change in the database, which a failover must not lose; see wait.go
+	shaped   bool // it is about collections
 }
 
-// reach is which keys a script is sent with.
-type reach int
+// parted is what becomes of a script while a slot moves; see apart.go.
+type parted int
 
 const (
-	whole       reach = iota // the value and its sidecar
-	sidecarOnly              // one of two steps; see apart.go
+	givenUp     parted = iota
+	inSteps            // the sidecar first
+	invalidated        // the key is invalidated in its place
 )
 
+func newScript(keys func(key string) []string, p parted, src ...string) *script {
+	text := strings.Join(src, "")
+	sum := sha1.Sum([]byte(text))
+	return &script{src: text, sha: hex.EncodeToString(sum[:]), keys: keys, parted: p}
+}
+
+func (sc *script) told() *script {
+	sc.tells = true
+	return sc
+}
+
+func pair(key string) []string { return []string{key, sidecar(key)} }
+func side(key string) []string { return []string{sidecar(key)} }
+
+// aside is the script with the sidecar alone: one of two steps; see apart.go.
+func (sc *script) aside() *script {
+	alone := *sc
+	alone.keys = side
+	return &alone
+}
+
 // command is a script for one key: by its text, or by the name that the server may know it by.
-func (s *Store) command(sc *script, text bool, key string, r reach, args []string) rueidis.Completed {
-	keys := []string{key, sidecar(key)}[r:]
+func (sc *script) command(b rueidis.Builder, text bool, key string, args []string) rueidis.Completed {
+	keys := sc.keys(key)
 	if text {
-		return s.c.B().Eval().Script(sc.src).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
+		return b.Eval().Script(sc.src).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
 	}
-	return s.c.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
+	return b.Evalsha().Sha1(sc.sha).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
 }
 
 // run sends the script once for each key, in one trip to each node: one command per element, so that each fails alone. A
 // server that has forgotten the script (a restart, a failover, SCRIPT FLUSH) is sent its text.
-func (s *Store) run(ctx context.Context, sc *script, keys []string, r reach, args func(i int) []string) []rueidis.RedisResult {
+func (s *Store) run(ctx context.Context, k kind, sc *script, keys []string, args func(i int) []string) []rueidis.RedisResult {
 	if len(keys) == 1 {
-		out := s.one(ctx, write, keys[0], func() rueidis.Completed { return s.command(sc, false, keys[0], r, args(0)) })
+		out := s.one(ctx, k, keys[0], func() rueidis.Completed { return sc.command(s.c.B(), false, keys[0], args(0)) })
 		if forgotten(out) {
-			out = s.one(ctx, write, keys[0], func() rueidis.Completed { return s.command(sc, true, keys[0], r, args(0)) })
+			out = s.one(ctx, k, keys[0], func() rueidis.Completed { return sc.command(s.c.B(), true, keys[0], args(0)) })
 		}
 		return []rueidis.RedisResult{out}
 	}
 	cmds := make(rueidis.Commands, len(keys))
 	for i, key := range keys {
-		cmds[i] = s.command(sc, false, key, r, args(i))
+		cmds[i] = sc.command(s.c.B(), false, key, args(i))
 	}
-	out := s.send(ctx, write, cmds)
+	out := s.send(ctx, k, cmds)
 	var left []int
 	for i := range out {
 		if forgotten(out[i]) {
@@ -90,9 +114,9 @@ func (s *Store) run(ctx context.Context, sc *script, keys []string, r reach, arg
 	}
 	cmds = make(rueidis.Commands, len(left))
 	for n, i := range left {
-		cmds[n] = s.command(sc, true, keys[i], r, args(i))
+		cmds[n] = sc.command(s.c.B(), true, keys[i], args(i))
 	}
-	for n, r := range s.send(ctx, write, cmds) {
+	for n, r := range s.send(ctx, k, cmds) {
 		out[left[n]] = r
 	}
 	return out

@@ -14,7 +14,8 @@ import (
 	"github.com/nearside/nearside/internal/store"
 )
 
-// A sweep finds the keys of a cache by SCAN, in two passes over each master: first every sidecar, then every value.
+// A sweep finds the keys of a cache by SCAN, in two passes over each master: first every sidecar, then every value or
+// collection.
 //
 // One pass over both would miss a fill. The cursor passes the place of the value, where there is nothing yet. Then a loader
 // that has read the old row fills: the value is put behind the cursor, and the lease goes. The cursor comes to the place of
@@ -24,13 +25,15 @@ import (
 // or it became a value before the first pass ended. Such a value stands during the whole of the second pass, and SCAN
 // promises to return what does. A lease that is taken while the sweep runs belongs to a load that began behind the writes
 // that the sweep is about. An intent is like a lease: one that stood is dirty after the first pass, and its end puts nothing.
+// Those of members stand beside the sidecar (E of keys.go) and go in the first pass too, whether there is a collection or not:
+// their ends would be applied to one that is loaded behind it.
 
 const (
 	scanCount   = 500                                // keys that one SCAN looks at
 	scanRate    = 10_000                             // keys per second and master, at most: a core of Redis scans a hundred times as many
 	scanPause   = time.Second * scanCount / scanRate // from one SCAN to the next
 	scanLimit   = time.Second                        // of one SCAN, and of the invalidation of what it found
-	sidecarGlob = "*~l*"                             // all forms of keys.go; keyOf tells which are sidecars
+	sidecarGlob = "*~[le]*"                          // all forms of keys.go; keyOf tells which are sidecars or members
 )
 
 // errMoved says that slots moved while they were swept: a key may have gone from a node that was not scanned yet to one that

@@ -111,10 +111,16 @@ func (t *tracking) pushed(keys []rueidis.RedisMessage) {
 		return
 	}
 	for i := range keys {
-		if key, err := keys[i].ToString(); err == nil {
-			t.changed(key)
-			t.wake(key)
+		name, err := keys[i].ToString()
+		if err != nil {
+			continue
 		}
+		key, ok := keyOf(name)
+		if !ok {
+			key = name
+		}
+		t.changed(key)
+		t.wake(name)
 	}
 }
 
@@ -200,6 +206,38 @@ func (t *tracking) GetMany(ctx context.Context, keys []string, ttl bool) []store
 	}
 	return out
 }
+
+// absentInCluster is how long an absence is relied on in a cluster. While a slot moves, a key that is missing is made at its
+// new master, and nobody tells who has asked the old one; when the slot has moved, lost tells of it.
+const absentInCluster = time.Second
+
+// Absences reads the sidecars of keys, and asks for their values, so that both are tracked: one begins where the other ends.
+func (t *tracking) Absences(ctx context.Context, keys []string) []time.Duration {
+	out := make([]time.Duration, len(keys))
+	cmds := make(rueidis.Commands, 0, 3*len(keys))
+	var sent []int
+	for i, key := range keys {
+		if t.s.guard(key).admits(ctx, read) == nil {
+			sent = append(sent, i)
+			side := sidecar(key)
+			cmds = append(cmds, t.c.B().Pttl().Key(key).Build(), t.c.B().Get().Key(side).Build(), t.c.B().Pttl().Key(side).Build())
+		}
+	}
+	rs := t.c.DoMulti(ctx, cmds...)
+	for n, i := range sent {
+		value, err := rs[3*n].AsInt64()
+		mark, errMark := rs[3*n+1].ToString()
+		left, errLeft := rs[3*n+2].AsInt64()
+		if errors.Join(err, errMark, errLeft) == nil && value == missing && mark == "-" && left > 0 {
+			if out[i] = life(left); t.s.target.Mode == Cluster {
+				out[i] = min(out[i], absentInCluster)
+			}
+		}
+	}
+	return out
+}
+
+const missing = -2 // what PTTL says of a key that is not there
 
 // Await has the sidecars of keys and their values tracked. The channel is closed at the next change of one of them.
 func (t *tracking) Await(ctx context.Context, keys []string) (changed <-chan struct{}, stop func(), err error) {

@@ -114,6 +114,40 @@ func TestTrack(t *testing.T) {
 				}
 				stop()
 			}
+			// An absence ends by all that changes its key or its sidecar.
+			for _, end := range []struct {
+				name string
+				do   func()
+			}{
+				{"an invalidation of an absence", func() { s.Invalidate(ctx, []string{"n"}, 0) }},
+				{"a value in place of an absence", func() { server.Node(t, "n").Do(t, "SET", "n", "foreign", "PX", "60000") }},
+				{"the begin of a write of an absence", func() { s.Begin(ctx, []store.Intent{{Key: "n", Token: "w2", Life: time.Minute}}) }},
+			} {
+				s.Invalidate(ctx, []string{"n"}, 0)
+				s.Acquire(ctx, []store.Claim{{Key: "n", Token: "t2", Lease: time.Minute}})
+				if d := tr.Absences(ctx, []string{"n"}); d[0] != 0 {
+					t.Errorf("a lease is taken for an absence of %v", d[0])
+				}
+				s.Fill(ctx, []store.Fill{{Key: "n", Token: "t2", Absent: true, TTL: time.Minute}})
+				hears("the absence", "n")
+				ds := tr.Absences(ctx, []string{"a", "n"})
+				limit := time.Minute
+				if kind.Name == "cluster" {
+					limit = time.Second
+				}
+				if ds[0] != 0 || ds[1] <= 0 || ds[1] > limit {
+					t.Errorf("absences are kept for %v", ds)
+				}
+				for len(told) > 0 {
+					<-told
+				}
+				end.do()
+				hears(end.name, "n")
+				if d := tr.Absences(ctx, []string{"n"}); d[0] != 0 {
+					t.Errorf("behind %s it is absent for %v", end.name, d[0])
+				}
+			}
+
 			tr.Get(ctx, "a", false)
 			server.FlushAll(t)
 			hears("FLUSHALL", "(lost)")

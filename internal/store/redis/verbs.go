@@ -59,7 +59,7 @@ func left(it *store.Item, r rueidis.RedisResult, key string) {
 	switch n, err := r.AsInt64(); {
 	case err != nil:
 		*it = store.Item{Err: failed("pttl", key, err)}
-	case n == -2:
+	case n == missing:
 		*it = store.Item{}
 	default:
 		it.TTL = life(n)
@@ -173,26 +173,42 @@ func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 
 // Fill runs fill.lua.
 func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
-	s.ended.add(len(fills), func(i int) touched { return touched{key: fills[i].Key, token: fills[i].Token} })
-	return s.outcomes(ctx, "fill", fillScript, keysOf(fills, func(f store.Fill) string { return f.Key }), func(i int) []string {
-		f := fills[i]
-		if f.Absent {
-			return []string{f.Token, "n", px(f.TTL)}
+	s.ended.add(len(fills), func(i int) touched { return touched{key: fills[i].Key, kind: fills[i].Kind, token: fills[i].Token} })
+	return perKind(fills, func(f *store.Fill) store.Kind { return f.Kind }, func(shape store.Kind, fills []store.Fill) []store.Outcome {
+		keys := keysOf(fills, func(f store.Fill) string { return f.Key })
+		if shape != "" {
+			return s.outcomes(ctx, "fill", collections[shape].fill, keys, func(i int) []string {
+				return []string{fills[i].Token, px(fills[i].TTL), px0(fills[i].Empty)}
+			})
 		}
-		return []string{f.Token, "v", px(f.TTL), rueidis.BinaryString(f.Value)}
+		return s.outcomes(ctx, "fill", fillScript, keys, func(i int) []string {
+			f := fills[i]
+			if f.Absent {
+				return []string{f.Token, "n", px(f.TTL)}
+			}
+			return []string{f.Token, "v", px(f.TTL), rueidis.BinaryString(f.Value)}
+		})
 	})
 }
 
 // Release runs release.lua.
 func (s *Store) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
-	s.ended.add(len(leases), func(i int) touched { return touched{key: leases[i].Key, token: leases[i].Token} })
+	s.ended.add(len(leases), func(i int) touched {
+		return touched{key: leases[i].Key, kind: leases[i].Kind, token: leases[i].Token}
+	})
 	return s.release(ctx, leases)
 }
 
 // release is Release without a note of it.
 func (s *Store) release(ctx context.Context, leases []store.Lease) []store.Outcome {
-	return s.outcomes(ctx, "release", releaseScript, keysOf(leases, func(l store.Lease) string { return l.Key }), func(i int) []string {
-		return []string{leases[i].Token}
+	return perKind(leases, func(l *store.Lease) store.Kind { return l.Kind }, func(shape store.Kind, leases []store.Lease) []store.Outcome {
+		sc := releaseScript
+		if shape != "" {
+			sc = stopScript
+		}
+		return s.outcomes(ctx, "release", sc, keysOf(leases, func(l store.Lease) string { return l.Key }), func(i int) []string {
+			return []string{leases[i].Token}
+		})
 	})
 }
 
@@ -247,36 +263,66 @@ func (s *Store) outcomes(ctx context.Context, verb string, sc *script, keys []st
 		}
 		return out
 	}
-	var rs []rueidis.RedisResult
-	switch {
-	case s.replicas > 0 && (sc == invalidateScript || sc == endScript):
-		rs = s.confirmed(ctx, sc, keys, args)
-	case sc == releaseScript:
-		rs = s.run(ctx, sc, keys, sidecarOnly, args)
-	default:
-		rs = s.run(ctx, sc, keys, whole, args)
-	}
 	var parted []int
-	for i, r := range rs {
+	for i, r := range s.told(ctx, sc, keys, args) {
 		n, err := r.AsInt64()
 		if out[i].OK = n == 1; err != nil {
 			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
-			s.scripts.note(err)
 		}
-		if split(r) && sc != fillScript {
+		if forbidden := s.forbidden(sc, err); inTransit(err) || forbidden && sc.parted == invalidated {
 			parted = append(parted, i)
 		}
 	}
-	if len(parted) > 0 {
+	if len(parted) > 0 && sc.parted != givenUp {
 		s.apart(ctx, verb, sc, keys, parted, args, out)
 	}
 	return out
+}
+
+// told runs a script, and waits for the replicas that must have what it tells.
+func (s *Store) told(ctx context.Context, sc *script, keys []string, args func(int) []string) []rueidis.RedisResult {
+	if s.replicas > 0 && sc.tells {
+		return s.confirmed(ctx, sc, keys, args)
+	}
+	return s.run(ctx, write, sc, keys, args)
 }
 
 func keysOf[T any](xs []T, key func(T) string) []string {
 	out := make([]string, len(xs))
 	for i, x := range xs {
 		out[i] = key(x)
+	}
+	return out
+}
+
+// perKind calls f with what is about keys of one kind, which is nearly always all of it.
+func perKind[T, R any](xs []T, kindOf func(*T) store.Kind, f func(store.Kind, []T) []R) []R {
+	var shape store.Kind
+	several := false
+	for i := range xs {
+		if k := kindOf(&xs[i]); i == 0 {
+			shape = k
+		} else if k != shape {
+			several = true
+		}
+	}
+	if !several {
+		return f(shape, xs)
+	}
+	groups := make(map[store.Kind][]int)
+	for i := range xs {
+		k := kindOf(&xs[i])
+		groups[k] = append(groups[k], i)
+	}
+	out := make([]R, len(xs))
+	for k, group := range groups {
+		some := make([]T, len(group))
+		for n, i := range group {
+			some[n] = xs[i]
+		}
+		for n, r := range f(k, some) {
+			out[group[n]] = r
+		}
 	}
 	return out
 }

@@ -54,12 +54,15 @@ func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, gro
 		rs := s.sendConfirmed(ctx, s.c, false, len(left), func(b rueidis.Builder, n int) rueidis.Completed {
 			// By its text: a script that is not known would have to be sent again, behind the WAIT.
 			i := left[n]
-			return b.Eval().Script(sc.src).Numkeys(2).Key(keys[i], sidecar(keys[i])).Arg(args(i)...).Build()
+			return sc.command(b, true, keys[i], args(i))
 		})
 		g.judge(began, worst(rs))
 		var elsewhere []int
 		for n, i := range left {
-			if out[i] = rs[n]; inTransit(rs[n].Error()) {
+			if out[i] = rs[n]; sc.parted != inSteps && inTransit(rs[n].Error()) {
+				continue // apart.go does something else
+			}
+			if inTransit(rs[n].Error()) {
 				out[i] = s.confirmApart(ctx, sc, keys[i], args(i))
 			}
 			if moved(out[i].Error()) {
@@ -117,16 +120,22 @@ func (s *Store) sendConfirmed(ctx context.Context, to rueidis.Client, asking boo
 // confirmApart does in two steps what cannot be done in one while a slot moves, as apart does, each with its WAIT.
 func (s *Store) confirmApart(ctx context.Context, sc *script, key string, args []string) rueidis.RedisResult {
 	side := s.confirmStep(ctx, func(b rueidis.Builder, _ int) rueidis.Completed {
-		return b.Eval().Script(sc.src).Numkeys(1).Key(sidecar(key)).Arg(args...).Build()
+		return sc.aside().command(b, true, key, args)
 	})
 	if side.Error() != nil {
 		return side
 	}
-	value := s.confirmStep(ctx, func(b rueidis.Builder, _ int) rueidis.Completed { return b.Del().Key(key).Build() })
-	if sc == endScript && value.Error() == nil {
-		return side // which says that nothing was put
+	out := side // which says of an end that nothing was put
+	for n, name := range sc.rest(key) {
+		r := s.confirmStep(ctx, func(b rueidis.Builder, _ int) rueidis.Completed { return b.Unlink().Key(name).Build() })
+		if r.Error() != nil {
+			return r
+		}
+		if n == 0 && sc == invalidateScript {
+			out = r
+		}
 	}
-	return value
+	return out
 }
 
 // confirmStep sends a command about one key to where the key is: the node that has the slot, or the one that gets it.

@@ -81,7 +81,7 @@ var sweepRules = []rule{
 		}
 	}},
 	{"RecoveredMayBeNamedAtAnyTime", func(k kit) {
-		k.Recovered(func(context.Context) {})
+		k.Recovered(func(context.Context) int { return 0 })
 		k.Recovered(nil)
 		k.put("a", "1", time.Minute)
 	}},

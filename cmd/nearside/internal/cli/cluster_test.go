@@ -169,7 +169,7 @@ func TestServeOnTLS(t *testing.T) {
 	if got := c.ask(t, "GET", "user:42"); !strings.Contains(got, "Margaret") {
 		t.Errorf("read from the loader: %q", got)
 	}
-	const grant = "ACL SETUSER app ~{user:*}:~l"
+	const grant = "ACL SETUSER app ~{user:*}:~?"
 	resp, body := r.get(t, "GET", "/healthz")
 	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"status":"degraded"`) || !strings.Contains(body, grant) || strings.Contains(body, "s3cret") {
 		t.Errorf("/healthz: %d %s", resp.StatusCode, body)
@@ -177,7 +177,7 @@ func TestServeOnTLS(t *testing.T) {
 	if log := r.err.String(); strings.Count(log, grant) != 1 {
 		t.Errorf("the log, want %q once:\n%s", grant, log)
 	}
-	server.ACLSetUser(t, "app", "~{user:*}:~l")
+	server.ACLSetUser(t, "app", "~{user:*}:~?")
 	c.ask(t, "GET", "user:42")
 	if n, _ := server.Do(t, "EXISTS", "user:42").AsInt64(); n != 1 {
 		t.Error("the command that grants it does not help")

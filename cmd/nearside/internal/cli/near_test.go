@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"database/sql"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,7 +12,13 @@ import (
 // Two serves that keep rows near: a SET is seen at once where it was made, and at the other one as soon as it is told.
 func TestServeNear(t *testing.T) {
 	server := redistest.Start(t)
-	config := write(t, "n.yaml", fmt.Sprintf(countersConfig, counters(t, "sqlite"), server.URL())+"    near: 100\n")
+	database := counters(t, "sqlite")
+	db, err := sql.Open("sqlite", strings.TrimPrefix(database, "sqlite:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	config := write(t, "n.yaml", fmt.Sprintf(countersConfig, database, server.URL())+"    near: 100\n    not_found_ttl: 1m\n")
 	var at [2]*raw
 	var serves [2]*running
 	for i := range at {
@@ -35,6 +42,20 @@ func TestServeNear(t *testing.T) {
 		}
 		await(t, "the other serve to hear of it", func() bool { return strings.Contains(at[1].ask(t, "GET", "counter:3"), want) })
 	}
+	// That there is no such row is kept too, until somebody invalidates it.
+	absent := func() bool {
+		resp, _ := serves[0].get(t, "GET", "/v1/counter/99")
+		return resp.StatusCode == 404 && resp.Header.Get("X-Cache") == "near"
+	}
+	await(t, "an absence from near", absent)
+	if got := at[0].ask(t, "GET", "counter:99"); got != "$-1\r\n" {
+		t.Errorf("an absence from near: %q", got)
+	}
+	if _, err := db.Exec("INSERT INTO counters VALUES (99, 0, 'new')"); err != nil {
+		t.Fatal(err)
+	}
+	at[1].ask(t, "DEL", "counter:99")
+	await(t, "the other serve to hear of it", func() bool { return strings.Contains(at[0].ask(t, "GET", "counter:99"), "new") })
 	if info := at[0].ask(t, "INFO", "nearside"); !strings.Contains(info, "cache_counter:near=") || strings.Contains(info, "cache_counter:near=0,") {
 		t.Errorf("INFO: %q", info)
 	}

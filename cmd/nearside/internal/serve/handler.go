@@ -60,8 +60,10 @@ func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
 		return resp.AppendNull(out, c.Proto()), true
 	case cache.Near > 0:
 		// The key is a slice of the connection's buffer; nobody keeps it.
-		if v, ok := cache.Kept(unsafe.String(unsafe.SliceData(key), len(key))); ok {
+		if v, found, ok := cache.Kept(unsafe.String(unsafe.SliceData(key), len(key))); found {
 			return resp.AppendBulk(out, v), true
+		} else if ok {
+			return resp.AppendNull(out, c.Proto()), true
 		}
 	case h.service.local:
 		if v, ok := cache.Ready(string(key)); ok {

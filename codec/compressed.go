@@ -1,0 +1,141 @@
+package codec
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Algorithm is a way to compress.
+type Algorithm int
+
+const (
+	S2   Algorithm = iota // faster than the network: https://pkg.go.dev/github.com/klauspost/compress/s2
+	Zstd                  // smaller, at several times the cost: https://datatracker.ietf.org/doc/html/rfc8878
+)
+
+// Compression says what is compressed, and how. The zero value is S2 above 1 KiB.
+type Compression struct {
+	Algorithm Algorithm
+	Above     int // bytes: smaller values stay as they are. 1 KiB if zero
+	// MaxDecoded is how large in bytes a value may become when it is decoded; a larger one is an error, before the memory is
+	// taken. 16 MiB if zero.
+	MaxDecoded int
+}
+
+// Compressed returns a codec whose larger values are compressed, where that makes them a tenth smaller at least. In Redis they
+// begin with the magic number of their format, as a file of it does, so that zstd -d or s2d reads them; both are decoded
+// whatever Algorithm says, and so are values that were stored before compression was switched on. docs/benchmarks.md has
+// where it pays.
+//
+// The layer's own bounds (Config.MaxValue, NearBytes) count bytes as they are stored.
+func Compressed[V any](inner Codec[V], c Compression) Codec[V] {
+	if c.Above <= 0 {
+		c.Above = 1 << 10
+	}
+	if c.MaxDecoded <= 0 {
+		c.MaxDecoded = 16 << 20
+	}
+	// Its errors are about options; each decoder takes a few hundred bytes until it is used.
+	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(uint64(c.MaxDecoded)))
+	if err != nil {
+		panic("codec: " + err.Error())
+	}
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(1<<20))
+	if err != nil {
+		panic("codec: " + err.Error())
+	}
+	return &compressed[V]{inner, c, encoder, decoder}
+}
+
+type compressed[V any] struct {
+	inner Codec[V]
+	Compression
+	encoder *zstd.Encoder
+	decoder *zstd.Decoder
+}
+
+// The magic numbers of the formats.
+var (
+	s2Magic   = []byte("\xff\x06\x00\x00S2sTwO")
+	zstdMagic = []byte("\x28\xb5\x2f\xfd")
+)
+
+func marked(data []byte) bool {
+	return bytes.HasPrefix(data, s2Magic) || bytes.HasPrefix(data, zstdMagic)
+}
+
+func (c *compressed[V]) Encode(v V) ([]byte, error) {
+	data, err := c.inner.Encode(v)
+	if err != nil {
+		return nil, err
+	}
+	looks := marked(data) // it would be taken for compressed
+	if len(data) <= c.Above && !looks {
+		return data, nil
+	}
+	var small []byte
+	switch c.Algorithm {
+	case Zstd:
+		small = c.encoder.EncodeAll(data, make([]byte, 0, len(data)/2))
+	case S2:
+		if small, err = s2Encode(data); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, fmt.Errorf("compress: unknown algorithm %d", c.Algorithm)
+	}
+	if len(small) > len(data)-len(data)/10 && !looks {
+		return data, nil
+	}
+	return small, nil
+}
+
+func (c *compressed[V]) Decode(data []byte) (v V, err error) {
+	switch {
+	case bytes.HasPrefix(data, zstdMagic):
+		data, err = c.decoder.DecodeAll(data, nil)
+	case bytes.HasPrefix(data, s2Magic):
+		data, err = s2Decode(data, c.MaxDecoded)
+	}
+	if err == nil && len(data) > c.MaxDecoded {
+		err = fmt.Errorf("%d bytes are more than %d", len(data), c.MaxDecoded)
+	}
+	if err != nil {
+		return v, fmt.Errorf("decompress: %w", err)
+	}
+	return c.inner.Decode(data)
+}
+
+var (
+	s2Writers = sync.Pool{New: func() any { return s2.NewWriter(nil, s2.WriterConcurrency(1), s2.WriterBlockSize(64<<10)) }}
+	s2Readers = sync.Pool{New: func() any { return s2.NewReader(nil, s2.ReaderMaxBlockSize(1<<20)) }}
+)
+
+func s2Encode(data []byte) ([]byte, error) {
+	out := bytes.NewBuffer(make([]byte, 0, len(data)/2))
+	w := s2Writers.Get().(*s2.Writer)
+	defer s2Writers.Put(w)
+	w.Reset(out)
+	if _, err := w.Write(data); err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+func s2Decode(data []byte, most int) ([]byte, error) {
+	r := s2Readers.Get().(*s2.Reader)
+	defer s2Readers.Put(r)
+	r.Reset(bytes.NewReader(data))
+	var out bytes.Buffer
+	out.Grow(min(4*len(data), most))
+	_, err := io.Copy(&out, io.LimitReader(r, int64(most)+1))
+	return out.Bytes(), err
+}

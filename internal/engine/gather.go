@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/nearside/nearside/internal/collection"
+	"github.com/nearside/nearside/internal/store"
+)
+
+// gather is how the values of a cache are loaded that are collections: chunk by chunk into the store, under the lease.
+type gather[K comparable, V any] struct {
+	kind store.Kind
+	load func(context.Context, *job[K, V]) loaded[V]
+}
+
+// contents is what a load of a collection tells those who wait for it.
+type contents struct {
+	local *collection.Collection // nil: the store has it
+}
+
+const (
+	keptElements = 10_000  // of a collection that goes to the store, so that who waits for it need not look there
+	keptBytes    = 4 << 20 // the same; more is left to the store alone
+)
+
+// errLost ends a load whose lease is gone, and of which too much is not kept in this process to go on without.
+var errLost = errors.New("somebody has invalidated the collection while it was loaded")
+
+// intake takes what a loader emits.
+type intake struct {
+	store store.Store
+	ctx   func() (context.Context, context.CancelFunc) // of one command
+	kind  store.Kind
+	key   string
+	token string // of the lease; empty: nothing goes to the store
+	whole bool   // all is kept in this process
+	most  int    // elements
+
+	chunk   []store.Element
+	local   *collection.Collection // nil: too much
+	n       int
+	partial bool  // some of it has not reached the store
+	err     error // the first, which ends the load
+}
+
+// add is what the loader calls.
+func (in *intake) add(e store.Element) error {
+	if in.err != nil {
+		return in.err
+	}
+	if in.n++; in.n > in.most {
+		in.err = fmt.Errorf("more than %d elements (the limit of one collection); raise the limit, or load fewer", in.most)
+		return in.err
+	}
+	if math.IsNaN(e.Score) {
+		in.err = fmt.Errorf("the score of %.100q is NaN, which has no place in an order", e.Member)
+		return in.err
+	}
+	if in.token != "" {
+		if in.chunk = append(in.chunk, e); len(in.chunk) == store.MaxChunk {
+			in.send()
+		}
+	}
+	if in.local != nil {
+		in.local.Add(e)
+		if in.token != "" && !in.whole && (in.local.Len() > keptElements || in.local.Bytes() > keptBytes) {
+			in.local = nil
+		}
+	}
+	if in.local == nil && in.token == "" && in.err == nil {
+		in.err = errLost
+	}
+	return in.err
+}
+
+// send sends what was gathered. If the lease is gone, the load goes on for those who wait for it, if it can.
+func (in *intake) send() {
+	if len(in.chunk) == 0 || in.token == "" {
+		return
+	}
+	ctx, cancel := in.ctx()
+	defer cancel()
+	o := in.store.Chunk(ctx, store.Chunk{Key: in.key, Token: in.token, Kind: in.kind, Elements: in.chunk})
+	if in.chunk = make([]store.Element, 0, store.MaxChunk); !o.OK {
+		in.token, in.chunk, in.partial = "", nil, true
+	}
+}
+
+// gather loads a collection: into the store if the job has a lease, and into this process as far as it is kept there.
+func (c *Collection[K]) gather(ctx context.Context, j *job[K, contents]) loaded[contents] {
+	in := &intake{
+		store: c.c.Store, kind: c.Kind, key: j.key, whole: j.whole, most: c.MaxElements, local: collection.New(c.Kind),
+		ctx: func() (context.Context, context.CancelFunc) { return c.c.detached(ctx, c.c.WriteBudget) },
+	}
+	if j.fills {
+		in.token = j.token
+	}
+	err := c.Load(ctx, j.k, in.add)
+	if in.send(); in.err != nil {
+		err = in.err // what its loader made of it is of no use
+	}
+	switch {
+	case errors.Is(err, errLost):
+		return loaded[contents]{partial: true}
+	case errors.Is(err, ErrNotFound) && in.n == 0, err == nil:
+		return loaded[contents]{v: contents{in.local}, partial: in.partial}
+	case errors.Is(err, ErrNotFound):
+		err = fmt.Errorf("the loader emitted %d elements, and then said that there are none: %v", in.n, err)
+	}
+	return loaded[contents]{err: err}
+}

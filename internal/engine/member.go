@@ -1,0 +1,201 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+// rereads is how often a member is read again for one write, while others write it too. Then the collection is dropped.
+const rereads = 4
+
+// Write tells of members whose rows were changed, after the commit, each with what it is now. Of two writers of one member the
+// later call wins, not the newer row.
+func (c *Collection[K]) Write(ctx context.Context, k K, changes ...store.Change) error {
+	key, err := c.c.key(k)
+	if err != nil || len(changes) == 0 {
+		return err
+	}
+	for i := range changes {
+		changes[i].Key, changes[i].Kind = key, c.Kind
+	}
+	ctx, cancel := c.c.detached(ctx, c.c.WriteBudget)
+	defer cancel()
+	defer c.forget(key)
+	var failed error
+	for _, o := range c.c.Store.Write(ctx, changes) {
+		switch {
+		case o.Err != nil && failed == nil:
+			failed = o.Err
+		case o.Err == nil && !o.OK:
+			c.c.count.dropped.Add(1)
+		}
+	}
+	if failed == nil {
+		c.c.count.written.Add(uint64(len(changes)))
+		return nil
+	}
+	// Not sent again: a late copy might replace what was written later. What stands there must go.
+	c.c.keep(c.c.space, key, c.Hold, failed)
+	return c.c.behind("write", key, failed)
+}
+
+func (c *Collection[K]) forget(key string) {
+	c.c.forget(key)
+	c.alone.Forget(key)
+}
+
+// memberIntent is a begun write of one member.
+type memberIntent struct {
+	store.MemberIntent
+	err error // no begin was answered
+}
+
+// Update writes the database and tells of one member: write holds the whole transaction, commit included, and returns what has
+// become of the member, with the version of its row if the collection is Versioned. The member of a list is "".
+//
+// An error of write ends in a drop, since its outcome may be unknown.
+func (c *Collection[K]) Update(ctx context.Context, k K, member string, write func(context.Context) (store.Change, float64, error)) error {
+	key, err := c.c.key(k)
+	if err != nil {
+		return err
+	}
+	in := c.begin(ctx, key, member)
+	end := store.MemberEnd{Change: store.Change{Op: store.Drop}}
+	done := false
+	defer func() {
+		if !done { // write panicked, or called Goexit: nobody knows what it did
+			c.end(ctx, k, in, end)
+		}
+	}()
+	wctx, cancel := context.WithTimeout(ctx, c.LoadTimeout)
+	change, version, err := write(wctx)
+	cancel()
+	done = true
+	if err == nil && in.err == nil {
+		end.Change, end.Version = change, version
+	}
+	behind := c.end(ctx, k, in, end)
+	switch {
+	case err != nil:
+		return err
+	case behind != nil:
+		return c.c.behind("update", key, behind)
+	}
+	c.c.count.written.Add(1)
+	return nil
+}
+
+// begin announces the write. Each sending draws a fresh token and names the earlier ones, as those of values do.
+func (c *Collection[K]) begin(ctx context.Context, key, member string) *memberIntent {
+	in := &memberIntent{MemberIntent: store.MemberIntent{
+		Key: key, Kind: c.Kind, Member: member, Order: store.Alone,
+		Life: c.c.life(&intent{limit: c.LoadTimeout, hold: c.Hold}), Lease: c.LoadTimeout + leaseMargin,
+	}}
+	switch {
+	case c.Kind == store.List:
+		in.Order = store.Pushed
+	case c.Versioned:
+		in.Order = store.Versioned
+	}
+	ctx, cancel := c.c.detached(ctx, c.c.WriteBudget)
+	defer cancel()
+	for n := range sendings {
+		if n > 0 && !pauseBefore(ctx, n) {
+			break
+		}
+		if n > 0 {
+			in.Earlier = append(in.Earlier, in.Token)
+		}
+		in.Token = store.NewToken()
+		try, stop := context.WithTimeout(ctx, c.c.WriteBudget/sendings)
+		in.err = c.c.Store.BeginMember(try, in.MemberIntent).Err
+		stop()
+		if in.err == nil || errors.Is(in.err, store.ErrAway) || ctx.Err() != nil {
+			break
+		}
+	}
+	return in
+}
+
+// end tells that the write is over. Where the store is not sure of the order, the row is read again, behind a number that the
+// store draws: who has the highest number has read everything that was committed before.
+func (c *Collection[K]) end(ctx context.Context, k K, in *memberIntent, e store.MemberEnd) error {
+	defer c.forget(in.Key)
+	e.Key, e.Kind, e.Member, e.Token = in.Key, c.Kind, in.Member, in.Token
+	e.Again = c.LoadOne != nil && c.Kind != store.List
+	for n := 0; ; n++ {
+		if n == rereads {
+			e.Op, e.Again = store.Drop, false
+		}
+		ending := c.endOnce(ctx, e)
+		switch {
+		case ending.Err != nil:
+			c.c.keep(c.c.space, in.Key, c.Hold, ending.Err)
+			return ending.Err
+		case ending.Number > 0:
+			c.c.count.reread.Add(1)
+			c.readAgain(ctx, k, in, &e, ending.Number)
+			continue
+		case !ending.Applied:
+			c.c.count.dropped.Add(1)
+		}
+		break
+	}
+	if in.err == nil {
+		return nil
+	}
+	// Nobody knows of the write but this end: a copy of the begin may still be on its way, and a load may have missed both.
+	_, err := c.c.Invalidate(ctx, []K{k})
+	return err
+}
+
+// endOnce sends an end until it is answered. A second one finds its token gone, and drops.
+func (c *Collection[K]) endOnce(ctx context.Context, e store.MemberEnd) (ending store.Ending) {
+	ctx, cancel := c.c.detached(ctx, c.c.WriteBudget)
+	defer cancel()
+	for n := range sendings {
+		if n > 0 && !pauseBefore(ctx, n) {
+			break
+		}
+		try, stop := context.WithTimeout(ctx, c.c.WriteBudget/sendings)
+		ending = c.c.Store.EndMember(try, e)
+		stop()
+		if ending.Err == nil || errors.Is(ending.Err, store.ErrAway) || ctx.Err() != nil {
+			break
+		}
+	}
+	return ending
+}
+
+// readAgain reads the member behind a number.
+func (c *Collection[K]) readAgain(ctx context.Context, k K, in *memberIntent, e *store.MemberEnd, number float64) {
+	ctx, cancel := c.c.detached(ctx, c.LoadTimeout)
+	defer cancel()
+	e.Version = number
+	row, ok, err := c.loadOne(ctx, k, in.Member)
+	switch {
+	case err != nil:
+		c.c.Logger.Warn("a member that others wrote too could not be read again: the collection is dropped", "key", in.Key, "error", err)
+		e.Op, e.Again = store.Drop, false
+	case ok:
+		e.Op, e.Element = store.Add, row
+	default:
+		e.Op, e.Element = store.Remove, store.Element{Member: in.Member}
+	}
+}
+
+// loadOne is LoadOne, whose panic is an error: the end must be sent.
+func (c *Collection[K]) loadOne(ctx context.Context, k K, member string) (e store.Element, ok bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{Value: p}
+		}
+	}()
+	e, ok, err = c.LoadOne(ctx, k, member)
+	if errors.Is(err, ErrNotFound) {
+		return e, false, nil
+	}
+	return e, ok, err
+}

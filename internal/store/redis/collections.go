@@ -1,0 +1,235 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+// acquireCollections asks for leases of collections of one kind.
+func (s *Store) acquireCollections(ctx context.Context, shape store.Kind, claims []store.Claim) []store.Grant {
+	out := make([]store.Grant, len(claims))
+	if err := s.serves(shape); err != nil {
+		for i := range out {
+			out[i].Err = failed("acquire", claims[i].Key, err)
+		}
+		return out
+	}
+	keys := keysOf(claims, func(c store.Claim) string { return c.Key })
+	var apart []int
+	for i, r := range s.run(ctx, read, collections[shape].acquire, keys, func(i int) []string {
+		c, kind, dead := &claims[i], "", ""
+		switch {
+		case c.Dead == nil:
+		case c.Dead.Type != "":
+			kind, dead = "t", c.Dead.Type
+		default:
+			kind, dead = "m", c.Dead.Member
+		}
+		return []string{c.Token, px(c.Lease), px0(c.Stale), kind, dead}
+	}) {
+		out[i] = grant(r, keys[i])
+		out[i].Value = nil
+		if err := r.Error(); s.forbidden(collections[shape].acquire, err) || inTransit(err) {
+			apart = append(apart, i)
+		}
+	}
+	if len(apart) > 0 {
+		s.acquireCollectionsApart(ctx, shape, claims, apart, out)
+	}
+	return out
+}
+
+// acquireCollectionsApart looks whether the collections are there, and answers that nothing may be filled for now where they
+// are not.
+func (s *Store) acquireCollectionsApart(ctx context.Context, shape store.Kind, claims []store.Claim, which []int, out []store.Grant) {
+	keys := make([]string, len(which))
+	for n, i := range which {
+		keys[n] = claims[i].Key
+	}
+	for n, info := range s.Inspect(ctx, keys) {
+		switch out[which[n]] = (store.Grant{State: store.Barrier, Err: info.Err}); {
+		case info.Err != nil:
+			out[which[n]].State = 0
+		case info.Type == string(shape):
+			out[which[n]] = store.Grant{State: store.Hit, TTL: info.TTL}
+		}
+	}
+}
+
+// Chunk runs chunk.lua. One without an answer must not be sent again for a list, which would have its elements twice.
+func (s *Store) Chunk(ctx context.Context, c store.Chunk) store.Outcome {
+	err := s.serves(c.Kind)
+	if len(c.Elements) > store.MaxChunk {
+		err = fmt.Errorf("%d elements, at most %d are allowed", len(c.Elements), store.MaxChunk)
+	}
+	args := make([]string, 1, 1+2*len(c.Elements))
+	args[0] = c.Token
+	for i := 0; i < len(c.Elements) && err == nil; i++ {
+		switch e := &c.Elements[i]; c.Kind {
+		case store.SortedSet:
+			args, err = append(args, number64(e.Score), e.Member), finite(e)
+		case store.Hash:
+			args = append(args, e.Member, e.Value)
+		default:
+			args = append(args, e.Member)
+		}
+	}
+	if err != nil {
+		return store.Outcome{Err: failed("chunk", c.Key, err)}
+	}
+	if len(args) == 1 {
+		return store.Outcome{OK: true} // the end of the load will say whether the token stands
+	}
+	return s.outcomes(ctx, "chunk", collections[c.Kind].chunk, []string{c.Key}, func(int) []string { return args })[0]
+}
+
+// Write runs write.lua.
+func (s *Store) Write(ctx context.Context, changes []store.Change) []store.Outcome {
+	s.recent.add(len(changes), func(i int) touched { return touched{key: changes[i].Key} })
+	return perKind(changes, func(c *store.Change) store.Kind { return c.Kind }, func(shape store.Kind, changes []store.Change) []store.Outcome {
+		out := make([]store.Outcome, len(changes))
+		var keys []string
+		var at []int
+		for i := range changes {
+			c := &changes[i]
+			err := s.serves(shape)
+			switch {
+			case err != nil:
+			case shape == store.List:
+				err = errors.New("a list takes no write that was not announced")
+			case c.Op != store.Add && c.Op != store.Remove && c.Op != store.Drop:
+				err = fmt.Errorf("a %s is written by 'A', 'R' or 'D', not by %q", shape, c.Op)
+			case c.Op == store.Add && shape == store.SortedSet:
+				err = finite(&c.Element)
+			}
+			if err != nil {
+				out[i].Err = failed("write", c.Key, err)
+				continue
+			}
+			keys, at = append(keys, c.Key), append(at, i)
+		}
+		if len(keys) == 0 {
+			return out
+		}
+		for n, o := range s.outcomes(ctx, "write", collections[shape].write, keys, func(n int) []string {
+			c := &changes[at[n]]
+			return []string{c.Element.Member, string(rune(c.Op)), content(c)}
+		}) {
+			out[at[n]] = o
+		}
+		return out
+	})
+}
+
+// BeginMember runs beginmember.lua.
+func (s *Store) BeginMember(ctx context.Context, in store.MemberIntent) store.Outcome {
+	if err := s.serves(in.Kind); err != nil {
+		return store.Outcome{Err: failed("begin", in.Key, err)}
+	}
+	order := in.Order
+	if in.Kind == store.List {
+		order = store.Pushed
+	} else if order != store.Versioned {
+		order = store.Alone
+	}
+	return s.outcomes(ctx, "begin", collections[in.Kind].begin, []string{in.Key}, func(int) []string {
+		return append([]string{in.Token, px(in.Life), px0(in.Lease), in.Member, string(rune(order))}, in.Earlier...)
+	})[0]
+}
+
+// EndMember runs endmember.lua.
+func (s *Store) EndMember(ctx context.Context, e store.MemberEnd) store.Ending {
+	err := s.unusable()
+	if err == nil {
+		err = s.serves(e.Kind)
+	}
+	pushes := e.Op == store.PushFront || e.Op == store.PushBack
+	switch list := e.Kind == store.List; {
+	case err != nil:
+	case e.Op != store.Drop && (pushes != list || !pushes && e.Op != store.Add && e.Op != store.Remove):
+		err = fmt.Errorf("a %s takes no %q", e.Kind, e.Op)
+	case math.IsNaN(e.Version):
+		err = errors.New("the version is not a number")
+	case e.Op == store.Add && e.Kind == store.SortedSet:
+		err = finite(&e.Element)
+	}
+	if err != nil {
+		return store.Ending{Err: failed("end", e.Key, err)}
+	}
+	s.recent.add(1, func(int) touched { return touched{key: e.Key} })
+	sc, again := collections[e.Kind].end, ""
+	if e.Again && e.Kind != store.List {
+		again = "1"
+	}
+	keys := []string{e.Key}
+	n, err := s.told(ctx, sc, keys, func(int) []string {
+		return []string{e.Token, e.Member, e.Element.Member, string(rune(e.Op)), content(&e.Change), number64(e.Version), again, strconv.FormatInt(max(e.Cap, 0), 10)}
+	})[0].AsInt64()
+	switch {
+	case s.forbidden(sc, err), inTransit(err):
+		return store.Ending{Err: s.invalidate(ctx, keys, 0)[0].Err}
+	case err != nil:
+		return store.Ending{Err: failed("end", e.Key, err)}
+	case n > 1:
+		return store.Ending{Number: float64(n)}
+	}
+	return store.Ending{Applied: n == 1}
+}
+
+// content is what a member has, as Redis takes it.
+func content(c *store.Change) string {
+	if c.Kind == store.SortedSet {
+		return number64(c.Element.Score)
+	}
+	return c.Element.Value
+}
+
+// number64 writes a number so that Redis reads the same one.
+func number64(f float64) string {
+	switch {
+	case math.IsInf(f, 1):
+		return "inf"
+	case math.IsInf(f, -1):
+		return "-inf"
+	}
+	return strconv.FormatFloat(f, 'f', -1, 64)
+}
+
+func finite(e *store.Element) error {
+	if math.IsNaN(e.Score) {
+		return fmt.Errorf("the score of %.100q is not a number", e.Member)
+	}
+	return nil
+}
+
+// serves returns nil if there are such collections.
+func (s *Store) serves(k store.Kind) error {
+	if collections[k] == nil {
+		return fmt.Errorf("there are no collections of kind %q", k)
+	}
+	return s.unusable()
+}
+
+// forbidden notes that the server does not let us run a script, or what stands in it, and reports whether it does not.
+func (s *Store) forbidden(sc *script, err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	if !ok || !denied(e) && !deniedInside(e) {
+		return false
+	}
+	if sc.shaped {
+		s.problem("the user %s may not run what collections need: they are loaded and not stored, and writes drop them; grant it: %s", s.user(), s.grant(rights...))
+	} else {
+		s.scripts.note(err)
+	}
+	return true
+}
+
+// rights is what collections need beyond values.
+var rights = []string{"+@list", "+@set", "+@sortedset", "+@hash", "+exists", "+rename", "+pexpire", "+pexpireat", "+time"}

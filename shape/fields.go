@@ -1,0 +1,150 @@
+package shape
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/text"
+)
+
+// fields turns a V into the fields of a hash, and back.
+type fields[V any] struct {
+	t     reflect.Type
+	index map[string][]int // of a struct, by the name in the hash; nil: V is a map
+	order []string
+}
+
+func fieldsOf[V any]() (f fields[V], err error) {
+	f.t = reflect.TypeFor[V]()
+	switch {
+	case f.t.Kind() == reflect.Map && f.t.Key().Kind() == reflect.String:
+		return f, nil
+	case f.t.Kind() != reflect.Struct:
+		return f, fmt.Errorf("a hash shows a struct or a map with strings for keys, and %v is neither", f.t)
+	}
+	f.index = make(map[string][]int)
+	for _, field := range reflect.VisibleFields(f.t) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if !field.IsExported() || field.Anonymous || name == "-" {
+			continue
+		}
+		if name == "" {
+			name = field.Name
+		}
+		if f.index[name] != nil {
+			return f, fmt.Errorf("%v has two fields %q", f.t, name)
+		}
+		f.index[name], f.order = field.Index, append(f.order, name)
+	}
+	if len(f.order) == 0 {
+		return f, fmt.Errorf("%v has no exported fields", f.t)
+	}
+	return f, nil
+}
+
+func (f fields[V]) has(name string) bool { return f.index == nil || f.index[name] != nil }
+
+func (f fields[V]) names() string { return strings.Join(f.order, ", ") }
+
+// each emits the fields of v, those of a struct in its order.
+func (f fields[V]) each(v V, emit func(store.Element) error) error {
+	names := f.order
+	if f.index == nil {
+		keys := make(map[string]bool)
+		for _, k := range reflect.ValueOf(v).MapKeys() {
+			keys[k.String()] = true
+		}
+		names = slices.Sorted(maps.Keys(keys))
+	}
+	for _, name := range names {
+		e, ok, err := f.one(v, name)
+		if err == nil && ok {
+			err = emit(e)
+		}
+		if err != nil {
+			return fmt.Errorf("the field %.100q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// one returns a field of v. False: it is nil, or not in the map.
+func (f fields[V]) one(v V, name string) (e store.Element, ok bool, err error) {
+	r := reflect.ValueOf(v)
+	if f.index == nil {
+		r = r.MapIndex(reflect.ValueOf(name).Convert(f.t.Key()))
+	} else if r, err = r.FieldByIndexErr(f.index[name]); err != nil {
+		return e, false, nil // of an embedded struct that is nil
+	}
+	for r.IsValid() && (r.Kind() == reflect.Pointer || r.Kind() == reflect.Interface) {
+		r = r.Elem()
+	}
+	if !r.IsValid() {
+		return e, false, nil
+	}
+	s, plain, err := text.Value(r)
+	if !plain && err == nil {
+		var b []byte
+		b, err = json.Marshal(r.Interface())
+		s = string(b)
+	}
+	return store.Element{Member: name, Value: s}, err == nil, err
+}
+
+// set puts a field of the hash into v.
+func (f fields[V]) set(v *V, e store.Element) error {
+	r := reflect.ValueOf(v).Elem()
+	if f.index != nil {
+		if index := f.index[e.Member]; index != nil {
+			return setText(fieldOf(r, index), e.Value)
+		}
+		return nil
+	}
+	if r.IsNil() {
+		r.Set(reflect.MakeMap(f.t))
+	}
+	value := reflect.New(f.t.Elem()).Elem()
+	if err := setText(value, e.Value); err != nil {
+		return err
+	}
+	r.SetMapIndex(reflect.ValueOf(e.Member).Convert(f.t.Key()), value)
+	return nil
+}
+
+// fieldOf is FieldByIndex that makes the embedded structs on its way.
+func fieldOf(r reflect.Value, index []int) reflect.Value {
+	for i, n := range index {
+		if i > 0 && r.Kind() == reflect.Pointer {
+			if r.IsNil() {
+				r.Set(reflect.New(r.Type().Elem()))
+			}
+			r = r.Elem()
+		}
+		r = r.Field(n)
+	}
+	return r
+}
+
+func setText(r reflect.Value, s string) error {
+	if r.Kind() == reflect.Pointer {
+		p := reflect.New(r.Type().Elem())
+		if err := setText(p.Elem(), s); err != nil {
+			return err
+		}
+		r.Set(p)
+		return nil
+	}
+	if r.Kind() == reflect.Interface && r.NumMethod() == 0 {
+		r.Set(reflect.ValueOf(s))
+		return nil
+	}
+	if plain, err := text.Set(r, s); plain {
+		return err
+	}
+	return json.Unmarshal([]byte(s), r.Addr().Interface())
+}

@@ -1,0 +1,144 @@
+package shape
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"reflect"
+
+	"github.com/nearside/nearside/codec"
+	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/text"
+)
+
+// members writes members as they stand in Redis, and reads them.
+type members[K comparable, T any] struct {
+	base[K]
+	write func(T) (string, error)
+	read  func(string) (T, error)
+}
+
+// newMembers chooses how members are written: by the codec; without one as text, if they are strings, numbers, bools, or
+// implement encoding.TextMarshaler and its counterpart; else as JSON.
+func newMembers[K comparable, T any](c codec.Codec[T]) (m members[K, T]) {
+	if c == nil {
+		if m.write, m.read = text.Writer[T](), text.Reader[T](); m.write != nil && m.read != nil {
+			return m
+		}
+		c = codec.JSON[T]()
+	}
+	m.write = func(v T) (string, error) { b, err := c.Encode(v); return string(b), err }
+	m.read = func(s string) (T, error) { return c.Decode([]byte(s)) }
+	return m
+}
+
+func (m members[K, T]) encode(v T) (string, error) {
+	s, err := m.write(v)
+	if err != nil {
+		return "", fmt.Errorf("the element %.100v cannot be written: %w", v, err)
+	}
+	return s, nil
+}
+
+func (m members[K, T]) encodeAll(vs []T) ([]string, error) {
+	out := make([]string, len(vs))
+	for i, v := range vs {
+		s, err := m.encode(v)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = s
+	}
+	return out, nil
+}
+
+// query reads elements, and decodes them by each.
+func (m members[K, T]) query(ctx context.Context, k K, q store.Query, each func(i int, v T, e store.Element)) (store.View, error) {
+	v, err := m.e.QueryChecked(ctx, k, q, func(v store.View) (string, error) {
+		for i, e := range v.Elements {
+			if v.Has != nil && !v.Has[i] {
+				continue
+			}
+			t, err := m.read(e.Member)
+			if err != nil {
+				return e.Member, m.undecodable(k, e.Member, err)
+			}
+			each(i, t, e)
+		}
+		return "", nil
+	})
+	return v.View, err
+}
+
+func (m members[K, T]) undecodable(k K, member string, err error) error {
+	return fmt.Errorf("%.100q: the element %.100q does not decode as a %v: %w", m.Key(k), member, reflect.TypeFor[T](), err)
+}
+
+// plain is query for elements without scores.
+func (m members[K, T]) plain(ctx context.Context, k K, q store.Query) (out []T, err error) {
+	_, err = m.query(ctx, k, q, func(i int, v T, _ store.Element) { out = append(out[:i], v) })
+	return out, err
+}
+
+// change sends plain writes, after the commit.
+func (m members[K, T]) change(ctx context.Context, k K, op store.Op, vs []T) error {
+	texts, err := m.encodeAll(vs)
+	if err != nil {
+		return err
+	}
+	changes := make([]store.Change, len(vs))
+	for i, s := range texts {
+		changes[i] = store.Change{Op: op, Element: store.Element{Member: s}}
+	}
+	return m.e.Write(ctx, k, changes...)
+}
+
+// update runs a database write of one member, after which op is true of it.
+func (m members[K, T]) update(ctx context.Context, k K, v T, op store.Op, write func(context.Context) error) error {
+	s, err := m.encode(v)
+	if err != nil {
+		return err
+	}
+	return m.e.Update(ctx, k, s, func(ctx context.Context) (store.Change, float64, error) {
+		return store.Change{Op: op, Element: store.Element{Member: s}}, 0, write(ctx)
+	})
+}
+
+// loader makes one of a loader of slices or of a stream.
+func loader[K comparable, E any](load func(context.Context, K) ([]E, error), stream func(context.Context, K) iter.Seq2[E, error],
+	element func(E) (store.Element, error)) func(context.Context, K, func(store.Element) error) error {
+	if load == nil && stream == nil {
+		return nil
+	}
+	return func(ctx context.Context, k K, emit func(store.Element) error) error {
+		if stream == nil {
+			es, err := load(ctx, k)
+			if err != nil {
+				return err
+			}
+			for _, v := range es {
+				e, err := element(v)
+				if err == nil {
+					err = emit(e)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		for v, err := range stream(ctx, k) {
+			if err != nil {
+				return err
+			}
+			e, err := element(v)
+			if err == nil {
+				err = emit(e)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,110 @@
+package shape
+
+import (
+	"context"
+	"iter"
+
+	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/codec"
+	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
+)
+
+// SetConfig says how sets are loaded and kept.
+type SetConfig[K comparable, T any] struct {
+	// Load returns the members; none, or ErrNotFound, is an empty set. Load or Stream must be set.
+	Load func(context.Context, K) ([]T, error)
+	// Stream is Load for sets that are too large for a slice: members go to Redis while they are read.
+	Stream func(context.Context, K) iter.Seq2[T, error]
+	// LoadOne reads again whether one member is in, where writers of it overlapped. Without it the set is dropped then.
+	LoadOne func(context.Context, K, T) (bool, error)
+
+	Settings
+	Key    func(K) string // writes a key as text. Strings, integers, bools and encoding.TextMarshaler need none
+	Member codec.Codec[T] // writes members. Text if nil for strings, numbers, bools and encoding.TextMarshaler, else JSON
+}
+
+// Set is a cache of sets: who is friends with whom. It is safe for concurrent use.
+type Set[K comparable, T any] struct{ members[K, T] }
+
+// NewSet makes a cache of sets whose keys are name, a colon, and the key: "friends:42". It panics as nearside.New does.
+func NewSet[K comparable, T any](client *nearside.Client, name string, c SetConfig[K, T]) *Set[K, T] {
+	s := &Set[K, T]{newMembers[K](c.Member)}
+	e := engine.CollectionConfig[K]{Kind: store.Set, Load: loader(c.Load, c.Stream, s.element)}
+	if c.LoadOne != nil {
+		e.LoadOne = func(ctx context.Context, k K, member string) (e store.Element, ok bool, err error) {
+			v, err := s.read(member)
+			if err == nil {
+				ok, err = c.LoadOne(ctx, k, v)
+			}
+			return store.Element{Member: member}, ok, err
+		}
+	}
+	s.base = newBase(client, "NewSet", name, c.Settings, c.Key, e)
+	return s
+}
+
+func (s *Set[K, T]) element(v T) (store.Element, error) {
+	text, err := s.encode(v)
+	return store.Element{Member: text}, err
+}
+
+// Has reports whether v is a member.
+func (s *Set[K, T]) Has(ctx context.Context, k K, v T) (bool, error) {
+	has, err := s.HasMany(ctx, k, v)
+	return err == nil && has[0], err
+}
+
+// HasMany reports which of vs are members, in their order.
+func (s *Set[K, T]) HasMany(ctx context.Context, k K, vs ...T) ([]bool, error) {
+	names, err := s.encodeAll(vs)
+	if err != nil || len(vs) == 0 {
+		return nil, err
+	}
+	v, err := s.e.Query(ctx, k, store.Query{Part: store.Pick, Names: names})
+	return v.Has, err
+}
+
+// Members returns all members, in no order.
+func (s *Set[K, T]) Members(ctx context.Context, k K) ([]T, error) {
+	return s.plain(ctx, k, store.Query{Part: store.All})
+}
+
+// Intersect returns the members that both sets have: friends in common. In a cluster Redis can do it for sets in one slot
+// ("friends:{7}:..."); those of two slots are both read.
+func (s *Set[K, T]) Intersect(ctx context.Context, a, b K) ([]T, error) {
+	both, err := s.e.Intersect(ctx, a, b)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]T, len(both))
+	for i, e := range both {
+		if out[i], err = s.read(e.Member); err != nil {
+			return nil, s.undecodable(a, e.Member, err)
+		}
+	}
+	return out, nil
+}
+
+// Add tells that members were added, after the commit. Of an Add and a Remove of one member the later call wins, not the later
+// commit: where that matters, use Update and Delete.
+func (s *Set[K, T]) Add(ctx context.Context, k K, vs ...T) error {
+	return s.change(ctx, k, store.Add, vs)
+}
+
+// Remove tells that members were removed, after the commit; as Add.
+func (s *Set[K, T]) Remove(ctx context.Context, k K, vs ...T) error {
+	return s.change(ctx, k, store.Remove, vs)
+}
+
+// Update runs the database write that makes v a member; write holds the whole transaction, commit included. An error of write is
+// returned, and the set is dropped, since nobody knows what the database did. ErrUnavailable: the database is written, and
+// Redis could not be told.
+func (s *Set[K, T]) Update(ctx context.Context, k K, v T, write func(context.Context) error) error {
+	return s.update(ctx, k, v, store.Add, write)
+}
+
+// Delete is Update for a write after which v is no member.
+func (s *Set[K, T]) Delete(ctx context.Context, k K, v T, write func(context.Context) error) error {
+	return s.update(ctx, k, v, store.Remove, write)
+}
