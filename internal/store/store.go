@@ -35,6 +35,7 @@ type Store interface {
 	End(ctx context.Context, ends []End) []Outcome
 
 	Collections
+	Admin
 
 	// Track begins to tell of changes: changed is called for each key, lost where some may have been missed. Neither may wait
 	// for anything. An error says why the store cannot.
