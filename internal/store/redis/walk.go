@@ -43,7 +43,9 @@ func (s *Store) Keys(ctx context.Context, glob string, ours func(key string) boo
 			if err != nil {
 				return w, s.toAsk("scan", "", "+scan", err)
 			}
-			w.Looked = min(w.Looked+walkCount, max(w.Total, walkCount))
+			if w.Looked += walkCount; w.Total > 0 {
+				w.Looked = min(w.Looked, w.Total)
+			}
 			for _, name := range page.Elements {
 				if own(name) || ours != nil && !ours(name) {
 					continue
@@ -60,7 +62,9 @@ func (s *Store) Keys(ctx context.Context, glob string, ours func(key string) boo
 			}
 		}
 	}
-	w.Looked, w.All = w.Total, true
+	if w.All = true; w.Total > 0 {
+		w.Looked = w.Total
+	}
 	return w, nil
 }
 
