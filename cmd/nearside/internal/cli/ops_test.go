@@ -258,6 +258,20 @@ func TestDeclared(t *testing.T) {
 	}
 }
 
+// serve is there and its Redis is not: that is told as such, by each command, and not waited for.
+func TestRedisAway(t *testing.T) {
+	srv := redistest.Start(t)
+	r := start(t, serveCmd{Database: filled(t), Redis: srv.URL()}, nil)
+	srv.Pause()
+	t.Cleanup(srv.Continue)
+	for _, line := range []string{"keys user", "get user 1", "ttl user 1", "invalidate user 1", "invalidate user --all", "invalidate user --all --yes", "doctor"} {
+		status, out, errs := commandLine(t, []string{"NEARSIDE_URL=http://" + r.http}, strings.Fields(line)...)
+		if status != 3 || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "serve at http://"+r.http) || !strings.Contains(errs, "look whether it runs") {
+			t.Errorf("%s: status %d, want 3 and one sentence: %s%s", line, status, out, errs)
+		}
+	}
+}
+
 func TestServePassword(t *testing.T) {
 	r := start(t, serveCmd{Database: filled(t)}, map[string]string{"NEARSIDE_PASSWORD": "s3cret"})
 	file := write(t, "password", "s3cret\n")
@@ -333,7 +347,7 @@ func TestRestrictedUser(t *testing.T) {
 	}
 	ask(1, "doctor other", "may not read and write the keys other:*", "do:  ACL SETUSER app ~other:* ~{other:*}:~?")
 	srv.ACLSetUser(t, "app", "-scan")
-	ask(1, "keys user", "the user app may not run scan: grant it: ACL SETUSER app +scan")
+	ask(1, "keys user", "the user app may not run scan; grant it: ACL SETUSER app +scan")
 	ask(1, "doctor user", "ACL SETUSER app +scan")
 	srv.ACLSetUser(t, "app", "-unlink")
 	ask(1, "doctor user", "✗ connect to Redis at", "may not run unlink", "do:  ACL SETUSER app +unlink")

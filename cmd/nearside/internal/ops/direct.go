@@ -123,10 +123,10 @@ func (d *Direct) key(name string, args []string) (c Declared, key string, err er
 
 // failed gives an error of the store its kind.
 func (d *Direct) failed(err error) error {
-	if errors.Is(err, store.ErrAway) || errors.Is(err, store.ErrClosed) || errors.Is(err, context.DeadlineExceeded) {
-		return away("%s: %w", d.Source, err)
+	if redis.Gone(err) {
+		return away("%w; look whether it runs and can be reached from there (docs/operations.md)", err)
 	}
-	return fmt.Errorf("%s: %w", d.Source, err)
+	return err
 }
 
 // Keys walks until there are enough.
