@@ -170,6 +170,9 @@ func row(data []byte) ([]byte, error) {
 // Caches returns the declared caches in the order of the configuration.
 func (s *Service) Caches() []*Cache { return s.caches }
 
+// Store returns where the values are kept.
+func (s *Service) Store() store.Store { return s.shared.Store }
+
 // Named returns the cache of a name, nil if there is none.
 func (s *Service) Named(name string) *Cache {
 	for _, c := range s.caches {

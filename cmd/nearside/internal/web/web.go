@@ -29,6 +29,8 @@ import (
 type Options struct {
 	MaxAge   time.Duration // how long a browser may keep an answer without asking again; zero: not at all
 	Password string        // that clients must say, as Basic (of any user) or Bearer; empty: none
+	Source   string        // how the store is named to operators
+	User     string        // that the store is reached as
 }
 
 type handler struct {
@@ -36,7 +38,7 @@ type handler struct {
 	maxAge  time.Duration
 }
 
-// New returns the routes /v1/{cache}/{parameter}..., /healthz and /. Without a password they answer on loopback only, and a
+// New returns the routes /v1/{cache}/{parameter}..., /v1/-/... (operator.go), /healthz and /. Without a password they answer on loopback only, and a
 // request for another host is refused: a page of another site must not reach them by a name that it makes resolve to
 // 127.0.0.1. With one, only /healthz answers those who do not say it.
 func New(s *serve.Service, o Options) http.Handler {
@@ -44,6 +46,7 @@ func New(s *serve.Service, o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/{cache}", h.value) // of one key, without parameters
 	mux.HandleFunc("/v1/{cache}/{params...}", h.value)
+	operate(mux, s, o)
 	mux.HandleFunc("/healthz", readOnly(h.health))
 	mux.HandleFunc("/{$}", readOnly(h.index))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
