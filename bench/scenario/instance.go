@@ -1,0 +1,236 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nearside/nearside/bench/layer"
+	"github.com/nearside/nearside/internal/redistest"
+)
+
+// instance is one layer of a run, with a server of its own, so that none reads what another wrote.
+type instance struct {
+	layer.Kind
+	layer.Layer
+	server *redistest.Server
+	loads  atomic.Int64 // calls of the loader
+	err    error        // why it could not be made, or made ready
+}
+
+const ttl = time.Hour
+
+// options are those of a layer whose rows are made from their ids.
+func (in *instance) options(near int) layer.Options {
+	o := layer.Options{Near: near, TTL: ttl}
+	o.Load = func(_ context.Context, id int) (layer.Item, error) {
+		in.loads.Add(1)
+		return layer.Make(id, 0), nil
+	}
+	o.LoadMany = func(_ context.Context, ids []int) (map[int]layer.Item, error) {
+		in.loads.Add(int64(len(ids)))
+		out := make(map[int]layer.Item, len(ids))
+		for _, id := range ids {
+			out[id] = layer.Make(id, 0)
+		}
+		return out, nil
+	}
+	return o
+}
+
+// open makes the layers. set, if it is not nil, has the last word on their options.
+func (r *Run) open(kinds []layer.Kind, near int, set func(*instance, *layer.Options)) []*instance {
+	ins := make([]*instance, len(kinds))
+	for i, k := range kinds {
+		in := &instance{Kind: k}
+		ins[i] = in
+		o := in.options(near)
+		if !k.NoRedis {
+			in.server = redistest.Start(r)
+			o.Redis = []string{in.server.Addr}
+		}
+		if set != nil {
+			set(in, &o)
+		}
+		r.Say("open %s", k.Name)
+		in.err = bounded(patience, "open it", func() (err error) { in.Layer, err = k.New(o); return err })
+		if in.err == nil {
+			r.Cleanup(func() { bounded(patience, "close it", func() error { in.Close(); return nil }) })
+		}
+	}
+	return ins
+}
+
+// ready has the layers hold the ids below n, in the process as well where they have a tier there, or records why they do not.
+func (r *Run) ready(ins []*instance, n int, places []string, metrics ...string) {
+	for _, in := range ins {
+		if in.err == nil {
+			r.Say("seed %s", in.Name)
+			in.err = bounded(4*patience, "seed it", func() error { return in.seed(n) })
+		}
+		if in.err != nil {
+			for _, at := range places {
+				r.Broken(in.Name, at, in.err, metrics...)
+			}
+		}
+	}
+}
+
+func (in *instance) seed(n int) error {
+	passes := 1
+	if in.Near {
+		passes = 3 // some keep a value near when they read it again
+	}
+	for range passes {
+		if err := in.read(n); err != nil {
+			return err
+		}
+		if in.server == nil {
+			continue
+		}
+		var held int
+		for until := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // some fill behind the answer
+			held = in.info("keyspace", "db0:keys=")
+			if held >= n {
+				break
+			}
+			if time.Now().After(until) {
+				return fmt.Errorf("seeded with %d keys, it has put %d into Redis", n, held)
+			}
+		}
+	}
+	return nil
+}
+
+// read reads all ids below n once.
+func (in *instance) read(n int) error {
+	const at, callers = 100, 8
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	errs := make([]error, callers)
+	for i := range callers {
+		wg.Go(func() {
+			for {
+				from := int(next.Add(at)) - at
+				if from >= n {
+					return
+				}
+				ids := make([]int, 0, at)
+				for id := from; id < min(from+at, n); id++ {
+					ids = append(ids, id)
+				}
+				var err error
+				if in.Batch {
+					_, err = in.GetMany(context.Background(), ids)
+				} else {
+					for _, id := range ids {
+						if _, err = in.Get(context.Background(), id); err != nil {
+							break
+						}
+					}
+				}
+				if err != nil {
+					errs[i] = err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// info returns a number from INFO: what stands behind a word.
+func (in *instance) info(section, word string) int {
+	return infoNumber(in.server, section, word)
+}
+
+func infoNumber(s *redistest.Server, section, word string) int {
+	_, rest, ok := strings.Cut(info(s, section), word)
+	if !ok {
+		return 0
+	}
+	end := strings.IndexFunc(rest, func(c rune) bool { return c < '0' || c > '9' })
+	if end < 0 {
+		end = len(rest)
+	}
+	n, _ := strconv.Atoi(rest[:end])
+	return n
+}
+
+// info is empty if the server does not answer: what is told from it is then missing, and the layer's own error says why.
+func info(s *redistest.Server, section string) (text string) {
+	Outside(func(t testing.TB) {
+		text, _ = s.Do(t, "INFO", section).ToString()
+	})
+	return strings.TrimPrefix(text, "txt:")
+}
+
+// calls returns how many commands the server has run, those of scripts included, but for those that belong to connections.
+func (in *instance) calls() (n int) {
+	if in.server == nil {
+		return 0
+	}
+	for line := range strings.Lines(info(in.server, "commandstats")) {
+		name, rest, _ := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":calls=")
+		switch command, _, _ := strings.Cut(name, "|"); command {
+		case "info", "ping", "client", "hello", "config", "command", "dbsize", "select", "auth", "flushall":
+			continue
+		}
+		count, _, _ := strings.Cut(rest, ",")
+		k, _ := strconv.Atoi(count)
+		n += k
+	}
+	return n
+}
+
+// measure drives a layer and records what came of it.
+func (r *Run) measure(in *instance, at string, d drive, op func(ctx context.Context, c *caller) error) {
+	metrics := []string{perSecond, allocations, commands}
+	if !d.silent {
+		metrics = append(metrics, p50, p99)
+	}
+	before := in.calls()
+	out, err := d.run(op)
+	if err != nil {
+		r.Broken(in.Name, at, err, metrics...)
+		return
+	}
+	values := []float64{out.perSecond, out.allocations, float64(in.calls()-before) / float64(out.n), out.p50.Seconds(), out.p99.Seconds()}
+	for i, metric := range metrics {
+		r.Record(in.Name, at, metric, values[i])
+	}
+}
+
+// get reads what the caller asks for next.
+func (in *instance) get(ctx context.Context, c *caller) error {
+	id := c.next()
+	v, err := in.Get(ctx, id)
+	if err == nil && v.ID != id {
+		err = fmt.Errorf("asked for %d, was given %d", id, v.ID)
+	}
+	return err
+}
+
+func texts(ns []int) []string {
+	out := make([]string, len(ns))
+	for i, n := range ns {
+		out[i] = strconv.Itoa(n)
+	}
+	return out
+}
+
+func number(text string) int {
+	n, _ := strconv.Atoi(text)
+	return n
+}
