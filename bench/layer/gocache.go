@@ -27,7 +27,7 @@ func newGocache(o Options) (Layer, error) {
 }
 
 func newGocacheNear(o Options) (Layer, error) {
-	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: o.Redis, CacheSizeEachConn: o.Near * weight / 4})
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: o.Redis, CacheSizeEachConn: cacheSize(o.Near, multiplexed())})
 	if err != nil {
 		return nil, err
 	}

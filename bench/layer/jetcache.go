@@ -26,7 +26,8 @@ func newJetcache(near bool) func(Options) (Layer, error) {
 			cache.WithRemoteExpiry(o.TTL), cache.WithStatsDisabled(true), // they are log lines
 		}
 		if near && o.Near > 0 {
-			options = append(options, cache.WithLocal(local.NewTinyLFU(o.Near, o.TTL)))
+			const cost = 57 // of an entry: 1, and what ristretto adds to it
+			options = append(options, cache.WithLocal(local.NewTinyLFU(o.Near*cost, o.TTL)))
 		}
 		c := cache.New(options...)
 		return &jet{o, client, c, cache.NewT[int, Item](c)}, nil

@@ -66,6 +66,12 @@ type Tiers interface {
 	Tiers() (near, store, loads uint64)
 }
 
+// Sheds is a layer that goes past Redis where Redis is slow, and counts the reads for which it did. They are cheap, and no
+// figure must be made of them.
+type Sheds interface {
+	PastRedis() uint64
+}
+
 // Kind is a layer that can be made.
 type Kind struct {
 	Name    string

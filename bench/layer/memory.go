@@ -61,7 +61,7 @@ func newHot(o Options) (Layer, error) {
 		}
 		return redis.GetMany(context.Background(), ids)
 	}
-	cache := hot.NewHotCache[int, Item](hot.WTinyLFU, max(o.Near, 8)).WithTTL(o.TTL).WithJanitor().WithLoaders(load).Build()
+	cache := hot.NewHotCache[int, Item](hot.LRU, max(o.Near, 1)).WithTTL(o.TTL).WithJanitor().WithLoaders(load).Build()
 	return &hotLayer{redis, cache}, nil
 }
 

@@ -3,6 +3,7 @@ package layer
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/nearside/nearside"
 )
@@ -20,6 +21,9 @@ func newNearside(near bool) func(Options) (Layer, error) {
 		}
 		if o.Cluster {
 			url += "?cluster=true"
+		}
+		if o.Budget == 0 {
+			o.Budget = 50 * time.Millisecond
 		}
 		client, err := nearside.Open(context.Background(), url, &nearside.Options{RequireRedis: true, Budget: o.Budget})
 		if err != nil {
@@ -46,4 +50,9 @@ func (l *ours) Close()                                    { l.client.Close() }
 func (l *ours) Tiers() (near, store, loads uint64) {
 	s := l.cache.Stats()
 	return s.Near, s.Store + s.Stale + s.Negative, s.Loads
+}
+
+func (l *ours) PastRedis() uint64 {
+	s := l.cache.Stats()
+	return s.StoreErrors + s.Unfilled
 }

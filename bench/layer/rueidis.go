@@ -2,6 +2,8 @@ package layer
 
 import (
 	"context"
+	"math/bits"
+	"runtime"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -15,13 +17,20 @@ type bare struct {
 	near bool
 }
 
-// weight is what an entry is taken to weigh by those whose bound is in bytes.
-const weight = 800
+// cacheSize is the size of the client-side cache of each connection that keeps so many entries of ours, whose slots spread them
+// evenly; zero leaves the default of 128 MiB.
+func cacheSize(entries, connections int) int {
+	const weight = 1200 // of an entry, as rueidis counts
+	return entries * weight / connections
+}
+
+// multiplexed is how many connections rueidis makes by itself.
+func multiplexed() int { return 1 << min(bits.Len(uint(runtime.GOMAXPROCS(0)))-1, 2) }
 
 func newBare(o Options, tuned, near bool) (*bare, error) {
 	option := rueidis.ClientOption{InitAddress: o.Redis, DisableCache: !near}
-	if near && o.Near > 0 {
-		option.CacheSizeEachConn = max(o.Near*weight/4, 1<<10) // four connections, unless told otherwise
+	if near {
+		option.CacheSizeEachConn = cacheSize(o.Near, multiplexed())
 	}
 	if tuned {
 		option.PipelineMultiplex, option.AlwaysPipelining, option.MaxFlushDelay = -1, true, 20*time.Microsecond
@@ -129,7 +138,7 @@ type aside struct {
 
 func newAside(o Options) (Layer, error) {
 	c, err := rueidisaside.NewClient(rueidisaside.ClientOption{ClientOption: rueidis.ClientOption{
-		InitAddress: o.Redis, CacheSizeEachConn: o.Near * weight, // zero: 128 MiB
+		InitAddress: o.Redis, CacheSizeEachConn: cacheSize(o.Near, 1),
 	}})
 	if err != nil {
 		return nil, err

@@ -1,16 +1,38 @@
 package scenario
 
-import "runtime/metrics"
+import (
+	"runtime"
+	"runtime/metrics"
+	"syscall"
+	"time"
+)
 
-// processors is how many seconds of processors this process has spent: on the collector, and in all.
-type processors struct{ collector, busy float64 }
-
-func cpuTime() processors {
-	samples := []metrics.Sample{
-		{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/total:cpu-seconds"}, {Name: "/cpu/classes/idle:cpu-seconds"},
-		{Name: "/cpu/classes/gc/mark/idle:cpu-seconds"}, // of processors that had nothing else to do
+// busy is how long processors were busy for this process.
+func busy() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
 	}
-	metrics.Read(samples)
-	v := func(i int) float64 { return samples[i].Value.Float64() }
-	return processors{v(0) - v(3), v(1) - v(2) - v(3)}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// collected is how long processors were busy with the collector. The runtime counts at the end of each collection, so that one is
+// made first.
+func collected() time.Duration {
+	runtime.GC()
+	sample := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}}
+	metrics.Read(sample)
+	return time.Duration(sample[0].Value.Float64() * 1e9)
+}
+
+// collectorShare is the collector's part of what processors did for this process while f ran.
+func collectorShare(f func() error) (float64, error) {
+	before, began := collected(), busy()
+	if err := f(); err != nil {
+		return 0, err
+	}
+	took := busy() - began
+	after := collected()
+	last := collected() - after // what the one costs that was made to count
+	return max(0, (after-before-last).Seconds()) / took.Seconds(), nil
 }

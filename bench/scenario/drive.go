@@ -22,11 +22,10 @@ type drive struct {
 
 // driven is what came of it.
 type driven struct {
-	n                   int
-	perSecond           float64
-	allocations         float64
-	p50, p99            time.Duration
-	collector, busyTime float64 // seconds of processors
+	n           int
+	perSecond   float64
+	allocations float64
+	p50, p99    time.Duration
 }
 
 // caller is one of them.
@@ -71,7 +70,6 @@ func (d drive) run(op func(ctx context.Context, c *caller) error) (driven, error
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	cpu := cpuTime()
 	began := time.Now()
 	for i := range d.callers {
 		wg.Go(func() {
@@ -117,7 +115,6 @@ func (d drive) run(op func(ctx context.Context, c *caller) error) (driven, error
 	}
 	took := time.Since(began)
 	runtime.ReadMemStats(&after)
-	spent := cpuTime()
 	if err := first.Load(); err != nil {
 		return driven{}, *err
 	}
@@ -136,6 +133,5 @@ func (d drive) run(op func(ctx context.Context, c *caller) error) (driven, error
 	out.allocations = float64(after.Mallocs-before.Mallocs) / float64(out.n)
 	out.p50 = time.Duration(all.ValueAtQuantile(50)) * time.Microsecond
 	out.p99 = time.Duration(all.ValueAtQuantile(99)) * time.Microsecond
-	out.collector, out.busyTime = spent.collector-cpu.collector, spent.busy-cpu.busy
 	return out, nil
 }

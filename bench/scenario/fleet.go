@@ -202,7 +202,7 @@ func fleetChild(j job, in *json.Decoder, out *json.Encoder) error {
 	}
 	defer l.Close()
 	for range 3 {
-		if err := l.read(j.Keys); err != nil {
+		if err := l.read(j.Keys, false); err != nil {
 			return err
 		}
 	}

@@ -92,8 +92,8 @@ func footprintChild(j job, in *json.Decoder, out *json.Encoder) error {
 	if l.Near {
 		passes = 3
 	}
-	for range passes {
-		if err := l.read(j.Keys); err != nil {
+	for pass := range passes {
+		if err := l.read(j.Keys, pass == 0 && l.Batch); err != nil {
 			return err
 		}
 		time.Sleep(200 * time.Millisecond) // some fill behind the answer

@@ -87,7 +87,7 @@ var missAndFill = Scenario{
 				_, err := in.Get(ctx, freshID())
 				return err
 			})
-			in.server.FlushAll(r)
+			in.forget(r)
 		})
 	},
 }
