@@ -14,7 +14,7 @@ import (
 // section is what the document says of one outcome.
 func section(s scenario.Scenario, o *result.Outcome) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### %s\n\n%s\n\n", s.Title, s.Text)
+	fmt.Fprintf(&b, "### %s\n\n%s\n\n", s.Title, o.Text)
 	for _, t := range s.Tables {
 		b.WriteString(t.Markdown(o) + "\n")
 	}

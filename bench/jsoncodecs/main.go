@@ -9,9 +9,11 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +46,7 @@ type Figure struct {
 	Library, Version           string
 	Decode, Encode             float64 // seconds
 	DecodeAllocs, EncodeAllocs float64
+	Accepts, Differs           float64 // how many of the damaged values, see damaged
 	Err                        string
 }
 
@@ -86,6 +89,7 @@ func (l library) measure(f *Figure, each time.Duration) (err error) {
 	if text, err := l.marshal(want); err != nil || strings.TrimSpace(string(text)) != string(data) {
 		return fmt.Errorf("it encodes something else: %.100s, %v", text, err)
 	}
+	f.Accepts, f.Differs = l.damaged(data)
 	f.Decode, f.DecodeAllocs, err = measure(each, func() error {
 		var v layer.Item
 		return l.unmarshal(data, &v)
@@ -98,6 +102,29 @@ func (l library) measure(f *Figure, each time.Duration) (err error) {
 		return err
 	})
 	return err
+}
+
+// damaged decodes values of which one or two bytes are not what they were: how many it takes that encoding/json refuses, and of
+// how many it makes something else. What is refused counts as a miss; what is taken is served.
+func (l library) damaged(data []byte) (accepts, differs float64) {
+	const n = 20_000
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range n {
+		bad := slices.Clone(data)
+		for range 1 + rng.IntN(2) {
+			bad[rng.IntN(len(bad))] = byte(rng.IntN(256))
+		}
+		var want, got layer.Item
+		refused := json.Unmarshal(bad, &want)
+		err := l.unmarshal(bad, &got)
+		switch {
+		case refused != nil && err == nil:
+			accepts++
+		case refused == nil && (err != nil || !reflect.DeepEqual(got, want)):
+			differs++
+		}
+	}
+	return accepts, differs
 }
 
 func measure(each time.Duration, f func() error) (seconds, allocations float64, err error) {

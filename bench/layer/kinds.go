@@ -27,7 +27,7 @@ var Kinds = []Kind{
 	{Name: RueidisNear, Module: "github.com/redis/rueidis", New: newRueidis(false, true), Near: true, Batch: true, Bare: true,
 		Note: "keeps bytes, which are decoded at each hit; bounded in bytes"},
 	{Name: "rueidisaside", Module: "github.com/redis/rueidis/rueidisaside", New: newAside, Near: true,
-		Note: "the only peer with a lease; its placeholder stands in the value's key, where other programs see it; its token is one per client, so that a load from before a Del fills under the placeholder of the next; always with client-side caching; no batches"},
+		Note: "the only peer with a lease; its placeholder stands in the value's key, where other programs see it; after a FLUSHALL (1.0.78) callers waited for more than 30 s; always with client-side caching; no batches"},
 	{Name: "go-redis", Module: "github.com/redis/go-redis/v9", New: newGoRedis, Batch: true, Bare: true},
 	{Name: "go-redis, AutoPipeline", Module: "github.com/redis/go-redis/v9", New: newGoRedisAutoPipeline, Batch: true, Bare: true,
 		Note: "experimental, says its documentation"},

@@ -24,6 +24,7 @@ type Point struct {
 // Outcome is what a scenario measured.
 type Outcome struct {
 	Name     string
+	Text     string // what was done
 	Machine  Machine
 	Took     string
 	Rounds   int

@@ -61,7 +61,7 @@ func (c Column) cell(p, floor *Point) string {
 	switch {
 	case p == nil:
 		return "-"
-	case p.Err != "":
+	case p.Err != "" && len(p.Values) == 0:
 		return "failed: " + strings.NewReplacer("|", "/", "\n", " ").Replace(shortened(p.Err, 80))
 	}
 	text := c.Format(p.Median())
@@ -69,6 +69,9 @@ func (c Column) cell(p, floor *Point) string {
 		if r := ratio(p, floor); !math.IsNaN(r) && !math.IsInf(r, 0) {
 			text += fmt.Sprintf(" (%.2f)", r)
 		}
+	}
+	if p.Err != "" {
+		text += ", not in each round"
 	}
 	return text
 }

@@ -60,6 +60,7 @@ func (j job) open(set func(*layer.Options)) (*instance, error) {
 	in := &instance{Kind: kinds[0]}
 	o := in.options(j.Near)
 	o.Redis = j.Redis
+	o.Budget = unbounded
 	if set != nil {
 		set(&o)
 	}

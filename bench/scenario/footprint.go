@@ -19,7 +19,7 @@ const (
 
 var footprint = Scenario{
 	Name: "footprint", Title: "Memory per entry",
-	Text: "100,000 entries in a process of its own: what the heap and Redis (used_memory) have grown by, after a collection, divided by the entries. A value is 530 bytes as JSON. " +
+	Text: "{entries} entries in a process of its own: what the heap and Redis (used_memory) have grown by, after a collection, divided by the entries. A value is 530 bytes as JSON. " +
 		"What is not kept near costs no heap. Tracking, which near tiers that are told of changes need, is memory of Redis too. In brackets the ratio to otter and to SET.",
 	Tables: []result.Table{{Columns: []result.Column{
 		{Head: "heap", At: "entry", Metric: heapBytes, Floor: layer.Otter, Format: result.Whole},
@@ -65,13 +65,16 @@ func (r *Run) footprint(k layer.Kind) error {
 		r.Record(k.Name, "entry", heapBytes, heap)
 	}
 	if server != nil {
+		if err := holds(server, r.Entries); err != nil {
+			return err
+		}
 		r.Record(k.Name, "entry", redisBytes, float64(infoNumber(server, "memory", "used_memory:")-before)/float64(r.Entries))
 	}
 	return nil
 }
 
 func footprintChild(j job, in *json.Decoder, out *json.Encoder) error {
-	l, err := j.open(nil)
+	l, err := j.open(apart)
 	if err != nil {
 		return err
 	}
@@ -101,7 +104,9 @@ func footprintChild(j job, in *json.Decoder, out *json.Encoder) error {
 	if err := out.Encode(float64(heap()-before) / float64(j.Keys)); err != nil {
 		return err
 	}
-	return in.Decode(&begin)
+	err = in.Decode(&begin)
+	runtime.KeepAlive(l)
+	return err
 }
 
 // heap is what is alive on the heap.

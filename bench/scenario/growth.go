@@ -181,6 +181,7 @@ func (r *Run) keys(k layer.Kind, n int) error {
 	at := strconv.Itoa(n)
 	in := &instance{Kind: k}
 	o := in.options(n + n/4)
+	apart(&o)
 	if !k.NoRedis {
 		in.server = redistest.Start(r)
 		defer in.server.Stop()

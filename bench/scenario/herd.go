@@ -19,7 +19,7 @@ const (
 
 var herd = Scenario{
 	Name: "herd", Title: "Loads of a cold key",
-	Text: "4 processes of 250 goroutines each ask for a key that nobody holds, at once; the load takes 50 ms. 20 keys, one after the other. One load is what is needed. The time is the " +
+	Text: "{processes} processes of {callers} goroutines each ask for a key that nobody holds, at once; the load takes {load}. {cold} keys, one after the other. One load is what is needed; a bare client has one for each caller. The time is the " +
 		"median and the longest over the keys, until the last caller of all is served.",
 	Tables: []result.Table{{Columns: []result.Column{
 		{Head: "loads per key", At: "fleet", Metric: loadsPerKey, Format: result.Exact},

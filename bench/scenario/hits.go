@@ -16,14 +16,14 @@ func inProcess(k layer.Kind) bool { return k.Near }
 
 var nearHit = Scenario{
 	Name: "near-hit", Title: "Near hit",
-	Text: "Values that the process holds, Zipf over 10,000 keys, as many goroutines as cores. In brackets the ratio to otter.",
+	Text: "Values that the process holds, Zipf over {keys} keys, as many goroutines as cores. In brackets the ratio to otter.",
 	Tables: []result.Table{{Columns: []result.Column{
 		{Head: "per second", At: "all", Metric: perSecond, Floor: layer.Otter, Format: result.Count},
 		{Head: "allocations", At: "all", Metric: allocations, Format: result.Exact},
 		{Head: "Redis commands", At: "all", Metric: commands, Format: result.Exact},
 	}}},
 	Run: func(r *Run) {
-		ins := r.open(layer.Where(inProcess), 2*r.Keys, nil)
+		ins := r.open(layer.Where(inProcess), 2*r.Keys, func(_ *instance, o *layer.Options) { apart(o) })
 		places := []string{"all"}
 		r.ready(ins, r.Keys, places, perSecond)
 		ids := zipf(r.Keys)
@@ -44,7 +44,7 @@ var hitCallers = []string{"1", "16", "128", "512"}
 
 var redisHit = Scenario{
 	Name: "redis-hit", Title: "Redis hit",
-	Text: "Values that Redis holds, decoded, Zipf over 10,000 keys, by goroutines. In brackets the ratio to rueidis with its default settings.",
+	Text: "Values that Redis holds, decoded, Zipf over {keys} keys, by goroutines. In brackets the ratio to rueidis with its default settings.",
 	Tables: []result.Table{
 		{Title: "Per second:", Columns: append(columns(hitCallers, perSecond, "", layer.Rueidis, result.Count),
 			result.Column{Head: "allocations (at 128)", At: "128", Metric: allocations, Format: result.Exact},

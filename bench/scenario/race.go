@@ -17,7 +17,7 @@ const staleLeft = "stale values left"
 
 var writeRace = Scenario{
 	Name: "race", Title: "The write race",
-	Text: "A row is written twice, 0 to 5 ms apart, each time with the layer's invalidation after the commit, while four goroutines of each client read it and loads of 0 to 3 ms are in flight. " +
+	Text: "Each of {trials} rows is written twice, 0 to 5 ms apart, each time with the layer's invalidation after the commit, while four goroutines of each client read it, and loads of 0 to 3 ms are in flight. " +
 		"A tenth of a second after the last of them, which is long after any push, the row is read again by each client: the share of the rows of which one then had an old value. " +
 		"With two clients the second write is the other one's.",
 	Tables: []result.Table{{Columns: []result.Column{

@@ -28,7 +28,7 @@ type Run struct {
 func (s Scenario) Do(t testing.TB, size Size, trace string, say func(string, ...any)) *result.Outcome {
 	began := time.Now()
 	r := &Run{TB: t, Size: size, Trace: trace, Say: say, out: &result.Outcome{
-		Name: s.Name, Machine: result.Here(), Rounds: size.Rounds, Versions: map[string]string{},
+		Name: s.Name, Text: size.words(s.Text), Machine: result.Here(), Rounds: size.Rounds, Versions: map[string]string{},
 	}}
 	s.Run(r)
 	r.mu.Lock()

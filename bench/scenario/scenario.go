@@ -3,6 +3,8 @@
 package scenario
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nearside/nearside/bench/result"
@@ -12,7 +14,7 @@ import (
 type Scenario struct {
 	Name   string
 	Title  string
-	Text   string // what is done, for the reader of the tables
+	Text   string // what is done, for the reader of the tables; {keys} and the like stand for the numbers of Size
 	Tables []result.Table
 	Plots  []result.Plot
 	Run    func(r *Run)
@@ -38,6 +40,12 @@ type Size struct {
 	Processes  []int
 	Masters    []int
 	Trace      int // so many reads of the trace; zero: all
+}
+
+// words writes the numbers of a size into a text.
+func (s Size) words(text string) string {
+	return strings.NewReplacer("{keys}", result.Count(float64(s.Keys)), "{entries}", result.Count(float64(s.Entries)), "{trials}", result.Count(float64(s.Trials)),
+		"{processes}", strconv.Itoa(s.Herd.Processes), "{callers}", strconv.Itoa(s.Herd.Callers), "{cold}", strconv.Itoa(s.Herd.Keys), "{load}", s.Herd.Load.String()).Replace(text)
 }
 
 // Herd is many callers of a cold key.
