@@ -45,7 +45,7 @@ func (c *caller) next() int {
 // zipf returns many ids below n of which few are asked for often: the first a tenth of the time.
 func zipf(n int) []int {
 	z := rand.NewZipf(rand.New(rand.NewPCG(1, 2)), 1.01, 1, uint64(n-1))
-	ids := make([]int, 1<<16)
+	ids := make([]int, min(max(2*n, 1<<16), 1<<21))
 	for i := range ids {
 		ids[i] = int(z.Uint64())
 	}

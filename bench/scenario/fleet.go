@@ -218,7 +218,8 @@ func fleetChild(j job, in *json.Decoder, out *json.Encoder) error {
 	}()
 	s := seen{Version: map[int64]int64{}}
 	ctx, began, n := context.Background(), time.Now(), 0
-	c := &caller{ids: zipf(j.Keys), at: rand.IntN(1 << 16)}
+	ids := zipf(j.Keys)
+	c := &caller{ids: ids, at: rand.IntN(len(ids))}
 	var known int64
 	for !stop.Load() {
 		id := c.next()
