@@ -18,6 +18,9 @@ func section(s scenario.Scenario, o *result.Outcome) string {
 	for _, t := range s.Tables {
 		b.WriteString(t.Markdown(o) + "\n")
 	}
+	if o.Machine.Busy() {
+		b.WriteString("**Beside other work on the machine: times and throughputs are not good enough to judge by.**\n\n")
+	}
 	fmt.Fprintf(&b, "`-only %s`; %d rounds, %s. %s.\n", s.Name, o.Rounds, o.Took, o.Machine)
 	return b.String()
 }

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -69,4 +70,10 @@ func submatch(pattern string, data []byte) string {
 func (m Machine) String() string {
 	return fmt.Sprintf("%s: %s, %d cores, %s, %s; Go %s, Redis %s; commit %s; load of the machine at the beginning %s",
 		m.Date, m.CPU, m.Cores, m.Memory, m.OS, m.Go, m.Redis, m.Commit, m.Load)
+}
+
+// Busy reports whether the machine had other work, so that times measured there mean little.
+func (m Machine) Busy() bool {
+	load, err := strconv.ParseFloat(m.Load, 64)
+	return err == nil && load > float64(m.Cores)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"image/color"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -36,14 +37,19 @@ func (q Plot) Draw(o *Outcome, dir string) (drawn bool, err error) {
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Legend.Padding = vg.Points(2)
 	p.Add(plotter.NewGrid())
+	var places []plot.Tick
+	for _, at := range o.Places(q.Metric) {
+		x, err := strconv.ParseFloat(at, 64)
+		if err != nil {
+			return false, fmt.Errorf("draw %s: the place %q is no number", q.Name, at)
+		}
+		places = append(places, plot.Tick{Value: x, Label: label(x)})
+	}
 	n := 0
 	for _, layer := range o.Layers() {
 		var xys plotter.XYs
-		for _, at := range o.Places(q.Metric) {
-			x, err := strconv.ParseFloat(at, 64)
-			if err != nil {
-				return false, fmt.Errorf("draw %s: the place %q is no number", q.Name, at)
-			}
+		for i, at := range o.Places(q.Metric) {
+			x := places[i].Value
 			if pt := o.Point(layer, at, q.Metric); pt != nil && pt.Err == "" && !(q.LogY && pt.Median() <= 0) {
 				xys = append(xys, plotter.XY{X: x, Y: pt.Median()})
 			}
@@ -64,10 +70,14 @@ func (q Plot) Draw(o *Outcome, dir string) (drawn bool, err error) {
 	if n == 0 {
 		return false, nil
 	}
-	if p.Y.Min > 0 && !q.LogY {
-		p.Y.Min = 0
+	room := 1.4 // for the legend
+	if q.LogY {
+		room = math.Pow(p.Y.Max/p.Y.Min, 0.4)
+	} else {
+		p.Y.Min = min(p.Y.Min, 0)
 	}
-	p.X.Tick.Marker, p.Y.Tick.Marker = ticks(q.LogX), ticks(q.LogY)
+	p.Y.Max *= room
+	p.X.Tick.Marker, p.Y.Tick.Marker = plot.ConstantTicks(places), ticks(q.LogY)
 	if q.LogX {
 		p.X.Scale = plot.LogScale{}
 	}
@@ -109,6 +119,9 @@ func ticks(log bool) plot.Ticker {
 }
 
 func label(v float64) string {
+	if v >= 1 && v < 10_000 && v == math.Trunc(v) && math.Mod(v, 1000) != 0 {
+		return strconv.FormatFloat(v, 'f', -1, 64) // 1024 goroutines are no 1.02 k
+	}
 	for _, unit := range []struct {
 		of   float64
 		name string

@@ -39,7 +39,7 @@ func TestFormats(t *testing.T) {
 	for _, test := range []struct{ got, want string }{
 		{result.Count(16_800_000), "16.8 M"}, {result.Count(98_000), "98.0 k"}, {result.Count(850), "850"}, {result.Count(2.14), "2.14"},
 		{result.Seconds(30e-9), "30.0 ns"}, {result.Seconds(7.2e-6), "7.20 µs"}, {result.Seconds(0.123), "123 ms"}, {result.Seconds(2), "2.00 s"},
-		{result.Percent(0.271), "27.1 %"}, {result.Whole(633.4), "633"},
+		{result.Percent(0.271), "27.1 %"}, {result.Whole(633.4), "633"}, {result.Thousands(999), "999"}, {result.Thousands(1_234_567), "1,234,567"},
 	} {
 		if test.got != test.want {
 			t.Errorf("got %q, want %q", test.got, test.want)

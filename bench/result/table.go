@@ -3,6 +3,7 @@ package result
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -99,6 +100,15 @@ func Exact(v float64) string { return fmt.Sprintf("%.1f", v) }
 
 // Whole writes a number without decimals.
 func Whole(v float64) string { return fmt.Sprintf("%.0f", v) }
+
+// Thousands writes a number with commas: 10,000.
+func Thousands(n int) string {
+	text := strconv.Itoa(n)
+	for at := len(text) - 3; at > 0; at -= 3 {
+		text = text[:at] + "," + text[at:]
+	}
+	return text
+}
 
 // Percent writes a share of 1.
 func Percent(v float64) string { return fmt.Sprintf("%.1f %%", 100*v) }

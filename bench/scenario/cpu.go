@@ -3,36 +3,34 @@ package scenario
 import (
 	"runtime"
 	"runtime/metrics"
-	"syscall"
-	"time"
 )
 
-// busy is how long processors were busy for this process.
-func busy() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
+// processors is how many seconds of them this process has had, and how many of those the collector, as the runtime counts.
+type processors struct{ collector, busy float64 }
 
-// collected is how long processors were busy with the collector. The runtime counts at the end of each collection, so that one is
-// made first.
-func collected() time.Duration {
+// spent makes a collection first, since the runtime counts at the end of each.
+func spent() processors {
 	runtime.GC()
-	sample := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}}
-	metrics.Read(sample)
-	return time.Duration(sample[0].Value.Float64() * 1e9)
+	samples := []metrics.Sample{
+		{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/total:cpu-seconds"}, {Name: "/cpu/classes/idle:cpu-seconds"},
+	}
+	metrics.Read(samples)
+	v := func(i int) float64 { return samples[i].Value.Float64() }
+	return processors{v(0), v(1) - v(2)}
 }
 
-// collectorShare is the collector's part of what processors did for this process while f ran.
+func (p processors) minus(q processors) processors {
+	return processors{p.collector - q.collector, p.busy - q.busy}
+}
+
+// collectorShare is the collector's part of the processor time of this process while f ran.
 func collectorShare(f func() error) (float64, error) {
-	before, began := collected(), busy()
+	before := spent()
 	if err := f(); err != nil {
 		return 0, err
 	}
-	took := busy() - began
-	after := collected()
-	last := collected() - after // what the one costs that was made to count
-	return max(0, (after-before-last).Seconds()) / took.Seconds(), nil
+	after := spent()
+	last := spent().minus(after) // what the one costs that was made to count
+	of := after.minus(before).minus(last)
+	return max(0, of.collector/of.busy), nil
 }

@@ -46,7 +46,12 @@ var byProcesses = Scenario{
 		for _, n := range r.Processes {
 			for _, k := range layer.Find(fleetLayers...) {
 				r.Say("%d processes, %s", n, k.Name)
-				if err := r.fleetOf(k, n); err != nil {
+				err := r.fleetOf(k, n)
+				if err != nil { // a stall of the machine, as a rule: a write has no longer than a second
+					r.Say("again, since %v", err)
+					err = r.fleetOf(k, n)
+				}
+				if err != nil {
 					r.Broken(k.Name, strconv.Itoa(n), err, perSecond)
 				}
 			}

@@ -182,6 +182,9 @@ func (r *Run) keys(k layer.Kind, n int) error {
 	in := &instance{Kind: k}
 	o := in.options(n + n/4)
 	apart(&o)
+	if k.Near {
+		o.Budget = unbounded // no hit is a matter of it
+	}
 	if !k.NoRedis {
 		in.server = redistest.Start(r)
 		defer in.server.Stop()

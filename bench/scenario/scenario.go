@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -44,8 +45,9 @@ type Size struct {
 
 // words writes the numbers of a size into a text.
 func (s Size) words(text string) string {
-	return strings.NewReplacer("{keys}", result.Count(float64(s.Keys)), "{entries}", result.Count(float64(s.Entries)), "{trials}", result.Count(float64(s.Trials)),
-		"{processes}", strconv.Itoa(s.Herd.Processes), "{callers}", strconv.Itoa(s.Herd.Callers), "{cold}", strconv.Itoa(s.Herd.Keys), "{load}", s.Herd.Load.String()).Replace(text)
+	return strings.NewReplacer("{keys}", result.Thousands(s.Keys), "{entries}", result.Thousands(s.Entries), "{trials}", result.Thousands(s.Trials),
+		"{processes}", strconv.Itoa(s.Herd.Processes), "{callers}", strconv.Itoa(s.Herd.Callers), "{cold}", strconv.Itoa(s.Herd.Keys),
+		"{load}", fmt.Sprintf("%d ms", s.Herd.Load.Milliseconds())).Replace(text)
 }
 
 // Herd is many callers of a cold key.
