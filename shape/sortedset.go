@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/codec"
@@ -61,6 +62,9 @@ func NewSortedSet[K comparable, T any](client *nearside.Client, name string, c S
 				return store.Element{}, false, err
 			}
 			score, err := c.LoadOne(ctx, k, v)
+			if err == nil {
+				err = s.ordered(k, member, score)
+			}
 			return store.Element{Member: member, Score: score}, err == nil, err
 		}
 	}
@@ -92,14 +96,27 @@ func (s *SortedSet[K, T]) Range(ctx context.Context, k K, from, to int) ([]Score
 // RangeByScore returns the members with scores from min to max, both included, in the order of the set; infinite bounds
 // leave an end open. At most limit, all if it is zero.
 func (s *SortedSet[K, T]) RangeByScore(ctx context.Context, k K, min, max float64, limit int) ([]Scored[T], error) {
+	if err := s.bounds(k, min, max); err != nil {
+		return nil, err
+	}
 	out, _, err := s.scored(ctx, k, store.Query{Part: store.ByScore, Min: store.Bound{Score: min}, Max: store.Bound{Score: max}, Limit: int64(limit)})
 	return out, err
 }
 
 // Count returns how many members have scores from min to max, both included.
 func (s *SortedSet[K, T]) Count(ctx context.Context, k K, min, max float64) (int, error) {
+	if err := s.bounds(k, min, max); err != nil {
+		return 0, err
+	}
 	v, err := s.e.Query(ctx, k, store.Query{Part: store.Count, Min: store.Bound{Score: min}, Max: store.Bound{Score: max}})
 	return int(v.N), err
+}
+
+func (s *SortedSet[K, T]) bounds(k K, min, max float64) error {
+	if math.IsNaN(min) || math.IsNaN(max) {
+		return fmt.Errorf("scores of %.100q from %v to %v: expected bounds that are numbers, or infinite", s.Key(k), min, max)
+	}
+	return nil
 }
 
 // Rank returns the place of a member, 0 for the first. ErrNotFound if it is not in the set.
@@ -154,6 +171,9 @@ func (s *SortedSet[K, T]) Around(ctx context.Context, k K, m T, n int) (near []S
 // after the commit it would count twice if a load came between.
 func (s *SortedSet[K, T]) Add(ctx context.Context, k K, m T, score float64) error {
 	name, err := s.encode(m)
+	if err == nil {
+		err = s.ordered(k, name, score)
+	}
 	if err != nil {
 		return err
 	}
@@ -174,10 +194,20 @@ func (s *SortedSet[K, T]) Update(ctx context.Context, k K, m T, write func(conte
 		return 0, err
 	}
 	err = s.e.Update(ctx, k, name, func(ctx context.Context) (c store.Change, version float64, err error) {
-		score, err = write(ctx)
+		if score, err = write(ctx); err == nil {
+			err = s.ordered(k, name, score) // the set is dropped: the database is written, and the next load will say it
+		}
 		return store.Change{Op: store.Add, Element: store.Element{Member: name, Score: score}}, score, err
 	})
 	return score, err
+}
+
+// ordered returns an error for a score that is none.
+func (s *SortedSet[K, T]) ordered(k K, name string, score float64) error {
+	if math.IsNaN(score) {
+		return fmt.Errorf("the score of %.100q in %.100q is NaN, which has no place in an order", name, s.Key(k))
+	}
+	return nil
 }
 
 // Delete is Update for a write that removes the member. With GrowingScores it drops the set: a member without a score cannot
