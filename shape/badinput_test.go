@@ -171,6 +171,19 @@ func TestUndecodableFromTheLoader(t *testing.T) {
 	})
 }
 
+// What cannot be written as text never reaches the database.
+func TestUnwritableElement(t *testing.T) {
+	c, ctx := open(t, "memory:"), t.Context()
+	measures := shape.NewSortedSet(c, "measures", shape.SortedSetConfig[string, map[string]float64]{
+		Load: func(context.Context, string) ([]shape.Scored[map[string]float64], error) { return nil, nil },
+	})
+	bad := map[string]float64{"x": math.Inf(1)}
+	_, err := measures.Update(ctx, "today", bad, func(context.Context) (float64, error) { t.Error("written"); return 0, nil })
+	for _, err := range []error{err, second(measures.Rank(ctx, "today", bad)), measures.Add(ctx, "today", bad, 1), measures.Remove(ctx, "today", bad)} {
+		says(t, err, "measures:today", "map[x:+Inf]", "cannot be written")
+	}
+}
+
 func TestAnotherType(t *testing.T) {
 	redis := redistest.Start(t)
 	c, ctx := open(t, redis.URL()), t.Context()

@@ -121,7 +121,7 @@ func (s *SortedSet[K, T]) bounds(k K, min, max float64) error {
 
 // Rank returns the place of a member, 0 for the first. ErrNotFound if it is not in the set.
 func (s *SortedSet[K, T]) Rank(ctx context.Context, k K, m T) (int, error) {
-	name, err := s.encode(m)
+	name, err := s.textOf(k, m)
 	if err != nil {
 		return 0, err
 	}
@@ -138,7 +138,7 @@ func (s *SortedSet[K, T]) missing(k K, name string) error {
 
 // Score returns the score of a member. ErrNotFound if it is not in the set.
 func (s *SortedSet[K, T]) Score(ctx context.Context, k K, m T) (float64, error) {
-	name, err := s.encode(m)
+	name, err := s.textOf(k, m)
 	if err != nil {
 		return 0, err
 	}
@@ -155,7 +155,7 @@ func (s *SortedSet[K, T]) Score(ctx context.Context, k K, m T) (float64, error) 
 // Around returns a member with up to n neighbours on either side, and the place of the first one returned. ErrNotFound if the
 // member is not in the set.
 func (s *SortedSet[K, T]) Around(ctx context.Context, k K, m T, n int) (near []Scored[T], place int, err error) {
-	name, err := s.encode(m)
+	name, err := s.textOf(k, m)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -166,11 +166,11 @@ func (s *SortedSet[K, T]) Around(ctx context.Context, k K, m T, n int) (near []S
 	return near, place, err
 }
 
-// Add tells that a member has this score now, after the commit. Of two calls about one member the later wins, not the
+// Add tells that a member has this score now, after the commit; if it is new, it comes in. Of two calls about one member the later wins, not the
 // later commit: where that matters, use Update. A difference, such as 10 points more, is only right in Update: added
 // after the commit it would count twice if a load came between.
 func (s *SortedSet[K, T]) Add(ctx context.Context, k K, m T, score float64) error {
-	name, err := s.encode(m)
+	name, err := s.textOf(k, m)
 	if err == nil {
 		err = s.ordered(k, name, score)
 	}
@@ -187,9 +187,9 @@ func (s *SortedSet[K, T]) Remove(ctx context.Context, k K, ms ...T) error {
 
 // Update runs the database write that gives a member its score, and returns that; write holds the whole transaction, commit
 // included. An error of write is returned, and the set is dropped, since nobody knows what the database did. ErrUnavailable:
-// the database is written, and Redis could not be told.
+// the database is written, and Redis could not be told. A score that is NaN is an error too, behind the write, and drops the set.
 func (s *SortedSet[K, T]) Update(ctx context.Context, k K, m T, write func(context.Context) (float64, error)) (score float64, err error) {
-	name, err := s.encode(m)
+	name, err := s.textOf(k, m)
 	if err != nil {
 		return 0, err
 	}
