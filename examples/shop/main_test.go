@@ -25,7 +25,7 @@ func small(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	_, err = db.ExecContext(t.Context(), `CREATE TABLE users (id INTEGER PRIMARY KEY);
+	_, err = db.ExecContext(t.Context(), `CREATE TABLE users (id INTEGER PRIMARY KEY); INSERT INTO users VALUES (1);
 		CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT, category TEXT, price REAL, stock INTEGER);
 		INSERT INTO products VALUES (7, 'Paper teapot', 'travel', 369.46, 3)`)
 	if err != nil {

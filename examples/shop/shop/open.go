@@ -68,8 +68,8 @@ func (d *Database) prepare(ctx context.Context, fill func(context.Context, *sql.
 		return err
 	}
 	var n int
-	if d.db.QueryRowContext(ctx, `SELECT count(*) FROM users WHERE id = 1`).Scan(&n) == nil {
-		return nil // there is a table, and so all of them
+	if d.db.QueryRowContext(ctx, `SELECT count(*) FROM users WHERE id = 1`).Scan(&n) == nil && n == 1 {
+		return nil
 	}
 	if err := fill(ctx, d.db, nil); err != nil {
 		return err
