@@ -40,10 +40,19 @@ func (m members[K, T]) encode(v T) (string, error) {
 	return s, nil
 }
 
-func (m members[K, T]) encodeAll(vs []T) ([]string, error) {
+// textOf is encode for an element that a caller names.
+func (m members[K, T]) textOf(k K, v T) (string, error) {
+	s, err := m.encode(v)
+	if err != nil {
+		err = fmt.Errorf("%.100q: %w", m.Key(k), err)
+	}
+	return s, err
+}
+
+func (m members[K, T]) textsOf(k K, vs []T) ([]string, error) {
 	out := make([]string, len(vs))
 	for i, v := range vs {
-		s, err := m.encode(v)
+		s, err := m.textOf(k, v)
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +96,7 @@ func (m members[K, T]) plain(ctx context.Context, k K, q store.Query) (out []T, 
 
 // change sends plain writes, after the commit.
 func (m members[K, T]) change(ctx context.Context, k K, op store.Op, vs []T) error {
-	texts, err := m.encodeAll(vs)
+	texts, err := m.textsOf(k, vs)
 	if err != nil {
 		return err
 	}
@@ -100,7 +109,7 @@ func (m members[K, T]) change(ctx context.Context, k K, op store.Op, vs []T) err
 
 // update runs a database write of one member, after which op is true of it.
 func (m members[K, T]) update(ctx context.Context, k K, v T, op store.Op, write func(context.Context) error) error {
-	s, err := m.encode(v)
+	s, err := m.textOf(k, v)
 	if err != nil {
 		return err
 	}
