@@ -70,9 +70,11 @@ func (m *meter) loaded(err error) {
 	}
 }
 
-// waited counts how long a read of the store took, whose budget ends at until.
-func (m *meter) waited(budget time.Duration, until time.Time) {
-	m.latency[tally.StoreTier].Record(budget - time.Until(until))
+// waited counts how long a read of the store took, whose budget ends at until, and returns it.
+func (m *meter) waited(budget time.Duration, until time.Time) time.Duration {
+	took := budget - time.Until(until)
+	m.latency[tally.StoreTier].Record(took)
+	return took
 }
 
 // took counts how long a call of the loader took.
