@@ -48,7 +48,7 @@ func TestMetrics(t *testing.T) {
 	}
 
 	exposed := make(map[string]bool)
-	for _, m := range regexp.MustCompile(`(?m)^([a-z_]+)[{ ]`).FindAllStringSubmatch(body, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^(?:# TYPE )?([a-z_]+)[{ ]`).FindAllStringSubmatch(body, -1) {
 		exposed[m[1]] = true
 	}
 	for _, name := range []string{"grafana.json", "alerts.yml"} {
