@@ -31,6 +31,7 @@ type Options struct {
 	Password string        // that clients must say, as Basic (of any user) or Bearer; empty: none
 	Source   string        // how the store is named to operators
 	User     string        // that the store is reached as
+	Metrics  http.Handler  // of /metrics; nil: there is none
 }
 
 type handler struct {
@@ -38,7 +39,7 @@ type handler struct {
 	maxAge  time.Duration
 }
 
-// New returns the routes /v1/{cache}/{parameter}..., /v1/-/... (operator.go), /healthz and /. Without a password they answer on loopback only, and a
+// New returns the routes /v1/{cache}/{parameter}..., /v1/-/... (operator.go), /metrics, /healthz and /. Without a password they answer on loopback only, and a
 // request for another host is refused: a page of another site must not reach them by a name that it makes resolve to
 // 127.0.0.1. With one, only /healthz answers those who do not say it.
 func New(s *serve.Service, o Options) http.Handler {
@@ -49,6 +50,9 @@ func New(s *serve.Service, o Options) http.Handler {
 	operate(mux, s, o)
 	mux.HandleFunc("/healthz", readOnly(h.health))
 	mux.HandleFunc("/{$}", readOnly(h.index))
+	if o.Metrics != nil {
+		mux.HandleFunc("/metrics", readOnly(o.Metrics.ServeHTTP))
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "there is nothing at this path: GET /v1/{cache}/{parameter} reads a value")
 	})
