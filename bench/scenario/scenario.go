@@ -24,7 +24,7 @@ type Scenario struct {
 // All are the scenarios, in the order of the document.
 var All = []Scenario{
 	nearHit, redisHit, missAndFill, getMany, herd, footprint, writeRace, jsonCodecs,
-	byGoroutines, bySize, byKeys, byProcesses, byMasters, realTrace,
+	byGoroutines, bySize, byKeys, byProcesses, byMasters, realTrace, shopPages,
 }
 
 // Size says how much is done.
