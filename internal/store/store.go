@@ -36,6 +36,7 @@ type Store interface {
 
 	Collections
 	Sessions
+	Admin
 
 	// Track begins to tell of changes: changed is called for each key, lost where some may have been missed. Neither may wait
 	// for anything. An error says why the store cannot.

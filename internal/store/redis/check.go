@@ -17,6 +17,9 @@ type probe struct {
 	loss string // what is missing without it; "": everything, so Open fails
 }
 
+// ErrDenied is wrapped by the errors of what the user may not run, where nothing goes without it.
+var ErrDenied = errors.New("may not run")
+
 const probeKey = "nearside:check"
 
 // probes all go to the node of the key: a batch about one slot may hold commands without a key.
@@ -83,7 +86,7 @@ func (s *Store) check(ctx context.Context) error {
 		}
 	}
 	if len(needed) > 0 {
-		return remedy{fmt.Errorf("the user %s may not run %s", s.user(), named(needed)), "grant it: " + s.grant(needed...)}
+		return remedy{fmt.Errorf("the user %s %w %s", s.user(), ErrDenied, named(needed)), "grant it: " + s.grant(needed...)}
 	}
 	if len(wanted) > 0 {
 		s.problem("the user %s may not run %s: %s; grant it: %s", s.user(), named(wanted), strings.Join(losses, "; "), s.grant(wanted...))

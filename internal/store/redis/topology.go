@@ -186,15 +186,33 @@ func spanOf(row rueidis.RedisMessage) (sp span, ok bool) {
 	}
 	first, err1 := parts[0].AsInt64()
 	last, err2 := parts[1].AsInt64()
-	master, err3 := parts[2].ToArray()
-	if err1 != nil || err2 != nil || err3 != nil || len(master) < 3 {
-		return sp, false
+	master, ok := nodeOf(parts[2])
+	return span{uint16(first), uint16(last), master}, err1 == nil && err2 == nil && ok
+}
+
+// replicas returns the addresses of those that rows of CLUSTER SLOTS name.
+func replicas(rows []rueidis.RedisMessage) (out []string) {
+	for _, row := range rows {
+		parts, _ := row.ToArray()
+		for i := 3; i < len(parts); i++ {
+			if n, ok := nodeOf(parts[i]); ok && !slices.Contains(out, n.address) {
+				out = append(out, n.address)
+			}
+		}
 	}
-	host, _ := master[0].ToString()
-	port, _ := master[1].AsInt64()
-	id, _ := master[2].ToString()
-	address := net.JoinHostPort(host, strconv.FormatInt(port, 10))
-	return span{uint16(first), uint16(last), node{address, id}}, true
+	return out
+}
+
+// nodeOf reads address, port, id.
+func nodeOf(m rueidis.RedisMessage) (n node, ok bool) {
+	parts, err := m.ToArray()
+	if err != nil || len(parts) < 3 {
+		return n, false
+	}
+	host, _ := parts[0].ToString()
+	port, _ := parts[1].AsInt64()
+	id, _ := parts[2].ToString()
+	return node{net.JoinHostPort(host, strconv.FormatInt(port, 10)), id}, true
 }
 
 // identity is the process that answers, and its role. A server that does not let us ask is always the same.
