@@ -29,6 +29,7 @@ import (
 type Options struct {
 	MaxAge   time.Duration // how long a browser may keep an answer without asking again; zero: not at all
 	Password string        // that clients must say, as Basic (of any user) or Bearer; empty: none
+	Page     http.Handler  // the web page; nil: there is none
 }
 
 type handler struct {
@@ -36,7 +37,8 @@ type handler struct {
 	maxAge  time.Duration
 }
 
-// New returns the routes /v1/{cache}/{parameter}..., /healthz and /. Without a password they answer on loopback only, and a
+// New returns the routes /v1/{cache}/{parameter}..., /healthz, and / for the web page; without a browser / tells in text what
+// can be asked. Without a password they answer on loopback only, and a
 // request for another host is refused: a page of another site must not reach them by a name that it makes resolve to
 // 127.0.0.1. With one, only /healthz answers those who do not say it.
 func New(s *serve.Service, o Options) http.Handler {
@@ -45,7 +47,19 @@ func New(s *serve.Service, o Options) http.Handler {
 	mux.HandleFunc("/v1/{cache}", h.value) // of one key, without parameters
 	mux.HandleFunc("/v1/{cache}/{params...}", h.value)
 	mux.HandleFunc("/healthz", readOnly(h.health))
-	mux.HandleFunc("/{$}", readOnly(h.index))
+	mux.HandleFunc("/{$}", readOnly(func(w http.ResponseWriter, r *http.Request) {
+		if accept := r.Header.Get("Accept"); o.Page != nil && (strings.Contains(accept, "text/html") || strings.Contains(accept, "text/event-stream")) {
+			o.Page.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Vary", "Accept")
+		h.index(w, r)
+	}))
+	if o.Page != nil {
+		for _, path := range []string{"/cache/", "/members", "/redis", "/assets/", "/robots.txt"} {
+			mux.Handle(path, o.Page)
+		}
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "there is nothing at this path: GET /v1/{cache}/{parameter} reads a value")
 	})
