@@ -241,7 +241,10 @@ type counter struct {
 	Bytes, Bad bool // it is a size; more than zero is no good sign
 }
 
-func counted(c *fleet.Cache) (out []counter) {
+// counters are those that were above zero within a day, and those that were not.
+type counters struct{ Rows, Never []counter }
+
+func counted(c *fleet.Cache) (out counters) {
 	for _, one := range []struct {
 		name, help string
 		of         tally.Count
@@ -262,7 +265,12 @@ func counted(c *fleet.Cache) (out []counter) {
 		{"bytes read", "of values, from Redis", tally.BytesRead, true, false},
 		{"bytes written", "of values, to Redis", tally.BytesWritten, true, false},
 	} {
-		out = append(out, counter{one.name, one.help, c.Hour.Counts[one.of], c.Day.Counts[one.of], one.bytes, one.bad})
+		n := counter{one.name, one.help, c.Hour.Counts[one.of], c.Day.Counts[one.of], one.bytes, one.bad}
+		if n.Day > 0 {
+			out.Rows = append(out.Rows, n)
+		} else {
+			out.Never = append(out.Never, n)
+		}
 	}
 	return out
 }

@@ -117,6 +117,7 @@ type page struct {
 	Base        string // the way from it to the first page
 	Span        string // that charts show, if it has any: 1h or 24h
 	Live        bool   // it is kept up to date
+	Cache       string // that it is about, if it is about a part of one
 	Caches      []string
 	At          time.Time
 	Trouble     string // why the numbers are old

@@ -1,6 +1,7 @@
 package dash
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -75,7 +76,7 @@ func (h *Handler) key(r *http.Request) (*page, error) {
 	if e.Found && e.Show {
 		h.value(ctx, &e)
 	}
-	p := &page{Title: name(key), Here: "cache", Live: true, Caches: h.names()}
+	p := &page{Title: name(key), Here: "cache", Cache: cache, Live: true, Caches: h.names()}
 	p.add("entry", "card", e)
 	return p, nil
 }
@@ -118,7 +119,7 @@ func (h *Handler) asked(r *http.Request, trouble string) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &page{Title: "Invalidate " + name(cache), Here: "cache", Caches: h.names()}
+	p := &page{Title: "Invalidate " + name(cmp.Or(key, cache)), Here: "cache", Cache: cache, Caches: h.names()}
 	keys, _ := h.size(cache)
 	p.add("confirm", "card narrow", struct {
 		Cache, Key, Base, Trouble string

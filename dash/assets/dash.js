@@ -56,6 +56,9 @@
 		return +(v / 1000).toPrecision(2) + " s";
 	}
 
+	// decades leaves of a logarithmic axis the powers of ten.
+	const decades = (u, at) => at.map(v => v > 0 && Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-6 ? v : null);
+
 	function draw(section) {
 		const box = section.querySelector(".plot");
 		const data = box && read(section);
@@ -65,7 +68,7 @@
 		const stack = box.dataset.kind === "stack";
 		const form = stack ? short : milliseconds;
 		const axis = { stroke: color("quiet"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line"), width: 1, size: 4 }, font: "12px system-ui, sans-serif" };
-		const lone = data.x.length < 3;
+		const lone = data.x.length < 2;
 		let series = data.series.map((s, i) => ({
 			label: s.name, stroke: s.color, width: stack ? 1 : 1.75, dash: s.dashed ? [5, 4] : undefined, class: s.dashed ? "dashed" : undefined,
 			fill: stack ? s.color + (dark() ? "c0" : "d0") : undefined, spanGaps: false,
@@ -77,16 +80,19 @@
 		const chart = new uPlot({
 			width: box.clientWidth, height: 200,
 			cursor: { y: false, points: { size: 6 } },
-			legend: { live: true, markers: { width: 0, fill: (u, i) => u.series[i].dash ? "transparent" : u.series[i].stroke(u, i), stroke: (u, i) => u.series[i].stroke(u, i), dash: () => "dashed" } },
+			legend: { live: true, markers: { width: 2, fill: (u, i) => u.series[i].dash ? "transparent" : u.series[i].stroke(u, i), stroke: (u, i) => u.series[i].stroke(u, i), dash: (u, i) => u.series[i].dash ? "dashed" : "solid" } },
 			padding: [8, 8, 0, 0],
 			scales: {
-				x: { time: true, range: (u, min, max) => max > min ? [min, max] : [min - 300, max + 300] },
+				x: { time: true, range: () => [Math.min(data.x[0], data.x.at(-1) - 600), data.x.at(-1)] },
 				y: stack ? { range: (u, min, max) => [0, max > 0 ? max * 1.08 : 1] } : { distr: 3, range: (u, min, max) => [Math.pow(10, Math.floor(Math.log10(min || 1e-3))), Math.pow(10, Math.ceil(Math.log10(max || 1)))] },
 			},
 			axes: [{ ...axis, values: (u, at, _, __, step) => at.map(t => {
 				const d = new Date(t * 1000);
 				return d.toLocaleTimeString([], step < 60 ? { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false } : { hour: "2-digit", minute: "2-digit", hour12: false });
-			}), space: 70 }, { ...axis, size: 62, values: (u, at) => at.map(v => v == null ? "" : stack ? short(v) : Math.abs(Math.log10(v) % 1) < 1e-9 ? milliseconds(v) : "") }],
+			}), space: 70, size: 34 }, {
+				...axis, size: 62, values: (u, at) => at.map(v => v == null ? "" : form(v)),
+				...(stack ? {} : { filter: decades, grid: { ...axis.grid, filter: decades }, ticks: { ...axis.ticks, filter: decades } }),
+			}],
 			series: [{ label: "time", value: (u, v) => v == null ? "latest" : new Date(v * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false }) }, ...series],
 		}, [data.x, ...y], box);
 		charts.set(section.id, chart);
