@@ -58,9 +58,10 @@ func New(client *nearside.Client, o Options) *Handler {
 	if o.Title == "" {
 		o.Title = "nearside"
 	}
-	h := &Handler{opts: o, inside: bind.Of(client), watch: watch{client: client}}
+	h := &Handler{opts: o, inside: bind.Of(client)}
 	h.logger, h.sample.store = h.inside.Shared.Logger, h.inside.Shared.Store
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.watch = watch{client: client, ctx: h.ctx}
 	mux := http.NewServeMux()
 	for path, show := range map[string]view{
 		"GET /{$}": h.overview, "GET /cache/{cache}": h.cache, "GET /cache/{cache}/key": h.key, "GET /members": h.members, "GET /redis": h.redis,

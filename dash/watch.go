@@ -1,6 +1,7 @@
 package dash
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -21,6 +22,7 @@ const (
 // watch reads for all who look what they look at, once.
 type watch struct {
 	client *nearside.Client
+	ctx    context.Context // ends what is being read
 
 	view shared[*fleet.View]
 	info shared[servers]
@@ -54,13 +56,25 @@ func (w *watch) look() (*fleet.View, error) {
 		return nil, errNoFleet
 	}
 	return w.view.get(viewFresh, func(before *fleet.View, _ time.Duration) (v *fleet.View, err error) {
-		ctx, cancel := context.WithTimeout(context.Background(), readLimit)
+		ctx, cancel := context.WithTimeout(w.ctx, readLimit)
 		defer cancel()
 		for range tries {
 			if v, err = reader.Read(ctx, fleet.Query{}); err == nil {
+				for _, c := range v.Caches {
+					err = cmp.Or(err, c.Err)
+				}
+			}
+			if err == nil {
 				return v, nil
 			}
-			time.Sleep(again) // a breaker that opens for a moment is none of the reader's business
+			select { // a breaker that opens for a moment is none of the reader's business
+			case <-time.After(again):
+			case <-w.ctx.Done():
+				return before, err
+			}
+		}
+		if before == nil && v != nil {
+			return v, nil // of some caches there are numbers
 		}
 		return before, err
 	})
@@ -74,7 +88,7 @@ type servers struct {
 
 func (w *watch) servers() servers {
 	s, _ := w.info.get(infoFresh, func(before servers, age time.Duration) (servers, error) {
-		now := servers{ServerInfo: w.client.ServerInfo(context.Background()), evicting: make(map[string]float64)}
+		now := servers{ServerInfo: w.client.ServerInfo(w.ctx), evicting: make(map[string]float64)}
 		for _, n := range now.Nodes {
 			for _, old := range before.Nodes {
 				if n.Address == old.Address && n.Err == nil && old.Err == nil && n.Evicted >= old.Evicted && age > 0 {

@@ -280,7 +280,7 @@ func (h *handler) index(w http.ResponseWriter, r *http.Request) {
 			path += "/{" + p + "}"
 		}
 		s := c.Stats()
-		fmt.Fprintf(w, "%-30s GET %s   store %d  load %d  stale %d  negative %d  errors %d\n",
-			c.Key, path, s.Store, s.Load, s.Stale, s.Negative, s.Errors)
+		fmt.Fprintf(w, "%-30s GET %s   near %d  store %d  load %d  stale %d  negative %d  errors %d\n",
+			c.Key, path, s.Near, s.Store, s.Load, s.Stale, s.Negative, s.Errors)
 	}
 }
