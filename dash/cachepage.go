@@ -106,7 +106,7 @@ func (h *Handler) addKeys(p *page, cache string, s engine.Settings, c fleet.Cach
 	taken, err := h.sample.wanted(h.ctx, h.settings())
 	var one *sample
 	if taken != nil {
-		one = taken.caches[cache]
+		one, err = taken.caches[cache], nil // an old one is better than none
 	}
 	p.add("tune", "card", tuned(s, &c, one, err))
 	p.add("lives", "card", livesOf(s, one, err))
@@ -153,7 +153,7 @@ func tuned(s engine.Settings, c *fleet.Cache, one *sample, err error) tuning {
 	case one == nil:
 		t.Keys.Pending = true
 	default:
-		t.Keys = estimate{About: one.count(), Known: true}
+		t.Keys = one.estimate()
 		if n := t.Keys.About.N; n > 0 {
 			changed := c.Hour.Counts[tally.ByInvalidate] + c.Hour.Counts[tally.ByUpdate] + c.Hour.Counts[tally.ByMutate]
 			t.PerKey, t.Changes = t.Loads/n, c.Hour.Rate(changed)*3600/n

@@ -36,6 +36,9 @@ func TestCountOfASample(t *testing.T) {
 	if c := some.count(); c.N != 1000 || c.Off < 0.17 || c.Off > 0.2 {
 		t.Errorf("of a tenth: %+v", c)
 	}
+	if e := (&sample{part: 0.1}).estimate(); e.Known || e.Most < 29 || e.Most > 31 {
+		t.Errorf("of none in a tenth: %+v", e)
+	}
 	if c := new(sample).count(); c.N != 0 {
 		t.Errorf("of none: %+v", c)
 	}

@@ -54,8 +54,9 @@ type share struct {
 type estimate struct {
 	About   about
 	Known   bool
-	Why     string // it is not known
-	Pending bool   // it will be
+	Why     string  // it is not known
+	Pending bool    // it will be
+	Most    float64 // none was met in the sample: there are hardly more than this
 }
 
 // Exact reports whether it is not an estimate at all.
@@ -130,13 +131,15 @@ func (h *Handler) size(cache string) (keys, bytes estimate) {
 		none.Why = "not declared in this process, or sessions, whose keys are never looked at"
 	case known.Glob == "":
 		none.Why = "its keys have no common form"
-	case err != nil:
+	case err != nil && taken == nil:
 		none.Why = err.Error()
 	case taken == nil || taken.caches[cache] == nil:
 		none.Pending = true
 	default:
 		one := taken.caches[cache]
-		keys = estimate{About: one.count(), Known: true}
+		if keys = one.estimate(); !keys.Known {
+			return keys, keys
+		}
 		if bytes.About, bytes.Known = one.bytes(); !bytes.Known {
 			bytes.Why = "the server does not tell what keys take"
 		}

@@ -166,6 +166,15 @@ func (s *sample) count() about {
 	return about{float64(s.met) / s.part, 1.96 * math.Sqrt((1-s.part)/float64(s.met))}
 }
 
+// estimate is count as it is shown. Of a cache that was not met there is only a bound: by the rule of three it is exceeded once
+// in 20 samples.
+func (s *sample) estimate() estimate {
+	if s.met == 0 && s.part > 0 && s.part < 1 {
+		return estimate{Most: 3 / s.part}
+	}
+	return estimate{About: s.count(), Known: true}
+}
+
 // bytes estimates what they take in memory. False: the server does not tell.
 func (s *sample) bytes() (about, bool) {
 	var n, sum, squares float64

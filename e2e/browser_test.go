@@ -312,5 +312,5 @@ func TestWebPage(t *testing.T) {
 	p.open(s.http)
 	srv.Stop()
 	p.do("without Redis", chromedp.WaitVisible(chromedp.CSS("#trouble")))
-	p.shoot(dir, "away-1280-light")
+	p.shoot(dir, "away-1280-dark")
 }

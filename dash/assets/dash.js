@@ -71,7 +71,7 @@
 		const lone = data.x.length < 2;
 		let series = data.series.map((s, i) => ({
 			label: s.name, stroke: s.color, width: stack ? 1 : 1.75, dash: s.dashed ? [5, 4] : undefined, class: s.dashed ? "dashed" : undefined,
-			fill: stack ? s.color + (dark() ? "c0" : "d0") : undefined, spanGaps: false,
+			fill: stack ? s.color : undefined, spanGaps: false,
 			points: { show: lone, size: 6, fill: s.color },
 			value: (_, __, ___, at) => at == null ? form(data.y[i][data.x.length - 1]) : form(data.y[i][at]),
 		}));
@@ -81,7 +81,7 @@
 			width: box.clientWidth, height: 200,
 			cursor: { y: false, points: { size: 6 } },
 			legend: { live: true, markers: { width: 2, fill: (u, i) => u.series[i].dash ? "transparent" : u.series[i].stroke(u, i), stroke: (u, i) => u.series[i].stroke(u, i), dash: (u, i) => u.series[i].dash ? "dashed" : "solid" } },
-			padding: [8, 8, 0, 0],
+			padding: [8, 22, 0, 0],
 			scales: {
 				x: { time: true, range: () => [Math.min(data.x[0], data.x.at(-1) - 600), data.x.at(-1)] },
 				y: stack ? { range: (u, min, max) => [0, max > 0 ? max * 1.08 : 1] } : { distr: 3, range: (u, min, max) => [Math.pow(10, Math.floor(Math.log10(min || 1e-3))), Math.pow(10, Math.ceil(Math.log10(max || 1)))] },
