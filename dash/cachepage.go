@@ -165,19 +165,22 @@ func tuned(s engine.Settings, c *fleet.Cache, one *sample, err error) tuning {
 
 // advice says what another TTL would change. It is careful: an hour's numbers know little of what is read once a day.
 func (t *tuning) advice(c *fleet.Cache) string {
-	byExpiry := max(t.PerKey-t.Changes, 0)
+	other := max(t.PerKey-t.Changes, 0) // loads that follow no write
 	switch {
 	case c.Hour.Span < 10*time.Minute:
 		return "What another TTL would change shows after ten minutes of traffic."
 	case c.Hour.Loads() == 0:
 		return "Nothing was loaded in the last hour: the TTL costs nothing."
-	case t.PerKey < 0.8*t.Expiry && t.Changes < t.PerKey/2:
-		return "Keys are loaded less often than their TTL ends, so most of them are read once or twice in a TTL: a longer one helps only with keys that come back, and costs memory."
 	case t.Changes >= t.PerKey/2:
 		return "Keys are invalidated about as often as they are loaded: the loads follow writes, and a longer TTL would save little."
+	case other > 2*t.Expiry:
+		return "Keys are loaded more often than they expire or are invalidated: by first reads of new ones, by evictions, or since values could not be stored, which is counted below. Another TTL changes little."
+	case other < t.Expiry/2:
+		return "Keys are loaded less often than their TTL ends, so most of them are not read again in the next one: a longer TTL helps those that come back later, and costs memory."
 	}
-	return fmt.Sprintf("Loads follow the TTL. Twice the TTL would save up to %s loads per second, %s of the database's time in each.",
-		short(t.Loads/3600*byExpiry/t.PerKey/2), span(time.Duration(t.Loads/3600*byExpiry/t.PerKey/2*float64(t.Load))))
+	saved := t.Loads / 3600 * min(other, t.Expiry) / t.PerKey / 2
+	return fmt.Sprintf("Loads follow the TTL. Twice the TTL would save up to %s of them per second, and %s of the database's time in each.",
+		short(saved), span(time.Duration(saved*float64(t.Load))))
 }
 
 // lives is the spread of what is left of keys' lives.

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -52,6 +53,22 @@ var assets embed.FS
 var pages embed.FS
 
 var templates = template.Must(template.New("").Funcs(functions).ParseFS(pages, "pages/*.html"))
+
+// version is that of the assets, so that browsers keep them and yet take those of a new program.
+var version = func() string {
+	sum := fnv.New32a()
+	files, err := assets.ReadDir("assets")
+	for _, f := range files {
+		var b []byte
+		if b, err = assets.ReadFile("assets/" + f.Name()); err == nil {
+			sum.Write(b)
+		}
+	}
+	if err != nil {
+		panic(err) // they are part of the program
+	}
+	return fmt.Sprintf("%08x", sum.Sum32())
+}()
 
 // New returns the page of a client.
 func New(client *nearside.Client, o Options) *Handler {
@@ -116,6 +133,7 @@ type page struct {
 	Title, Site string
 	Here        string // the part of the navigation that it belongs to
 	Base        string // the way from it to the first page
+	Version     string // of the assets
 	Span        string // that charts show, if it has any: 1h or 24h
 	Live        bool   // it is kept up to date
 	Cache       string // that it is about, if it is about a part of one
@@ -208,7 +226,7 @@ func (h *Handler) made(show view, r *http.Request) (*page, error) {
 		return nil, err
 	}
 	p.Site, p.At = h.opts.Title, time.Now()
-	p.Base = base(r)
+	p.Base, p.Version = base(r), version
 	return p, p.render()
 }
 

@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/tally"
 )
 
 func TestFormat(t *testing.T) {
@@ -41,5 +44,27 @@ func TestCountOfASample(t *testing.T) {
 	}
 	if c := new(sample).count(); c.N != 0 {
 		t.Errorf("of none: %+v", c)
+	}
+}
+
+// What is said about a TTL must not promise what it cannot hold: no more loads can be saved than are caused by its end.
+func TestAdvice(t *testing.T) {
+	t.Parallel()
+	for want, rates := range map[string][3]float64{ // of loads, of invalidations and of TTLs that end, per key and hour
+		"Loads follow the TTL. Twice the TTL would save up to 0.50 of them per second": {1, 0, 1},
+		"the loads follow writes": {4, 3, 1},
+		"more often than they":    {11, 2, 1},
+		"not read again":          {0.1, 0, 1},
+	} {
+		c := fleet.Cache{Hour: fleet.Window{Span: time.Hour}}
+		c.Hour.Counts[tally.LoadOK] = uint64(3600 * rates[0])
+		tune := tuning{Loads: 3600 * rates[0], PerKey: rates[0], Changes: rates[1], Expiry: rates[2], Load: time.Millisecond}
+		if got := tune.advice(&c); !strings.Contains(got, want) {
+			t.Errorf("%v: %q, expected %q", rates, got, want)
+		}
+	}
+	fresh := fleet.Cache{Hour: fleet.Window{Span: time.Minute}}
+	if got := new(tuning).advice(&fresh); !strings.Contains(got, "ten minutes") {
+		t.Errorf("after a minute: %q", got)
 	}
 }
