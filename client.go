@@ -173,11 +173,25 @@ func (c *Client) register(call, name string, m engine.Meter, hash string) {
 	c.caches[name] = registered{m, hash}
 }
 
+// meters returns the caches that were made.
+func (c *Client) meters() map[string]engine.Meter {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(map[string]engine.Meter, len(c.caches))
+	for name, r := range c.caches {
+		out[name] = r.Meter
+	}
+	return out
+}
+
 func init() {
 	bind.Of = func(client any) bind.Client {
 		c := client.(*Client)
-		return bind.Client{Shared: c.shared, Register: c.register}
+		return bind.Client{Shared: c.shared, Register: c.register, Caches: c.meters}
 	}
 	bind.New = func(s store.Store, logger *slog.Logger) any { return newClient(s, Options{Logger: logger}) }
+	bind.Around = func(s *engine.Shared, r *fleet.Reporter) any {
+		return &Client{shared: s, reporter: r, caches: make(map[string]registered)}
+	}
 	bind.Key = func(text string, w engine.Written, err error) any { return Key{text, w, err} }
 }

@@ -18,7 +18,7 @@ func TestDependencies(t *testing.T) {
 		"github.com/zeebo/xxh3", "github.com/klauspost/cpuid/v2", // xxh3 asks cpuid for the processor's instructions
 		"golang.org/x/sys",
 	}
-	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", ".", "./codec", "./shape", "./session", "./nearsidetest", "./fleet")
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", ".", "./codec", "./shape", "./session", "./nearsidetest", "./fleet", "./dash")
 	cmd.Env = append(cmd.Environ(), "GOWORK=off")
 	out, err := cmd.Output()
 	if err != nil {

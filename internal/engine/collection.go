@@ -258,13 +258,11 @@ func (c *Collection[K]) Inspect(ctx context.Context, ks []K) ([]store.Info, erro
 
 // Invalidate removes collections, after the database was changed. True: there was one.
 func (c *Collection[K]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
-	had, err := c.c.Invalidate(ctx, ks)
-	for _, k := range ks {
-		if key, e := c.c.key(k); e == nil {
-			c.alone.Forget(key)
-		}
+	keys, err := c.c.keys(ks)
+	if err != nil {
+		return nil, err
 	}
-	return had, err
+	return c.InvalidateKeys(ctx, keys)
 }
 
 // Prefetch loads collections that the store lacks, in the background.

@@ -62,8 +62,16 @@ func (c *Cache[K, V]) intent(key string) *intent {
 // caller who leaves must not leave a stale value behind.
 func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
 	keys, err := c.keys(ks)
-	if err != nil || len(keys) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	return c.InvalidateKeys(ctx, keys)
+}
+
+// InvalidateKeys is Invalidate for keys as they stand in the store.
+func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool, error) {
+	if len(keys) == 0 {
+		return nil, nil
 	}
 	c.drop(keys...)
 	ctx, cancel := c.detached(ctx, c.WriteBudget)

@@ -16,7 +16,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/dash"
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/bind"
 	"github.com/nearside/nearside/internal/demo"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
@@ -309,14 +312,29 @@ func (s *server) listen(specs []serve.Spec) error {
 		handler.PassTo(s.upstream, s.cfg.Allow)
 	}
 	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: s.cfg.MaxClients, RequireAuth: s.cfg.Password != "", Logger: s.logger})
+	page := s.page()
 	s.http = &http.Server{
 		Handler: web.New(s.service, web.Options{
 			MaxAge: s.cfg.HTTPMaxAge, Password: s.cfg.Password, Source: s.source(), User: s.target.User,
-			Metrics: metrics(s.service, s.logger),
+			Metrics: metrics(s.service, s.logger), Page: page,
 		}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
+	s.http.RegisterOnShutdown(page.Close) // who looks at it is a request in flight
 	return nil
+}
+
+// page is the web page of the declared caches.
+func (s *server) page() *dash.Handler {
+	client := bind.Around(s.shared, s.fleet).(*nearside.Client)
+	for _, c := range s.service.Caches() {
+		bind.Of(client).Register("nearside serve", c.Name, c, "")
+	}
+	o := dash.Options{AllowWrite: s.cfg.PageWrite, ShowValues: s.cfg.PageValues}
+	if s.cfg.Password != "" {
+		o.Hosts = []string{"*"} // who knows the password may come by any name
+	}
+	return dash.New(client, o)
 }
 
 func loopback(ln net.Listener) bool {

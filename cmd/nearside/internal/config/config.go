@@ -30,6 +30,8 @@ type Config struct {
 	MaxClients  int
 	Memory      int64 // bytes of the embedded store
 	HTTPMaxAge  time.Duration
+	PageWrite   bool // the web page invalidates
+	PageValues  bool // it shows values
 	LoadTimeout time.Duration
 
 	Caches []*Cache

@@ -91,8 +91,8 @@ caches:
   empty: {}
   quoted: {key: "q:{a}", load: "SELECT '{a}' AS x", jitter: 2, max_rows: -1, stale: -1s, rows: two, max_value: many}
 `, `n.yaml:1: listen: found "6380", expected host:port such as 127.0.0.1:6380
-n.yaml:2: found the unknown field "colour", expected one of allow, caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, password, redis, replicas, tls_cert, tls_key
-n.yaml:3: found the unknown field "tls", expected one of allow, caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, password, redis, replicas, tls_cert, tls_key
+n.yaml:2: found the unknown field "colour", expected one of allow, caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, page_values, page_write, password, redis, replicas, tls_cert, tls_key
+n.yaml:3: found the unknown field "tls", expected one of allow, caches, database, http, http_max_age, listen, load_timeout, log_level, max_clients, memory, page_values, page_write, password, redis, replicas, tls_cert, tls_key
 n.yaml:7: the parameter id: found the type "number", expected int, uuid or text
 n.yaml:7: params: found nr, which is no {nr} of the key user:{id}
 n.yaml:8: load: found {name}, which is not in the key user:{id}

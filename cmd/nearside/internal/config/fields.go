@@ -66,6 +66,8 @@ var fields = []setting{
 	{"max_clients", true, func(c *Config, v string) error { return count(&c.MaxClients, v) }},
 	{"memory", true, func(c *Config, v string) error { return size(&c.Memory, v) }},
 	{"http_max_age", true, func(c *Config, v string) error { return duration(&c.HTTPMaxAge, v, 0) }},
+	{"page_write", true, func(c *Config, v string) error { return yesNo(&c.PageWrite, v) }},
+	{"page_values", true, func(c *Config, v string) error { return yesNo(&c.PageValues, v) }},
 	{"load_timeout", true, func(c *Config, v string) error { return duration(&c.LoadTimeout, v, time.Millisecond) }},
 }
 
@@ -136,6 +138,12 @@ func oneOf(to *string, v string, allowed ...string) error {
 		}
 	}
 	return fmt.Errorf("found %.40q, expected %s", v, strings.Join(allowed[:len(allowed)-1], ", ")+" or "+allowed[len(allowed)-1])
+}
+
+func yesNo(to *bool, v string) error {
+	*to = v == "true"
+	var word string
+	return oneOf(&word, v, "true", "false")
 }
 
 func duration(to *time.Duration, v string, least time.Duration) error {

@@ -57,7 +57,7 @@ type entries interface {
 	Inspect(ctx context.Context, keys []string) ([]store.Info, error)
 	Invalidate(ctx context.Context, keys []string) ([]bool, error)
 	Hash(more ...any) string
-	engine.Meter
+	engine.Keyed
 }
 
 // Service is all declared caches over one store.

@@ -32,6 +32,7 @@ type Options struct {
 	Source   string        // how the store is named to operators
 	User     string        // that the store is reached as
 	Metrics  http.Handler  // of /metrics; nil: there is none
+	Page     http.Handler  // the web page; nil: there is none
 }
 
 type handler struct {
@@ -39,7 +40,8 @@ type handler struct {
 	maxAge  time.Duration
 }
 
-// New returns the routes /v1/{cache}/{parameter}..., /v1/-/... (operator.go), /metrics, /healthz and /. Without a password they answer on loopback only, and a
+// New returns the routes /v1/{cache}/{parameter}..., /v1/-/... (operator.go), /metrics, /healthz, and / for the web page; without a
+// browser / tells in text what can be asked. Without a password they answer on loopback only, and a
 // request for another host is refused: a page of another site must not reach them by a name that it makes resolve to
 // 127.0.0.1. With one, only /healthz answers those who do not say it.
 func New(s *serve.Service, o Options) http.Handler {
@@ -49,9 +51,21 @@ func New(s *serve.Service, o Options) http.Handler {
 	mux.HandleFunc("/v1/{cache}/{params...}", h.value)
 	operate(mux, s, o)
 	mux.HandleFunc("/healthz", readOnly(h.health))
-	mux.HandleFunc("/{$}", readOnly(h.index))
 	if o.Metrics != nil {
 		mux.HandleFunc("/metrics", readOnly(o.Metrics.ServeHTTP))
+	}
+	mux.HandleFunc("/{$}", readOnly(func(w http.ResponseWriter, r *http.Request) {
+		if accept := r.Header.Get("Accept"); o.Page != nil && (strings.Contains(accept, "text/html") || strings.Contains(accept, "text/event-stream")) {
+			o.Page.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Vary", "Accept")
+		h.index(w, r)
+	}))
+	if o.Page != nil {
+		for _, path := range []string{"/cache/", "/members", "/redis", "/assets/", "/robots.txt"} {
+			mux.Handle(path, o.Page)
+		}
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "there is nothing at this path: GET /v1/{cache}/{parameter} reads a value")
@@ -273,7 +287,7 @@ func (h *handler) index(w http.ResponseWriter, r *http.Request) {
 			path += "/{" + p + "}"
 		}
 		s := c.Stats()
-		fmt.Fprintf(w, "%-30s GET %s   store %d  load %d  stale %d  negative %d  errors %d\n",
-			c.Key, path, s.Store, s.Load, s.Stale, s.Negative, s.Errors)
+		fmt.Fprintf(w, "%-30s GET %s   near %d  store %d  load %d  stale %d  negative %d  errors %d\n",
+			c.Key, path, s.Near, s.Store, s.Load, s.Stale, s.Negative, s.Errors)
 	}
 }

@@ -1,0 +1,70 @@
+package dash
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/tally"
+)
+
+func TestFormat(t *testing.T) {
+	t.Parallel()
+	for got, want := range map[string]string{
+		short(0): "0", short(0.001): "<0.01", short(0.123): "0.12", short(3.14): "3.1", short(7): "7", short(9.99): "10", short(123.4): "123", short(999.6): "1k",
+		short(13_912): "13.9k", short(1_250): "1.25k", short(999_600): "1M", short(5e9): "5G",
+		number(0): "0", number(999): "999", number(1000): "1,000", number(1234567): "1,234,567",
+		percent(0): "0 %", percent(0.0001): "<0.1 %", percent(0.937): "93.7 %", percent(0.9999): ">99.9 %", percent(1): "100 %",
+		byteSize(0): "0 B", byteSize(1023): "1 KB", byteSize(104 << 20): "104 MB", byteSize(3 << 40): "3072 GB",
+		span(0): "–", span(69): "69 ns", span(23 * time.Microsecond): "23 µs", span(900 * time.Microsecond): "900 µs", span(812 * time.Millisecond): "812 ms", span(1500 * time.Millisecond): "1.5 s",
+		life(time.Hour): "1 h", life(90 * time.Minute): "1 h 30 min", life(25*time.Hour + time.Minute): "1 d 1 h", life(61 * time.Second): "1 min 1 s", life(time.Hour + time.Second): "1 h",
+		setting(0):      "off",
+		name("user:42"): "user:42", name("a\nb"): `"a\nb"`, name("\x1b[0m"): `"\x1b[0m"`, name("\xff"): `"\xff"`, name("Zoë"): "Zoë",
+		name(strings.Repeat("ä", 200)): strings.Repeat("ä", 80) + "…",
+	} {
+		if strings.ReplaceAll(got, space, " ") != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestCountOfASample(t *testing.T) {
+	t.Parallel()
+	all := sample{met: 50, part: 1}
+	if c := all.count(); c.N != 50 || c.Off != 0 {
+		t.Errorf("of all keys: %+v", c)
+	}
+	some := sample{met: 100, part: 0.1}
+	if c := some.count(); c.N != 1000 || c.Off < 0.17 || c.Off > 0.2 {
+		t.Errorf("of a tenth: %+v", c)
+	}
+	if e := (&sample{part: 0.1}).estimate(); e.Known || e.Most < 29 || e.Most > 31 {
+		t.Errorf("of none in a tenth: %+v", e)
+	}
+	if c := new(sample).count(); c.N != 0 {
+		t.Errorf("of none: %+v", c)
+	}
+}
+
+// What is said about a TTL must not promise what it cannot hold: no more loads can be saved than are caused by its end.
+func TestAdvice(t *testing.T) {
+	t.Parallel()
+	for want, rates := range map[string][3]float64{ // of loads, of invalidations and of TTLs that end, per key and hour
+		"Loads follow the TTL. Twice the TTL would save up to 0.50 of them per second": {1, 0, 1},
+		"the loads follow writes": {4, 3, 1},
+		"more often than they":    {11, 2, 1},
+		"not read again":          {0.1, 0, 1},
+	} {
+		c := fleet.Cache{Hour: fleet.Window{Span: time.Hour}}
+		c.Hour.Counts[tally.LoadOK] = uint64(3600 * rates[0])
+		tune := tuning{Loads: 3600 * rates[0], PerKey: rates[0], Changes: rates[1], Expiry: rates[2], Load: time.Millisecond}
+		if got := tune.advice(&c); !strings.Contains(got, want) {
+			t.Errorf("%v: %q, expected %q", rates, got, want)
+		}
+	}
+	fresh := fleet.Cache{Hour: fleet.Window{Span: time.Minute}}
+	if got := new(tuning).advice(&fresh); !strings.Contains(got, "ten minutes") {
+		t.Errorf("after a minute: %q", got)
+	}
+}

@@ -1,0 +1,102 @@
+package dash
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/fleet"
+)
+
+const (
+	viewFresh = 2 * time.Second // how long what was read is shown to all who look
+	infoFresh = 5 * time.Second
+	readLimit = 5 * time.Second
+	tries     = 8
+	again     = 250 * time.Millisecond
+)
+
+// watch reads for all who look what they look at, once.
+type watch struct {
+	client *nearside.Client
+	ctx    context.Context // ends what is being read
+
+	view shared[*fleet.View]
+	info shared[servers]
+}
+
+// shared is something that is read anew when it is asked for and old.
+type shared[T any] struct {
+	mu    sync.Mutex // held while it is read
+	at    time.Time
+	value T
+	err   error
+}
+
+func (s *shared[T]) get(fresh time.Duration, read func(before T, age time.Duration) (T, error)) (T, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if age := time.Since(s.at); s.at.IsZero() || age >= fresh {
+		s.value, s.err = read(s.value, age)
+		s.at = time.Now()
+	}
+	return s.value, s.err
+}
+
+var errNoFleet = errors.New("the client shares no statistics")
+
+// look returns the fleet's view. An error beside a view tells why that is an old one. It does not end with who asks: others
+// wait for it too.
+func (w *watch) look() (*fleet.View, error) {
+	reader := w.client.Fleet()
+	if reader == nil {
+		return nil, errNoFleet
+	}
+	return w.view.get(viewFresh, func(before *fleet.View, _ time.Duration) (v *fleet.View, err error) {
+		ctx, cancel := context.WithTimeout(w.ctx, readLimit)
+		defer cancel()
+		for range tries {
+			if v, err = reader.Read(ctx, fleet.Query{}); err == nil {
+				for _, c := range v.Caches {
+					err = cmp.Or(err, c.Err)
+				}
+			}
+			if err == nil {
+				return v, nil
+			}
+			select { // a breaker that opens for a moment is none of the reader's business
+			case <-time.After(again):
+			case <-w.ctx.Done():
+				return before, err
+			}
+		}
+		if before == nil && v != nil {
+			return v, nil // of some caches there are numbers
+		}
+		return before, err
+	})
+}
+
+// servers are all servers behind the client, and how many keys each evicted in a second.
+type servers struct {
+	nearside.ServerInfo
+	evicting map[string]float64 // by address; none: it was seen once
+}
+
+func (w *watch) servers() servers {
+	s, _ := w.info.get(infoFresh, func(before servers, age time.Duration) (servers, error) {
+		now := servers{ServerInfo: w.client.ServerInfo(w.ctx), evicting: make(map[string]float64)}
+		for _, n := range now.Nodes {
+			for _, old := range before.Nodes {
+				if n.Address == old.Address && n.Err == nil && old.Err == nil && n.Evicted >= old.Evicted && age > 0 {
+					now.evicting[n.Address] = float64(n.Evicted-old.Evicted) / age.Seconds()
+				}
+			}
+		}
+		return now, nil
+	})
+	return s
+}
