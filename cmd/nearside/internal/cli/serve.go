@@ -310,7 +310,7 @@ func (s *server) listen(specs []serve.Spec) error {
 	}
 	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: s.cfg.MaxClients, RequireAuth: s.cfg.Password != "", Logger: s.logger})
 	s.http = &http.Server{
-		Handler: web.New(s.service, web.Options{MaxAge: s.cfg.HTTPMaxAge, Password: s.cfg.Password, Source: s.source(), User: s.target.User}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: web.New(s.service, web.Options{MaxAge: s.cfg.HTTPMaxAge, Password: s.cfg.Password, Source: s.source(), User: s.target.User, Fleet: s.fleet.Reader()}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
 	return nil

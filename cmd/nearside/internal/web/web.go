@@ -19,6 +19,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
@@ -31,6 +32,7 @@ type Options struct {
 	Password string        // that clients must say, as Basic (of any user) or Bearer; empty: none
 	Source   string        // how the store is named to operators
 	User     string        // that the store is reached as
+	Fleet    *fleet.Reader // of what all processes report
 }
 
 type handler struct {
