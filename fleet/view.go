@@ -10,32 +10,40 @@ import (
 
 // View is the whole fleet, as far as it has reported. Names and keys are as they are: who shows them escapes them.
 type View struct {
-	At     time.Time
-	Since  time.Time // when somebody began to report; zero: nobody has
-	Names  []string  // of all caches
-	Caches []Cache   // those that were asked for, by name
+	At     time.Time `json:"at"`
+	Since  time.Time `json:"since,omitzero"` // when somebody began to report; zero: nobody has
+	Names  []string  `json:"names"`          // of all caches
+	Caches []Cache   `json:"caches"`         // those that were asked for, by name
 
-	Now, Hour, Day Window // of Caches together
+	// Of Caches together.
+	Now  Window `json:"now"`
+	Hour Window `json:"hour,omitzero"`
+	Day  Window `json:"day,omitzero"`
 
-	Members []Member // by host and process; those that were last seen within an hour
+	Members []Member `json:"members"` // by host and process; those that were last seen within an hour
 }
 
 // Cache is what all processes counted of a cache.
 type Cache struct {
-	Name           string
-	Now, Hour, Day Window   // Hour and Day, with their Points, if Query.Back asks for them
-	Minutes        []Point  // of the last hour
-	Tens           []Point  // of the last day, ten minutes each
-	Hot            []HotKey // the hottest first, as of Now
+	Name string `json:"name"`
 
-	NearEntries int // in all processes that are alive
-	NearBytes   uint64
+	// Hour and Day, with their Points, if Query.Back asks for them.
+	Now  Window `json:"now"`
+	Hour Window `json:"hour,omitzero"`
+	Day  Window `json:"day,omitzero"`
+
+	Minutes []Point  `json:"minutes,omitempty"` // of the last hour
+	Tens    []Point  `json:"tens,omitempty"`    // of the last day, ten minutes each
+	Hot     []HotKey `json:"hot,omitempty"`     // the hottest first, as of Now
+
+	NearEntries int    `json:"near_entries"` // in all processes that are alive
+	NearBytes   uint64 `json:"near_bytes"`
 
 	// Configs are the hashes of the settings that the processes alive have for this cache, each with their ids. More than
 	// one is a drift: some run with other settings.
-	Configs map[string][]string
+	Configs map[string][]string `json:"configs,omitempty"`
 
-	Err error // its numbers could not be read: they are zero
+	Err error `json:"-"` // its numbers could not be read: they are zero
 }
 
 // Drifts reports whether processes have different settings.
@@ -62,6 +70,47 @@ func (w *Window) Loads() uint64 {
 
 // SavedPerSecond is how many seconds of the database's time are saved in one second.
 func (w *Window) SavedPerSecond() float64 { return w.Rate(w.Counts[tally.SavedMicros]) / 1e6 }
+
+// Invalidations is how many keys were invalidated, by whatever cause.
+func (w *Window) Invalidations() (n uint64) {
+	for c := tally.ByInvalidate; c <= tally.ByLost; c++ {
+		n += w.Counts[c]
+	}
+	return n
+}
+
+// Quantile estimates below which duration a share q of reads was answered: those from near as they were sampled, those from the
+// store as its reads took, and those that needed the loader as its calls took. Zero: nothing was measured.
+func (w *Window) Quantile(q float64) time.Duration {
+	var reads [tally.Tiers]uint64
+	reads[tally.NearTier] = w.Counts[tally.Near]
+	reads[tally.LoadTier] = w.Counts[tally.Load] + w.Counts[tally.Error]
+	reads[tally.StoreTier] = w.Reads() - reads[tally.NearTier] - reads[tally.LoadTier]
+	var weights [tally.Buckets]float64
+	all := 0.0
+	for tier := range w.Latency {
+		n := w.Latency[tier].N()
+		if n == 0 || reads[tier] == 0 {
+			continue
+		}
+		each := float64(reads[tier]) / float64(n) // reads that one measurement stands for
+		for i, b := range w.Latency[tier] {
+			weights[i] += each * float64(b)
+		}
+		all += float64(reads[tier])
+	}
+	rank, last := q*all, time.Duration(0)
+	for i, weight := range weights {
+		if weight == 0 {
+			continue
+		}
+		last = tally.Middle(i)
+		if rank -= weight; rank <= 0 {
+			break
+		}
+	}
+	return last
+}
 
 // Share is the share of reads that were answered in a way, from Near to Error.
 func (w *Window) Share(c tally.Count) float64 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -36,6 +37,9 @@ func (e exit) Error() string {
 // commands is the whole command line.
 type commands struct {
 	Serve      serveCmd      `cmd:"" help:"Answer Redis clients and HTTP from declared SQL queries; without a configuration, from a built-in demo shop."`
+	Top        topCmd        `cmd:"" help:"Watch what all caches do: reads, hits, latency, loads, time saved."`
+	Stats      statsCmd      `cmd:"" help:"Show what all processes count together, of all caches or all about one."`
+	Hot        hotCmd        `cmd:"" help:"Show which keys are read most."`
 	Keys       keysCmd       `cmd:"" help:"Show some keys of a cache, with type, TTL and size."`
 	Get        getCmd        `cmd:"" help:"Show what the cache holds under a key. It is never loaded."`
 	TTL        ttlCmd        `cmd:"" name:"ttl" help:"Show how long a key lives on."`
@@ -47,6 +51,7 @@ type commands struct {
 
 // env is what commands know of the world.
 type env struct {
+	in       *os.File // what a person types; nil: nobody does
 	out, err io.Writer
 	lookup   func(string) string
 	process  bool // the command has the process to itself, and may change its settings
@@ -56,7 +61,7 @@ type env struct {
 
 // Main runs a command line and returns the status to exit with.
 func Main(args, environ []string, stdout, stderr io.Writer) int {
-	world := &env{process: true, out: stdout, err: stderr, lookup: func(name string) string {
+	world := &env{process: true, in: os.Stdin, out: stdout, err: stderr, lookup: func(name string) string {
 		for _, kv := range environ {
 			if v, ok := strings.CutPrefix(kv, name+"="); ok {
 				return v

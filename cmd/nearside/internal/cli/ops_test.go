@@ -47,7 +47,7 @@ func asGolden(t *testing.T, name, got string) {
 
 func TestHelp(t *testing.T) {
 	var all strings.Builder
-	for _, args := range [][]string{nil, {"keys"}, {"get"}, {"ttl"}, {"invalidate"}, {"doctor"}, {"completion"}} {
+	for _, args := range [][]string{nil, {"top"}, {"stats"}, {"hot"}, {"keys"}, {"get"}, {"ttl"}, {"invalidate"}, {"doctor"}, {"completion"}} {
 		status, out, errs := commandLine(t, nil, append(args, "--help")...)
 		if status != 0 || errs != "" {
 			t.Errorf("%v: status %d, %s", args, status, errs)

@@ -316,7 +316,7 @@ func (s *server) listen(specs []serve.Spec) error {
 	s.http = &http.Server{
 		Handler: web.New(s.service, web.Options{
 			MaxAge: s.cfg.HTTPMaxAge, Password: s.cfg.Password, Source: s.source(), User: s.target.User,
-			Metrics: metrics(s.service, s.logger), Page: page,
+			Metrics: metrics(s.service, s.logger), Page: page, Fleet: s.fleet.Reader(),
 		}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}

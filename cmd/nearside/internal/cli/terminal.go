@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -29,6 +30,7 @@ const (
 	yellow = "33"
 	green  = "32"
 	dim    = "2"
+	bold   = "1"
 )
 
 // paint colours text on a terminal, unless NO_COLOR is set (no-color.org).
@@ -47,50 +49,89 @@ type column struct {
 	title string
 	right bool // aligned
 	cut   bool // gives way if the terminal is narrow
+	rank  int  // those of the highest rank are left out first, if that is not enough; 0: never
 }
 
 // table prints rows under titles, in the width of the terminal.
 func (w *env) table(columns []column, rows [][]string) {
-	const gap = 2
-	widths, all := make([]int, len(columns)), gap*(len(columns)-1)
+	for _, line := range w.lines(columns, rows) {
+		fmt.Fprintln(w.out, line)
+	}
+}
+
+// lines are those of a table, the titles first.
+func (w *env) lines(columns []column, rows [][]string) []string {
+	widths := make([]int, len(columns))
 	for i, c := range columns {
 		widths[i] = utf8.RuneCountInString(c.title)
 		for _, row := range rows {
 			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
-		all += widths[i]
 	}
-	for i, c := range columns {
-		if over := all - w.width; w.width > 0 && over > 0 && c.cut {
-			least := max(utf8.RuneCountInString(c.title), 8)
-			narrow := max(widths[i]-over, min(widths[i], least))
-			all -= widths[i] - narrow
-			widths[i] = narrow
-		}
-	}
-	line := func(cells []string) string {
+	shown, gap := w.fit(columns, widths)
+	line := func(cells func(column int) string) string {
 		var b strings.Builder
-		for i, cell := range cells {
-			cell = shortened(cell, widths[i])
+		for n, i := range shown {
+			cell := shortened(cells(i), widths[i])
 			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
 			if columns[i].right {
 				cell, pad = pad+cell, ""
 			}
 			b.WriteString(cell)
-			if i < len(cells)-1 {
+			if n < len(shown)-1 {
 				b.WriteString(pad + strings.Repeat(" ", gap))
 			}
 		}
 		return b.String()
 	}
-	titles := make([]string, len(columns))
-	for i, c := range columns {
-		titles[i] = c.title
-	}
-	fmt.Fprintln(w.out, w.paint(dim, line(titles)))
+	out := []string{w.paint(dim, line(func(i int) string { return columns[i].title }))}
 	for _, row := range rows {
-		fmt.Fprintln(w.out, line(row))
+		out = append(out, line(func(i int) string { return row[i] }))
 	}
+	return out
+}
+
+const (
+	cutTo   = 12 // runes, before columns are left out
+	cutLast = 4
+)
+
+// fit finds out which columns the terminal has room for and how far they are apart, and narrows the widths of those that give way.
+func (w *env) fit(columns []column, widths []int) (shown []int, gap int) {
+	for i := range columns {
+		shown = append(shown, i)
+	}
+	if w.width == 0 {
+		return shown, 2
+	}
+	sum := func(width func(i int) int) (n int) {
+		for _, i := range shown {
+			n += width(i)
+		}
+		return n
+	}
+	least := func(i int) int {
+		if columns[i].cut {
+			return min(widths[i], max(utf8.RuneCountInString(columns[i].title), cutTo))
+		}
+		return widths[i]
+	}
+	for {
+		for gap = 2; gap > 0 && sum(least)+gap*(len(shown)-1) > w.width; gap-- {
+		}
+		first := slices.MaxFunc(shown, func(a, b int) int { return columns[a].rank - columns[b].rank })
+		if gap > 0 || columns[first].rank == 0 {
+			break
+		}
+		shown = slices.DeleteFunc(shown, func(i int) bool { return i == first })
+	}
+	gap = max(gap, 1)
+	for _, i := range shown {
+		if over := sum(func(i int) int { return widths[i] }) + gap*(len(shown)-1) - w.width; over > 0 && columns[i].cut {
+			widths[i] = max(widths[i]-over, min(widths[i], cutLast))
+		}
+	}
+	return shown, gap
 }
 
 // shortened leaves out what does not fit, from the middle: keys differ at their ends.

@@ -21,9 +21,9 @@ const (
 	trackedByDeflt = 1_000_000 // tracking-table-max-keys
 )
 
-// checks are made one after the other. A difference of settings between the members of a fleet will be one more.
+// checks are made one after the other.
 var checks = []func(*facts) []Finding{
-	answering, cluster, bounded, policy, evictions, rights, endless, bigValues, tracking, persistence, fragmented, rejected, replication, clocks, trips,
+	answering, cluster, bounded, policy, evictions, rights, endless, bigValues, tracking, persistence, fragmented, rejected, replication, clocks, trips, drifts,
 }
 
 // nodes are the servers that have answered, and of those the ones that a test is true of.

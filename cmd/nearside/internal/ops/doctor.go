@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -56,6 +57,8 @@ type facts struct {
 	samples       []sample
 	declared      bool // the samples are those of declared caches
 	user          string
+	fleet         *fleet.View // nil, with fleetErr: it could not be read
+	fleetErr      error
 }
 
 // Doctor gathers the facts, and checks them.
@@ -91,6 +94,9 @@ func (d *Direct) Doctor(ctx context.Context, caches []string) (Report, error) {
 	defer cancel()
 	f.after, f.apart = d.Store.Server(again), time.Since(began)
 	f.problems = d.Store.Problems()
+	if d.Reader != nil {
+		f.fleet, f.fleetErr = d.Fleet(ctx, fleet.Query{Back: time.Minute})
+	}
 	for _, check := range checks {
 		r.Findings = append(r.Findings, check(&f)...)
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/nearside/nearside/fleet"
 )
 
 // Operator answers an operator. Caches are named; a key is named by its parameters.
@@ -28,6 +30,8 @@ type Operator interface {
 	Sweep(ctx context.Context, cache string) (Swept, error)
 	// Doctor examines the servers, and samples the named caches; none: all that are declared.
 	Doctor(ctx context.Context, caches []string) (Report, error)
+	// Fleet reads what all processes report. A cache that nobody reports is an error, unless nobody reports at all.
+	Fleet(ctx context.Context, q fleet.Query) (*fleet.View, error)
 	Close()
 }
 

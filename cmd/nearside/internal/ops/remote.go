@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nearside/nearside/fleet"
 )
 
 // Remote asks a running serve.
@@ -152,6 +154,15 @@ func (r *Remote) Doctor(ctx context.Context, caches []string) (out Report, err e
 	v := url.Values{"cache": caches}
 	err = r.ask(ctx, http.MethodGet, "doctor", v, 2*time.Minute, r.from(&out, &out.Source))
 	return out, err
+}
+
+// Fleet asks for what all processes report.
+func (r *Remote) Fleet(ctx context.Context, q fleet.Query) (*fleet.View, error) {
+	v := new(fleet.View)
+	if err := r.ask(ctx, http.MethodGet, "fleet", url.Values{"cache": {q.Cache}, "back": {q.Back.String()}}, fleetLimit(q), v); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // from reads an answer into out, and adds to its source who has said it.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/nearside/nearside/fleet"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/ops"
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
@@ -22,6 +25,7 @@ import (
 //	DELETE /v1/-/caches/{cache}/entry?arg=&arg=...             invalidates it
 //	DELETE /v1/-/caches/{cache}/keys?all=true                  invalidates all of them
 //	GET    /v1/-/doctor?cache=&cache=...                       what is to be mended
+//	GET    /v1/-/fleet?cache=&back=                            what all processes report, of so long ago (0s: a day)
 //
 // A cache cannot be named "-". What changes something is a DELETE, which a page of another site cannot send without asking
 // first, and that is never allowed.
@@ -29,11 +33,12 @@ import (
 const (
 	longest = 10 * time.Minute // that one request looks for keys
 	maxKeys = 10_000           // that one answer has
+	aDay    = 24 * time.Hour   // of statistics
 	part    = 1000             // bytes or elements of a value, if the request does not say
 )
 
 func operate(mux *http.ServeMux, s *serve.Service, o Options) {
-	d := &ops.Direct{Store: s.Store(), Source: o.Source, User: o.User, Declared: []ops.Declared{}}
+	d := &ops.Direct{Store: s.Store(), Source: o.Source, User: o.User, Reader: o.Fleet, Declared: []ops.Declared{}}
 	for _, c := range s.Caches() {
 		d.Declared = append(d.Declared, ops.Declared{
 			Cache: ops.Cache{Name: c.Name, Key: c.Key.String(), Params: append([]string{}, c.Key.Params()...)},
@@ -97,6 +102,13 @@ func operate(mux *http.ServeMux, s *serve.Service, o Options) {
 		return d.Sweep(r.Context(), r.PathValue("cache"))
 	})
 	handle("GET /v1/-/doctor", func(r query) (any, error) { return d.Doctor(r.Context(), r.URL.Query()["cache"]) })
+	handle("GET /v1/-/fleet", func(r query) (any, error) {
+		back, err := time.ParseDuration(cmp.Or(r.FormValue("back"), "1m"))
+		if err != nil || back < 0 || back > aDay {
+			return nil, badQuery(fmt.Sprintf("back: found %.20q, expected a duration such as 1m, 1h or 24h", r.FormValue("back")))
+		}
+		return d.Fleet(r.Context(), fleet.Query{Cache: r.FormValue("cache"), Back: back})
+	})
 	mux.HandleFunc("/v1/-/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "there is nothing at this path, or it is not answered with this method")
 	})

@@ -19,6 +19,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
@@ -33,6 +34,7 @@ type Options struct {
 	User     string        // that the store is reached as
 	Metrics  http.Handler  // of /metrics; nil: there is none
 	Page     http.Handler  // the web page; nil: there is none
+	Fleet    *fleet.Reader // of what all processes report
 }
 
 type handler struct {

@@ -3,6 +3,9 @@ _nearside() {
 	local -a commands
 	commands=(
 		'serve:Answer Redis clients and HTTP from declared SQL queries; without a configuration, from a built-in demo shop.'
+		'top:Watch what all caches do\: reads, hits, latency, loads, time saved.'
+		'stats:Show what all processes count together, of all caches or all about one.'
+		'hot:Show which keys are read most.'
 		'keys:Show some keys of a cache, with type, TTL and size.'
 		'get:Show what the cache holds under a key. It is never loaded.'
 		'ttl:Show how long a key lives on.'
@@ -30,6 +33,37 @@ _nearside() {
 			'--log-level[debug, info, warn or error (default info).]:value: ' \
 			'--traffic[Ask the demo shop for so many rows each second, 5 % of them written before, and say what the cache saves.]:value: ' \
 			'--check[Check the configuration, the database and every statement, and exit.]'
+		;;
+	top)
+		_arguments \
+			'--help[Show help.]' \
+			'--every[How often to look. Processes report each 10 s.]:value: ' \
+			'--times[How often before it ends; 0\: until you end it.]:value: ' \
+			'--redis[Ask this Redis, with a URL as serve and the library take it; a cache NAME is then its keys NAME\:*. Or NEARSIDE_REDIS.]:value: ' \
+			'--url[Ask this running serve (default http\://127.0.0.1\:8080). Or NEARSIDE_URL.]:value: ' \
+			'--password-file[The file with the password of serve. Or NEARSIDE_PASSWORD.]:file:_files' \
+			'--ca[The PEM file of who signed the certificate of serve.]:file:_files' \
+			'--json[Print one JSON document.]'
+		;;
+	stats)
+		_arguments \
+			'--help[Show help.]' \
+			'--since[How far back\: 1h or 24h; without it, the minute under way and the one before.]:value: ' \
+			'--redis[Ask this Redis, with a URL as serve and the library take it; a cache NAME is then its keys NAME\:*. Or NEARSIDE_REDIS.]:value: ' \
+			'--url[Ask this running serve (default http\://127.0.0.1\:8080). Or NEARSIDE_URL.]:value: ' \
+			'--password-file[The file with the password of serve. Or NEARSIDE_PASSWORD.]:file:_files' \
+			'--ca[The PEM file of who signed the certificate of serve.]:file:_files' \
+			'--json[Print one JSON document.]'
+		;;
+	hot)
+		_arguments \
+			'--help[Show help.]' \
+			'--limit[How many keys to show.]:value: ' \
+			'--redis[Ask this Redis, with a URL as serve and the library take it; a cache NAME is then its keys NAME\:*. Or NEARSIDE_REDIS.]:value: ' \
+			'--url[Ask this running serve (default http\://127.0.0.1\:8080). Or NEARSIDE_URL.]:value: ' \
+			'--password-file[The file with the password of serve. Or NEARSIDE_PASSWORD.]:file:_files' \
+			'--ca[The PEM file of who signed the certificate of serve.]:file:_files' \
+			'--json[Print one JSON document.]'
 		;;
 	keys)
 		_arguments \
