@@ -164,7 +164,11 @@ func (m *mishaps) visit(s store.Store, db *database, survivor *engine.Cache[stri
 	if e, err := survivor.Entry(ctx, key); err != nil || mended && e.Value.Version != v {
 		m.add("at rest: %+v, %v; the database has version %d", e, err, v)
 	}
-	if e, err := survivor.Entry(ctx, key); err != nil || e.Source != engine.Store {
+	e, err := survivor.Entry(ctx, key)
+	for rest := time.Now(); (err != nil || e.Source != engine.Store) && time.Since(rest) < crashSlack; e, err = survivor.Entry(ctx, key) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil || e.Source != engine.Store {
 		m.add("at rest there is no hit: %+v, %v", e, err)
 	}
 	if info := s.Inspect(ctx, []string{key})[0]; info.TTL < 0 || info.Err != nil {
