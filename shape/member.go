@@ -40,10 +40,19 @@ func (m members[K, T]) encode(v T) (string, error) {
 	return s, nil
 }
 
-func (m members[K, T]) encodeAll(vs []T) ([]string, error) {
+// textOf is encode for an element that a caller names.
+func (m members[K, T]) textOf(k K, v T) (string, error) {
+	s, err := m.encode(v)
+	if err != nil {
+		err = fmt.Errorf("%.100q: %w", m.Key(k), err)
+	}
+	return s, err
+}
+
+func (m members[K, T]) textsOf(k K, vs []T) ([]string, error) {
 	out := make([]string, len(vs))
 	for i, v := range vs {
-		s, err := m.encode(v)
+		s, err := m.textOf(k, v)
 		if err != nil {
 			return nil, err
 		}
@@ -52,8 +61,8 @@ func (m members[K, T]) encodeAll(vs []T) ([]string, error) {
 	return out, nil
 }
 
-// query reads elements, and decodes them by each.
-func (m members[K, T]) query(ctx context.Context, k K, q store.Query, each func(i int, v T, e store.Element)) (store.View, error) {
+// query reads elements, and gives each of n, from 0 on; from 0 again if those of before were not to be used.
+func (m members[K, T]) query(ctx context.Context, k K, q store.Query, each func(i, n int, v T, e store.Element)) (store.View, error) {
 	v, err := m.e.QueryChecked(ctx, k, q, func(v store.View) (string, error) {
 		for i, e := range v.Elements {
 			if v.Has != nil && !v.Has[i] {
@@ -63,7 +72,7 @@ func (m members[K, T]) query(ctx context.Context, k K, q store.Query, each func(
 			if err != nil {
 				return e.Member, m.undecodable(k, e.Member, err)
 			}
-			each(i, t, e)
+			each(i, len(v.Elements), t, e)
 		}
 		return "", nil
 	})
@@ -76,13 +85,18 @@ func (m members[K, T]) undecodable(k K, member string, err error) error {
 
 // plain is query for elements without scores.
 func (m members[K, T]) plain(ctx context.Context, k K, q store.Query) (out []T, err error) {
-	_, err = m.query(ctx, k, q, func(i int, v T, _ store.Element) { out = append(out[:i], v) })
+	_, err = m.query(ctx, k, q, func(i, n int, v T, _ store.Element) {
+		if i == 0 {
+			out = make([]T, 0, n)
+		}
+		out = append(out[:i], v)
+	})
 	return out, err
 }
 
 // change sends plain writes, after the commit.
 func (m members[K, T]) change(ctx context.Context, k K, op store.Op, vs []T) error {
-	texts, err := m.encodeAll(vs)
+	texts, err := m.textsOf(k, vs)
 	if err != nil {
 		return err
 	}
@@ -95,7 +109,7 @@ func (m members[K, T]) change(ctx context.Context, k K, op store.Op, vs []T) err
 
 // update runs a database write of one member, after which op is true of it.
 func (m members[K, T]) update(ctx context.Context, k K, v T, op store.Op, write func(context.Context) error) error {
-	s, err := m.encode(v)
+	s, err := m.textOf(k, v)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (s *Set[K, T]) Has(ctx context.Context, k K, v T) (bool, error) {
 
 // HasMany reports which of vs are members, in their order.
 func (s *Set[K, T]) HasMany(ctx context.Context, k K, vs ...T) ([]bool, error) {
-	names, err := s.encodeAll(vs)
+	names, err := s.textsOf(k, vs)
 	if err != nil || len(vs) == 0 {
 		return nil, err
 	}

@@ -20,8 +20,8 @@ type Settings struct {
 	TTL   time.Duration // how long a collection is fresh. 1 h if zero; it cannot be switched off
 	Stale time.Duration // how much longer it is served while one process loads it anew, or when Load fails. Off if zero
 
-	// NotFoundTTL is how long it is remembered that a collection has no elements: it is a state like any other, so as long as TTL
-	// if zero.
+	// NotFoundTTL is how long it is remembered that a collection has no elements. As long as TTL if zero, since to have none is
+	// nothing special; off if negative.
 	NotFoundTTL time.Duration
 
 	// LoadTimeout is the limit of one load, and of the function given to Update. 10 s if zero; it cannot be switched off.
@@ -90,8 +90,8 @@ func (b base[K]) Invalidate(ctx context.Context, ks ...K) error {
 	return err
 }
 
-// TTL returns how long the collection in the store stays fresh: zero if it is stale. While a member is being written it is
-// shorter. ErrNotFound if the store has none. It never loads.
+// TTL returns how long the collection in the store stays fresh: zero if it is stale, -1 if another program wrote it without a
+// TTL. While a member is being written it is shorter. ErrNotFound if the store has none. It never loads.
 func (b base[K]) TTL(ctx context.Context, k K) (time.Duration, error) {
 	v, err := b.e.Peek(ctx, k, store.Query{Part: store.Size})
 	if err == nil && v.TTL < 0 {
@@ -119,13 +119,13 @@ func (b base[K]) Key(k K) nearside.Key {
 	return bind.Key(key, written, err).(nearside.Key)
 }
 
-// Name returns the name given to New.
+// Name returns the name given when it was made.
 func (b base[K]) Name() string { return b.name }
 
 // Stats returns the counters of this cache in this process.
 func (b base[K]) Stats() nearside.CacheStats { return b.e.Stats() }
 
-// Len returns how many elements there are.
+// Len returns how many elements there are, or fields of a hash; 0 if there is no collection.
 func (b base[K]) Len(ctx context.Context, k K) (int, error) {
 	v, err := b.e.Query(ctx, k, store.Query{Part: store.Size})
 	return int(v.N), err

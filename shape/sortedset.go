@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/codec"
@@ -61,6 +62,9 @@ func NewSortedSet[K comparable, T any](client *nearside.Client, name string, c S
 				return store.Element{}, false, err
 			}
 			score, err := c.LoadOne(ctx, k, v)
+			if err == nil {
+				err = s.ordered(k, member, score)
+			}
 			return store.Element{Member: member, Score: score}, err == nil, err
 		}
 	}
@@ -71,7 +75,12 @@ func NewSortedSet[K comparable, T any](client *nearside.Client, name string, c S
 // scored is query for members with their scores.
 func (s *SortedSet[K, T]) scored(ctx context.Context, k K, q store.Query) (out []Scored[T], place int, err error) {
 	q.Reverse = s.reverse
-	v, err := s.query(ctx, k, q, func(i int, m T, e store.Element) { out = append(out[:i], Scored[T]{m, e.Score}) })
+	v, err := s.query(ctx, k, q, func(i, n int, m T, e store.Element) {
+		if i == 0 {
+			out = make([]Scored[T], 0, n)
+		}
+		out = append(out[:i], Scored[T]{m, e.Score})
+	})
 	return out, int(v.N), err
 }
 
@@ -92,19 +101,32 @@ func (s *SortedSet[K, T]) Range(ctx context.Context, k K, from, to int) ([]Score
 // RangeByScore returns the members with scores from min to max, both included, in the order of the set; infinite bounds
 // leave an end open. At most limit, all if it is zero.
 func (s *SortedSet[K, T]) RangeByScore(ctx context.Context, k K, min, max float64, limit int) ([]Scored[T], error) {
+	if err := s.bounds(k, min, max); err != nil {
+		return nil, err
+	}
 	out, _, err := s.scored(ctx, k, store.Query{Part: store.ByScore, Min: store.Bound{Score: min}, Max: store.Bound{Score: max}, Limit: int64(limit)})
 	return out, err
 }
 
 // Count returns how many members have scores from min to max, both included.
 func (s *SortedSet[K, T]) Count(ctx context.Context, k K, min, max float64) (int, error) {
+	if err := s.bounds(k, min, max); err != nil {
+		return 0, err
+	}
 	v, err := s.e.Query(ctx, k, store.Query{Part: store.Count, Min: store.Bound{Score: min}, Max: store.Bound{Score: max}})
 	return int(v.N), err
 }
 
+func (s *SortedSet[K, T]) bounds(k K, min, max float64) error {
+	if math.IsNaN(min) || math.IsNaN(max) {
+		return fmt.Errorf("scores of %.100q from %v to %v: expected bounds that are numbers, or infinite", s.Key(k), min, max)
+	}
+	return nil
+}
+
 // Rank returns the place of a member, 0 for the first. ErrNotFound if it is not in the set.
 func (s *SortedSet[K, T]) Rank(ctx context.Context, k K, m T) (int, error) {
-	name, err := s.encode(m)
+	name, err := s.textOf(k, m)
 	if err != nil {
 		return 0, err
 	}
@@ -121,7 +143,7 @@ func (s *SortedSet[K, T]) missing(k K, name string) error {
 
 // Score returns the score of a member. ErrNotFound if it is not in the set.
 func (s *SortedSet[K, T]) Score(ctx context.Context, k K, m T) (float64, error) {
-	name, err := s.encode(m)
+	name, err := s.textOf(k, m)
 	if err != nil {
 		return 0, err
 	}
@@ -138,7 +160,7 @@ func (s *SortedSet[K, T]) Score(ctx context.Context, k K, m T) (float64, error) 
 // Around returns a member with up to n neighbours on either side, and the place of the first one returned. ErrNotFound if the
 // member is not in the set.
 func (s *SortedSet[K, T]) Around(ctx context.Context, k K, m T, n int) (near []Scored[T], place int, err error) {
-	name, err := s.encode(m)
+	name, err := s.textOf(k, m)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -149,11 +171,14 @@ func (s *SortedSet[K, T]) Around(ctx context.Context, k K, m T, n int) (near []S
 	return near, place, err
 }
 
-// Add tells that a member has this score now, after the commit. Of two calls about one member the later wins, not the
+// Add tells that a member has this score now, after the commit; if it is new, it comes in. Of two calls about one member the later wins, not the
 // later commit: where that matters, use Update. A difference, such as 10 points more, is only right in Update: added
 // after the commit it would count twice if a load came between.
 func (s *SortedSet[K, T]) Add(ctx context.Context, k K, m T, score float64) error {
-	name, err := s.encode(m)
+	name, err := s.textOf(k, m)
+	if err == nil {
+		err = s.ordered(k, name, score)
+	}
 	if err != nil {
 		return err
 	}
@@ -167,17 +192,27 @@ func (s *SortedSet[K, T]) Remove(ctx context.Context, k K, ms ...T) error {
 
 // Update runs the database write that gives a member its score, and returns that; write holds the whole transaction, commit
 // included. An error of write is returned, and the set is dropped, since nobody knows what the database did. ErrUnavailable:
-// the database is written, and Redis could not be told.
+// the database is written, and Redis could not be told. A score that is NaN is an error too, behind the write, and drops the set.
 func (s *SortedSet[K, T]) Update(ctx context.Context, k K, m T, write func(context.Context) (float64, error)) (score float64, err error) {
-	name, err := s.encode(m)
+	name, err := s.textOf(k, m)
 	if err != nil {
 		return 0, err
 	}
 	err = s.e.Update(ctx, k, name, func(ctx context.Context) (c store.Change, version float64, err error) {
-		score, err = write(ctx)
+		if score, err = write(ctx); err == nil {
+			err = s.ordered(k, name, score) // the set is dropped: the database is written, and the next load will say it
+		}
 		return store.Change{Op: store.Add, Element: store.Element{Member: name, Score: score}}, score, err
 	})
 	return score, err
+}
+
+// ordered returns an error for a score that is none.
+func (s *SortedSet[K, T]) ordered(k K, name string, score float64) error {
+	if math.IsNaN(score) {
+		return fmt.Errorf("the score of %.100q in %.100q is NaN, which has no place in an order", name, s.Key(k))
+	}
+	return nil
 }
 
 // Delete is Update for a write that removes the member. With GrowingScores it drops the set: a member without a score cannot

@@ -6,8 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
 	"strconv"
 	"time"
+
+	"github.com/nearside/nearside/codec"
 )
 
 // Item is what is cached: about 530 bytes as JSON.
@@ -37,11 +40,16 @@ func Make(id, version int) Item {
 
 // Options are what a layer is made from.
 type Options struct {
-	Redis    string // host:port; empty: none
-	Near     int    // entries kept in the process; zero: none, where that can be chosen
+	Redis    []string // host:port, of one server or of masters of a cluster; empty: none
+	Cluster  bool
+	Near     int // entries kept in the process; zero: none, where that can be chosen
 	TTL      time.Duration
 	Load     func(ctx context.Context, id int) (Item, error)
 	LoadMany func(ctx context.Context, ids []int) (map[int]Item, error)
+
+	// Of nearside alone.
+	Budget time.Duration
+	Codec  codec.Codec[Item]
 }
 
 // Layer is one of those compared. Get loads on a miss.
@@ -53,20 +61,56 @@ type Layer interface {
 	Close()
 }
 
+// Tiers is a layer that counts by itself what answered its reads. Of others it is told from what Redis and the loader count.
+type Tiers interface {
+	Tiers() (near, store, loads uint64)
+}
+
+// Sheds is a layer that goes past Redis where Redis is slow, and counts the reads for which it did. They are cheap, and no
+// figure must be made of them.
+type Sheds interface {
+	PastRedis() uint64
+}
+
 // Kind is a layer that can be made.
 type Kind struct {
 	Name    string
-	Version string // the module that it is from; its version is read from the program
+	Module  string // that it is from, beside its client
 	New     func(Options) (Layer, error)
-	Floor   bool   // no layer: the least that any of them must do
-	Near    bool   // it has a tier in the process
-	NoRedis bool   // it has nothing but that
-	Load    bool   // it calls the loader; else the program around it does, as its users must
-	Note    string // what a reader should know
+	Near    bool // it has a tier in the process
+	NoRedis bool // it has nothing but that
+	Batch   bool // it reads many keys at once; others do it one by one
+	Bare    bool // no layer, but a client with the least around it: it merges no loads
+	Note    string
+}
+
+// Version returns the version of the kind's module in this program.
+func (k Kind) Version() string { return Version(k.Module) }
+
+// Version returns the version of a module in this program.
+func Version(module string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, m := range info.Deps {
+		if m.Path == module {
+			return m.Version
+		}
+	}
+	return ""
 }
 
 // Key is the key of an id.
 func Key(id int) string { return "item:" + strconv.Itoa(id) }
+
+func keys(ids []int) []string {
+	ks := make([]string, len(ids))
+	for i, id := range ids {
+		ks[i] = Key(id)
+	}
+	return ks
+}
 
 func encode(v Item) ([]byte, error) { return json.Marshal(v) }
 
@@ -74,6 +118,9 @@ func decode(data []byte) (v Item, err error) {
 	err = json.Unmarshal(data, &v)
 	return v, err
 }
+
+// decodeAny is decode as the peers want it.
+func decodeAny(data []byte, v any) error { return json.Unmarshal(data, v) }
 
 // each is GetMany of a layer that has none.
 func each(ctx context.Context, l Layer, ids []int) (map[int]Item, error) {
@@ -86,4 +133,20 @@ func each(ctx context.Context, l Layer, ids []int) (map[int]Item, error) {
 		out[id] = v
 	}
 	return out, nil
+}
+
+// fill loads what is missing, adds it to out, and returns the values by their keys.
+func fill(ctx context.Context, o Options, missing []int, out map[int]Item) (map[string][]byte, error) {
+	loaded, err := o.LoadMany(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string][]byte, len(loaded))
+	for id, v := range loaded {
+		out[id] = v
+		if values[Key(id)], err = encode(v); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
 }

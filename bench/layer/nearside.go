@@ -2,6 +2,8 @@ package layer
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	"github.com/nearside/nearside"
 )
@@ -11,18 +13,29 @@ type ours struct {
 	cache  *nearside.Cache[int, Item]
 }
 
-func newNearside(o Options) (Layer, error) {
-	url := "memory:"
-	if o.Redis != "" {
-		url = "redis://" + o.Redis
+func newNearside(near bool) func(Options) (Layer, error) {
+	return func(o Options) (Layer, error) {
+		url := "memory:"
+		if len(o.Redis) > 0 {
+			url = "redis://" + strings.Join(o.Redis, ",")
+		}
+		if o.Cluster {
+			url += "?cluster=true"
+		}
+		if o.Budget == 0 {
+			o.Budget = 50 * time.Millisecond
+		}
+		client, err := nearside.Open(context.Background(), url, &nearside.Options{RequireRedis: true, Budget: o.Budget})
+		if err != nil {
+			return nil, err
+		}
+		if !near {
+			o.Near = 0
+		}
+		return &ours{client, nearside.New(client, "item", nearside.Config[int, Item]{
+			Load: o.Load, LoadMany: o.LoadMany, TTL: o.TTL, NearSize: o.Near, Codec: o.Codec,
+		})}, nil
 	}
-	client, err := nearside.Open(context.Background(), url, nil)
-	if err != nil {
-		return nil, err
-	}
-	return &ours{client, nearside.New(client, "item", nearside.Config[int, Item]{
-		Load: o.Load, LoadMany: o.LoadMany, TTL: o.TTL, NearSize: o.Near,
-	})}, nil
 }
 
 func (l *ours) Get(ctx context.Context, id int) (Item, error) { return l.cache.Get(ctx, id) }
@@ -33,3 +46,13 @@ func (l *ours) GetMany(ctx context.Context, ids []int) (map[int]Item, error) {
 
 func (l *ours) Changed(ctx context.Context, id int) error { return l.cache.Invalidate(ctx, id) }
 func (l *ours) Close()                                    { l.client.Close() }
+
+func (l *ours) Tiers() (near, store, loads uint64) {
+	s := l.cache.Stats()
+	return s.Near, s.Store + s.Stale + s.Negative, s.Loads
+}
+
+func (l *ours) PastRedis() uint64 {
+	s := l.cache.Stats()
+	return s.StoreErrors + s.Unfilled
+}

@@ -2,6 +2,8 @@ package layer
 
 import (
 	"context"
+	"math/bits"
+	"runtime"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -15,15 +17,30 @@ type bare struct {
 	near bool
 }
 
-func newRueidis(tuned, near bool) func(Options) (Layer, error) {
-	return func(o Options) (Layer, error) {
-		option := rueidis.ClientOption{InitAddress: []string{o.Redis}, DisableCache: !near}
-		if tuned {
-			option.PipelineMultiplex, option.AlwaysPipelining, option.MaxFlushDelay = -1, true, 20*time.Microsecond
-		}
-		c, err := rueidis.NewClient(option)
-		return &bare{o, c, near}, err
+// cacheSize is the size of the client-side cache of each connection that keeps so many entries of ours, whose slots spread them
+// evenly; zero leaves the default of 128 MiB.
+func cacheSize(entries, connections int) int {
+	const weight = 1200 // of an entry, as rueidis counts
+	return entries * weight / connections
+}
+
+// multiplexed is how many connections rueidis makes by itself.
+func multiplexed() int { return 1 << min(bits.Len(uint(runtime.GOMAXPROCS(0)))-1, 2) }
+
+func newBare(o Options, tuned, near bool) (*bare, error) {
+	option := rueidis.ClientOption{InitAddress: o.Redis, DisableCache: !near}
+	if near {
+		option.CacheSizeEachConn = cacheSize(o.Near, multiplexed())
 	}
+	if tuned {
+		option.PipelineMultiplex, option.AlwaysPipelining, option.MaxFlushDelay = -1, true, 20*time.Microsecond
+	}
+	c, err := rueidis.NewClient(option)
+	return &bare{o, c, near}, err
+}
+
+func newRueidis(tuned, near bool) func(Options) (Layer, error) {
+	return func(o Options) (Layer, error) { return newBare(o, tuned, near) }
 }
 
 func (l *bare) Get(ctx context.Context, id int) (Item, error) {
@@ -44,17 +61,20 @@ func (l *bare) Get(ctx context.Context, id int) (Item, error) {
 	if err != nil {
 		return v, err
 	}
-	return v, l.set(ctx, []Item{v})
+	if data, err = encode(v); err != nil {
+		return v, err
+	}
+	return v, l.c.Do(ctx, l.setCommand(Key(id), data)).Error()
 }
 
-func (l *bare) set(ctx context.Context, vs []Item) error {
-	cmds := make(rueidis.Commands, len(vs))
-	for i, v := range vs {
-		data, err := encode(v)
-		if err != nil {
-			return err
-		}
-		cmds[i] = l.c.B().Set().Key(Key(v.ID)).Value(rueidis.BinaryString(data)).Px(l.TTL).Build()
+func (l *bare) setCommand(key string, data []byte) rueidis.Completed {
+	return l.c.B().Set().Key(key).Value(rueidis.BinaryString(data)).Px(l.TTL).Build()
+}
+
+func (l *bare) set(ctx context.Context, values map[string][]byte) error {
+	cmds := make(rueidis.Commands, 0, len(values))
+	for key, data := range values {
+		cmds = append(cmds, l.setCommand(key, data))
 	}
 	for _, r := range l.c.DoMulti(ctx, cmds...) {
 		if err := r.Error(); err != nil {
@@ -64,58 +84,43 @@ func (l *bare) set(ctx context.Context, vs []Item) error {
 	return nil
 }
 
+// mget is MGET, in a cluster as well.
+func (l *bare) mget(ctx context.Context, ks []string) (map[string]rueidis.RedisMessage, error) {
+	if l.near {
+		return rueidis.MGetCache(l.c, ctx, l.TTL, ks)
+	}
+	return rueidis.MGet(l.c, ctx, ks)
+}
+
 func (l *bare) GetMany(ctx context.Context, ids []int) (map[int]Item, error) {
-	keys := make([]string, len(ids))
-	for i, id := range ids {
-		keys[i] = Key(id)
+	found, err := l.mget(ctx, keys(ids))
+	if err != nil {
+		return nil, err
 	}
 	out := make(map[int]Item, len(ids))
 	var missing []int
-	take := func(i int, m rueidis.RedisMessage) error {
+	for _, id := range ids {
+		m := found[Key(id)]
 		data, err := m.AsBytes()
 		if rueidis.IsRedisNil(err) {
-			missing = append(missing, ids[i])
-			return nil
+			missing = append(missing, id)
+			continue
 		}
 		if err == nil {
-			out[ids[i]], err = decode(data)
+			out[id], err = decode(data)
 		}
-		return err
-	}
-	if l.near {
-		found, err := rueidis.MGetCache(l.c, ctx, l.TTL, keys)
 		if err != nil {
 			return nil, err
-		}
-		for i, key := range keys {
-			if err := take(i, found[key]); err != nil {
-				return nil, err
-			}
-		}
-	} else {
-		found, err := l.c.Do(ctx, l.c.B().Mget().Key(keys...).Build()).ToArray()
-		if err != nil {
-			return nil, err
-		}
-		for i := range found {
-			if err := take(i, found[i]); err != nil {
-				return nil, err
-			}
 		}
 	}
 	if len(missing) == 0 {
 		return out, nil
 	}
-	loaded, err := l.LoadMany(ctx, missing)
+	values, err := fill(ctx, l.Options, missing, out)
 	if err != nil {
 		return nil, err
 	}
-	vs := make([]Item, 0, len(loaded))
-	for id, v := range loaded {
-		out[id] = v
-		vs = append(vs, v)
-	}
-	return out, l.set(ctx, vs)
+	return out, l.set(ctx, values)
 }
 
 func (l *bare) Changed(ctx context.Context, id int) error {
@@ -124,24 +129,28 @@ func (l *bare) Changed(ctx context.Context, id int) error {
 
 func (l *bare) Close() { l.c.Close() }
 
+// aside is rueidisaside, which reads through client-side caching.
 type aside struct {
 	Options
-	c rueidisaside.TypedCacheAsideClient[Item]
+	c     rueidisaside.CacheAsideClient
+	typed rueidisaside.TypedCacheAsideClient[Item]
 }
 
 func newAside(o Options) (Layer, error) {
-	c, err := rueidisaside.NewClient(rueidisaside.ClientOption{ClientOption: rueidis.ClientOption{InitAddress: []string{o.Redis}}})
+	c, err := rueidisaside.NewClient(rueidisaside.ClientOption{ClientOption: rueidis.ClientOption{
+		InitAddress: o.Redis, CacheSizeEachConn: cacheSize(o.Near, 1),
+	}})
 	if err != nil {
 		return nil, err
 	}
 	typed := rueidisaside.NewTypedCacheAsideClient(c,
 		func(v *Item) (string, error) { data, err := encode(*v); return rueidis.BinaryString(data), err },
 		func(s string) (*Item, error) { v, err := decode([]byte(s)); return &v, err })
-	return &aside{o, typed}, nil
+	return &aside{o, c, typed}, nil
 }
 
 func (l *aside) Get(ctx context.Context, id int) (Item, error) {
-	v, err := l.c.Get(ctx, l.TTL, Key(id), func(ctx context.Context, _ string) (*Item, error) {
+	v, err := l.typed.Get(ctx, l.TTL, Key(id), func(ctx context.Context, _ string) (*Item, error) {
 		v, err := l.Load(ctx, id)
 		return &v, err
 	})
@@ -155,4 +164,4 @@ func (l *aside) GetMany(ctx context.Context, ids []int) (map[int]Item, error) {
 	return each(ctx, l, ids)
 }
 func (l *aside) Changed(ctx context.Context, id int) error { return l.c.Del(ctx, Key(id)) }
-func (l *aside) Close()                                    { l.c.Client().Client().Close() }
+func (l *aside) Close()                                    { l.c.Close() }

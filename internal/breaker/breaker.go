@@ -84,6 +84,12 @@ func (b *Breaker) Read() bool {
 // ramp, since nobody can do their work in its place.
 func (b *Breaker) Write() bool { return b.state.Load() != open }
 
+// State is one word: closed, open: the server is away and not asked, or ramping: it is back, and reads are let through little by
+// little.
+func (b *Breaker) State() string {
+	return [...]string{closed: "closed", open: "open", ramping: "ramping"}[b.state.Load()]
+}
+
 // Open reports whether the server is away.
 func (b *Breaker) Open() bool { return b.state.Load() == open }
 

@@ -66,14 +66,16 @@ type attempt[K comparable, V any] struct {
 	js      jobs[K, V]
 	out     []loaded[V] // written by the loader
 	settled func()      // called behind all; may be nil
+	start   time.Time
 	over    atomic.Bool // it is settled
 }
 
 // run calls the loader under the time limit of loads, and settles once: with what it said, or without it if it is deaf
 // to its context, since its callers must not wait for it. A panic or a Goexit harm nobody but them.
 func (a *attempt[K, V]) run(load func()) {
-	c, start := a.c, time.Now()
-	limit := c.limits.from(start)
+	c := a.c
+	a.start = time.Now()
+	limit := c.limits.from(a.start)
 	a.within = within{limit, a.js[0].ctx}
 	began := c.slot(limit)
 	for _, j := range a.js {
@@ -84,7 +86,10 @@ func (a *attempt[K, V]) run(load func()) {
 		return
 	}
 	if c.slots != nil {
-		start = time.Now() // it may have waited
+		a.start = time.Now() // it may have waited
+	}
+	for _, j := range a.js {
+		traceOf(j.ctx).loadBegan(j.key)
 	}
 	limit.watch(a)
 	returned := false
@@ -112,7 +117,7 @@ func (a *attempt[K, V]) run(load func()) {
 	}()
 	load()
 	returned = true
-	c.count.took(time.Since(start))
+	c.count.took(time.Since(a.start))
 }
 
 // late settles without the loader, which has not returned in its time.
@@ -120,6 +125,12 @@ func (a *attempt[K, V]) late() { a.end(all[V](len(a.js), a.c.late(0))) }
 
 func (a *attempt[K, V]) end(out []loaded[V]) {
 	if a.over.CompareAndSwap(false, true) {
+		if traced.Load() {
+			took := time.Since(a.start)
+			for i, j := range a.js {
+				traceOf(j.ctx).loadEnded(j.key, took, out[i].err)
+			}
+		}
 		a.c.settle(a.js, out)
 		if a.settled != nil {
 			a.settled()

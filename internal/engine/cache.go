@@ -136,7 +136,11 @@ func (c *Cache[K, V]) seen(found bool) {
 // Get returns the value of k, loaded if need be.
 func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) {
 	if c.near != nil {
-		if e, ok := c.kept(k); ok {
+		e, ok := c.kept(k)
+		if traced.Load() {
+			c.tellNear(ctx, k, ok, ok && e.Absent)
+		}
+		if ok {
 			if e.Absent {
 				return *new(V), c.missing(k)
 			}
@@ -144,6 +148,9 @@ func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) {
 		}
 	}
 	e, err := c.get(ctx, k, c.lives())
+	if traced.Load() {
+		c.tellAnswer(ctx, k, e.Source, err)
+	}
 	return e.Value, err
 }
 
@@ -178,11 +185,19 @@ func (c *Cache[K, V]) Ready(k K) (v V, ok bool) {
 // Entry is Get with what is known about the value. With ErrNotFound, Source says who knew.
 func (c *Cache[K, V]) Entry(ctx context.Context, k K) (Entry[V], error) {
 	if c.near != nil {
-		if e, ok := c.kept(k); ok {
+		e, ok := c.kept(k)
+		if traced.Load() {
+			c.tellNear(ctx, k, ok, ok && e.Absent)
+		}
+		if ok {
 			return c.described(k, e, true)
 		}
 	}
-	return c.get(ctx, k, true)
+	e, err := c.get(ctx, k, true)
+	if traced.Load() {
+		c.tellAnswer(ctx, k, e.Source, err)
+	}
+	return e, err
 }
 
 func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) {
@@ -203,6 +218,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	switch {
 	case cold:
 	case found.bypass:
+		traceOf(ctx).store(key, false, 0, errNotAsked)
 		c.retain(sought, reserved, k, e, store.Item{})
 	default:
 		item := c.look(ctx, sought, key, ttl, until)
@@ -218,6 +234,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	ticket, call := c.flights.Join(key)
 	if call == nil {
 		c.count.add(tally.CoalescedProcess)
+		traceOf(ctx).joined(key)
 	} else {
 		c.leadOne(&job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found})
 	}
@@ -259,14 +276,15 @@ func (c *Cache[K, V]) key(k K) (string, error) {
 }
 
 func (c *Cache[K, V]) look(ctx context.Context, s seeker, key string, ttl bool, until time.Time) (item store.Item) {
-	ctx, cancel := c.read(ctx, until)
+	rctx, cancel := c.read(ctx, until)
 	defer cancel()
 	if s.t != nil {
-		item = s.t.Get(ctx, key, true)
+		item = s.t.Get(rctx, key, true)
 	} else {
-		item = c.Store.Get(ctx, key, ttl || s.longest > 0)
+		item = c.Store.Get(rctx, key, ttl || s.longest > 0)
 	}
-	c.count.waited(c.Budget, until)
+	took := c.count.waited(c.Budget, until)
+	traceOf(ctx).store(key, item.Found, took, item.Err)
 	return item
 }
 

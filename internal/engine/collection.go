@@ -87,6 +87,12 @@ func (c *Collection[K]) Query(ctx context.Context, k K, q store.Query) (View, er
 // QueryChecked is Query for a caller who may find an element that is none: check returns the member that does not decode, and
 // why. The collection is then loaded anew. Of one that was just loaded the error is the caller's.
 func (c *Collection[K]) QueryChecked(ctx context.Context, k K, q store.Query, check func(store.View) (member string, err error)) (View, error) {
+	v, err := c.query(ctx, k, q, check)
+	c.c.tellAnswer(ctx, k, v.Source, err)
+	return v, err
+}
+
+func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check func(store.View) (member string, err error)) (View, error) {
 	key, err := c.c.key(k)
 	if err != nil {
 		return c.failed(err)
@@ -97,7 +103,9 @@ func (c *Collection[K]) QueryChecked(ctx context.Context, k K, q store.Query, ch
 	}
 	found := useless{bypass: c.c.past(key) || q.Other != "" && c.c.past(q.Other)}
 	var stale View
-	if !found.bypass {
+	if found.bypass {
+		traceOf(ctx).store(key, false, 0, errNotAsked)
+	} else {
 		if stale, found, err = c.look(ctx, k, q, check); err != nil || found == (useless{}) {
 			return stale, err
 		}
@@ -144,7 +152,8 @@ func (c *Collection[K]) look(ctx context.Context, k K, q store.Query, check func
 	rctx, cancel := c.c.read(ctx, until)
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
 	cancel()
-	c.c.count.waited(c.c.Budget, until)
+	took := c.c.count.waited(c.c.Budget, until)
+	traceOf(ctx).store(q.Key, sv.Found, took, sv.Err)
 	switch {
 	case errors.Is(sv.Err, store.ErrApart):
 		return v, why, sv.Err
@@ -170,6 +179,7 @@ func (c *Collection[K]) wait(ctx context.Context, k K, key string, found useless
 	ticket, call := group.Join(key)
 	if call == nil {
 		c.c.count.add(tally.CoalescedProcess)
+		traceOf(ctx).joined(key)
 	} else {
 		c.c.lead([]*job[K, contents]{{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.c.Budget), ttl: true, whole: round > 0, useless: found}})
 	}

@@ -27,13 +27,17 @@ const (
 	chunkBytes   = 1 << 20 // of one chunk, or one element: what waits to be sent is no larger, whatever the loader emits
 )
 
+// chunksAtOnce is how many chunks are on their way to the store while the next one is gathered: one keeps Redis waiting for the
+// loader, and the loader for Redis. The order of those of a list matters, so that there is one at a time.
+const chunksAtOnce = 4
+
 // errLost ends a load whose lease is gone, and of which too much is not kept in this process to go on without.
 var errLost = errors.New("somebody has invalidated the collection while it was loaded")
 
 // intake takes what a loader emits.
 type intake struct {
-	store store.Store
-	ctx   func() (context.Context, context.CancelFunc) // of one command
+	s     *Shared
+	ctx   context.Context // of the load
 	kind  store.Kind
 	key   string
 	token string // of the lease; empty: nothing goes to the store
@@ -42,6 +46,7 @@ type intake struct {
 
 	chunk   []store.Element
 	bytes   int                    // of chunk
+	sent    []chan bool            // the chunks on their way: whether each was taken
 	local   *collection.Collection // nil: too much
 	n       int
 	partial bool  // some of it has not reached the store
@@ -84,25 +89,47 @@ func (in *intake) send() {
 	if len(in.chunk) == 0 || in.token == "" {
 		return
 	}
-	ctx, cancel := in.ctx()
-	defer cancel()
-	o := in.store.Chunk(ctx, store.Chunk{Key: in.key, Token: in.token, Kind: in.kind, Elements: in.chunk})
-	if in.chunk, in.bytes = make([]store.Element, 0, store.MaxChunk), 0; !o.OK {
-		in.token, in.chunk, in.partial = "", nil, true
+	most := chunksAtOnce
+	if in.kind == store.List {
+		most = 1
+	}
+	if in.arrive(most - 1); in.token == "" {
+		return
+	}
+	c, taken := store.Chunk{Key: in.key, Token: in.token, Kind: in.kind, Elements: in.chunk}, make(chan bool, 1)
+	send := func() {
+		ctx, cancel := in.s.detached(in.ctx, in.s.WriteBudget)
+		defer cancel()
+		taken <- in.s.Store.Chunk(ctx, c).OK
+	}
+	if !in.s.spawn(send) {
+		taken <- false
+	}
+	in.sent = append(in.sent, taken)
+	in.chunk, in.bytes = make([]store.Element, 0, store.MaxChunk), 0
+}
+
+// arrive waits until no more than most chunks are on their way.
+func (in *intake) arrive(most int) {
+	for len(in.sent) > most {
+		if !<-in.sent[0] {
+			in.token, in.chunk, in.partial = "", nil, true
+		}
+		in.sent = in.sent[1:]
 	}
 }
 
 // gather loads a collection: into the store if the job has a lease, and into this process as far as it is kept there.
 func (c *Collection[K]) gather(ctx context.Context, j *job[K, contents]) loaded[contents] {
 	in := &intake{
-		store: c.c.Store, kind: c.Kind, key: j.key, whole: j.whole, most: c.MaxElements, local: collection.New(c.Kind),
-		ctx: func() (context.Context, context.CancelFunc) { return c.c.detached(ctx, c.c.WriteBudget) },
+		s: c.c.Shared, ctx: ctx, kind: c.Kind, key: j.key, whole: j.whole, most: c.MaxElements, local: collection.New(c.Kind),
 	}
 	if j.fills {
 		in.token = j.token
 	}
 	err := c.Load(ctx, j.k, in.add)
-	if in.send(); in.err != nil {
+	in.send()
+	if in.arrive(0); in.err != nil {
 		err = in.err // what its loader made of it is of no use
 	}
 	switch {

@@ -71,6 +71,9 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 		limit = min(limit, in.limit)
 	}
 	s.begin(ctx, ins)
+	for _, in := range ins {
+		traceOf(ctx).writeBegan(in.key, in.err)
+	}
 	done := false
 	defer func() {
 		if !done { // write panicked, or called Goexit
@@ -78,9 +81,13 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 		}
 	}()
 	wctx, cancel := context.WithTimeout(ctx, limit)
+	began := time.Now()
 	err := write(wctx)
 	cancel()
 	done = true
+	for _, in := range ins {
+		traceOf(ctx).writeEnded(in.key, time.Since(began), err)
+	}
 	behind := s.endWrites(ctx, ins, make([]store.End, len(ins)))
 	for _, in := range ins {
 		in.count.add(tally.ByMutate)
@@ -163,7 +170,9 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 				if failed == nil {
 					failed = a.Err
 				}
+				continue
 			}
+			traceOf(ctx).ended(ends[i], a.OK)
 		}
 		if ends = again; len(ends) == 0 || away || ctx.Err() != nil {
 			break
@@ -172,6 +181,7 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 	lost := make(map[string]bool, len(ends))
 	for _, e := range ends {
 		lost[e.Key] = true
+		traceOf(ctx).filled(e.Key, failed)
 	}
 	if err := s.unsettle(ctx, ins, lost); failed == nil {
 		failed = err

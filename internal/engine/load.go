@@ -141,7 +141,7 @@ func (c *Cache[K, V]) watch(js jobs[K, V]) (changed <-chan struct{}, stop func()
 func (c *Cache[K, V]) finish(j *job[K, V], r result[V], until int) {
 	if next := j.call.Finish(r, until); next != nil {
 		// If the store did not answer, those who have waited for it once do not wait again.
-		c.leadOne(&job[K, V]{k: j.k, key: j.key, ctx: j.ctx, call: next, until: time.Now().Add(c.Budget), whole: j.whole, useless: useless{bypass: j.bypass || j.claimed}})
+		c.leadOne(&job[K, V]{k: j.k, key: j.key, ctx: untraced(j.ctx), call: next, until: time.Now().Add(c.Budget), whole: j.whole, useless: useless{bypass: j.bypass || j.claimed}})
 	}
 }
 
@@ -199,6 +199,9 @@ const (
 )
 
 func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
+	if g.Err != nil || g.State != store.Waiting || g.Holder != j.holder { // else it is asked again and again
+		traceOf(j.ctx).claimed(j.key, g)
+	}
 	if g.Err != nil {
 		c.count.add(tally.StoreError)
 		if j.bypass = errors.Is(g.Err, store.ErrAway); !j.bypass {

@@ -27,11 +27,18 @@ func (c *Cache[K, V]) Entries(ctx context.Context, ks []K) []Answer[V] { return 
 
 func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 	out := make([]Answer[V], len(ks))
+	if traceOf(ctx) != nil {
+		defer c.tellAnswers(ctx, ks, out)
+	}
 	keys := make([]string, 0, len(ks))
 	at := make([]int, 0, len(ks)) // the place in ks of each key
 	for i, k := range ks {
 		if c.near != nil {
-			if e, ok := c.kept(k); ok {
+			e, ok := c.kept(k)
+			if traced.Load() {
+				c.tellNear(ctx, k, ok, ok && e.Absent)
+			}
+			if ok {
 				out[i].Entry, out[i].Err = c.described(k, e, ttl)
 				continue
 			}
@@ -61,7 +68,7 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 			reserved[n] = c.reserve(sought, key)
 		}
 		past := c.pastOf(keys) // behind the reservations: see Cache.get
-		items := c.lookMany(ctx, sought, keys, ttl, until)
+		items := c.lookMany(ctx, sought, keys, past, ttl, until)
 		for n, i := range at {
 			e, why := Entry[V]{}, useless{bypass: true}
 			if past == nil || !past[n] {
@@ -81,14 +88,25 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 	return out
 }
 
-func (c *Cache[K, V]) lookMany(ctx context.Context, s seeker, keys []string, ttl bool, until time.Time) []store.Item {
-	ctx, cancel := c.read(ctx, until)
+func (c *Cache[K, V]) lookMany(ctx context.Context, s seeker, keys []string, past []bool, ttl bool, until time.Time) (items []store.Item) {
+	rctx, cancel := c.read(ctx, until)
 	defer cancel()
-	defer c.count.waited(c.Budget, until)
 	if s.t != nil {
-		return s.t.GetMany(ctx, keys, true)
+		items = s.t.GetMany(rctx, keys, true)
+	} else {
+		items = c.Store.GetMany(rctx, keys, ttl || s.longest > 0)
 	}
-	return c.Store.GetMany(ctx, keys, ttl || s.longest > 0)
+	took := c.count.waited(c.Budget, until)
+	if t := traceOf(ctx); t != nil {
+		for i, key := range keys {
+			if past != nil && past[i] {
+				t.store(key, false, 0, errNotAsked) // what it said is not used
+			} else {
+				t.store(key, items[i].Found, took, items[i].Err)
+			}
+		}
+	}
+	return items
 }
 
 // pastOf is past of many keys; nil: of none.
@@ -112,6 +130,7 @@ func (c *Cache[K, V]) await(ctx context.Context, missing jobs[K, V], places []in
 		tickets[n] = ticket
 		if call == nil {
 			c.count.add(tally.CoalescedProcess)
+			traceOf(ctx).joined(j.key)
 			continue
 		}
 		j.call = call

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
@@ -63,6 +64,7 @@ func (c *Collection[K]) Update(ctx context.Context, k K, member string, write fu
 		return err
 	}
 	in := c.begin(ctx, key, member)
+	traceOf(ctx).writeBegan(key, in.err)
 	end := store.MemberEnd{Change: store.Change{Op: store.Drop}}
 	done := false
 	defer func() {
@@ -71,9 +73,11 @@ func (c *Collection[K]) Update(ctx context.Context, k K, member string, write fu
 		}
 	}()
 	wctx, cancel := context.WithTimeout(ctx, c.LoadTimeout)
+	began := time.Now()
 	change, version, err := write(wctx)
 	cancel()
 	done = true
+	traceOf(ctx).writeEnded(key, time.Since(began), err)
 	if err == nil && in.err == nil {
 		end.Change, end.Version = change, version
 	}
@@ -134,6 +138,7 @@ func (c *Collection[K]) end(ctx context.Context, k K, in *memberIntent, e store.
 		switch {
 		case ending.Err != nil:
 			c.c.keep(c.c.space, in.Key, c.Hold, ending.Err)
+			traceOf(ctx).filled(in.Key, ending.Err)
 			return ending.Err
 		case ending.Number > 0:
 			c.c.count.add(tally.Reread)
@@ -141,6 +146,11 @@ func (c *Collection[K]) end(ctx context.Context, k K, in *memberIntent, e store.
 			continue
 		case !ending.Applied:
 			c.c.count.add(tally.Dropped)
+			traceOf(ctx).filled(in.Key, errOthers)
+		case e.Op == store.Drop:
+			traceOf(ctx).filled(in.Key, errNoValue)
+		default:
+			traceOf(ctx).filled(in.Key, nil)
 		}
 		break
 	}

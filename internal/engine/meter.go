@@ -70,9 +70,11 @@ func (m *meter) loaded(err error) {
 	}
 }
 
-// waited counts how long a read of the store took, whose budget ends at until.
-func (m *meter) waited(budget time.Duration, until time.Time) {
-	m.latency[tally.StoreTier].Record(budget - time.Until(until))
+// waited counts how long a read of the store took, whose budget ends at until, and returns it.
+func (m *meter) waited(budget time.Duration, until time.Time) time.Duration {
+	took := budget - time.Until(until)
+	m.latency[tally.StoreTier].Record(took)
+	return took
 }
 
 // took counts how long a call of the loader took.
@@ -116,7 +118,8 @@ func (c *Cache[K, V]) Stats() Stats {
 		Loads: n[tally.LoadOK], LoadsAbsent: n[tally.LoadNotFound], LoadErrors: n[tally.LoadError] + n[tally.LoadTimeout], LoadTimeouts: n[tally.LoadTimeout],
 		Early: n[tally.Early], Coalesced: n[tally.CoalescedProcess], CoalescedFleet: n[tally.CoalescedFleet], Saved: t.Saved(),
 		Unfilled: n[tally.Unfilled], TooLarge: n[tally.TooLarge], CodecErrors: n[tally.CodecError], StoreErrors: n[tally.StoreError],
-		Invalidated: n[tally.ByInvalidate], Written: n[tally.ByUpdate] + n[tally.ByMutate] + n[tally.BySet], WritesBehind: n[tally.Behind],
+		Invalidated: n[tally.ByInvalidate], Written: n[tally.ByUpdate] + n[tally.ByMutate] + n[tally.BySet],
+		Updated: n[tally.ByUpdate], Mutated: n[tally.ByMutate], Set: n[tally.BySet], WritesBehind: n[tally.Behind],
 		Pushed: n[tally.ByPush], PushesLost: n[tally.ByLost], BytesRead: n[tally.BytesRead], BytesWritten: n[tally.BytesWritten],
 		Dropped: n[tally.Dropped], Reread: n[tally.Reread],
 		NearLatency: t.Latency[tally.NearTier], StoreLatency: t.Latency[tally.StoreTier], LoadLatency: t.Latency[tally.LoadTier],

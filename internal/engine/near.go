@@ -196,15 +196,18 @@ func (s *Shared) lost() {
 func (c *Cache[K, V]) kept(k K) (*near.Entry[V], bool) {
 	e, ok := c.near.Get(k)
 	if ok {
-		if n := c.count.near.add(); hotkeys.Chosen(n) {
-			c.sample(k, n)
+		if at, n := c.count.near.add(); n >= at.next.Load() {
+			c.sample(k, at, n)
 		}
 	}
 	return e, ok
 }
 
 // sample looks closer at one of some hits: which key it is, and now and then how long such a hit takes.
-func (c *Cache[K, V]) sample(k K, n uint64) {
+func (c *Cache[K, V]) sample(k K, at *stripe, n uint64) {
+	if !at.chosen(n, hotkeys.Sample) {
+		return
+	}
 	if key, err := c.Key(k); err == nil {
 		c.count.hot.Record(key, hotkeys.Sample)
 	}

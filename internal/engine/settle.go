@@ -41,6 +41,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 			var ended *[]store.Outcome
 			if len(fills) > 0 && fills[0].Key == j.key && fills[0].Token == j.token {
 				ended, fills = &filled, fills[1:]
+				tellFill(j.ctx, j.key, filled[0])
 			} else {
 				ended = &released
 			}
@@ -58,7 +59,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 			}
 			*ended = (*ended)[1:]
 		} else {
-			c.unfilled(out[i])
+			c.unleased(j, out[i])
 			if j.claimed {
 				lost = append(lost, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 			}
@@ -77,7 +78,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 func (c *Cache[K, V]) settleUnfilled(j *job[K, V], out loaded[V]) {
 	var r result[V]
 	c.judge(j, out, &r)
-	c.unfilled(out)
+	c.unleased(j, out)
 	until := j.began
 	if r.err != nil && !errors.Is(r.err, ErrNotFound) {
 		until = flight.Everyone
@@ -88,6 +89,31 @@ func (c *Cache[K, V]) settleUnfilled(j *job[K, V], out loaded[V]) {
 func (c *Cache[K, V]) unfilled(l loaded[V]) {
 	if l.err == nil {
 		c.count.add(tally.Unfilled)
+	}
+}
+
+// unleased counts what was loaded without a lease, and tells why it is not filled.
+func (c *Cache[K, V]) unleased(j *job[K, V], l loaded[V]) {
+	c.unfilled(l)
+	if t := traceOf(j.ctx); t != nil && (l.err == nil || errors.Is(l.err, ErrNotFound)) {
+		why := errNoLease
+		if j.bypass {
+			why = errNotAsked
+		}
+		t.filled(j.key, why)
+	}
+}
+
+// tellFill tells a trace how a fill ended.
+func tellFill(ctx context.Context, key string, o store.Outcome) {
+	t := traceOf(ctx)
+	switch {
+	case o.Err != nil:
+		t.filled(key, o.Err)
+	case !o.OK:
+		t.filled(key, errInvalidated)
+	default:
+		t.filled(key, nil)
 	}
 }
 
@@ -105,6 +131,9 @@ func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill
 		if c.NotFoundTTL > 0 {
 			return &store.Fill{Key: j.key, Token: j.token, Absent: true, TTL: c.NotFoundTTL}
 		}
+		if j.fills {
+			traceOf(j.ctx).filled(j.key, errAbsence)
+		}
 		return nil
 	case l.err != nil:
 		c.trouble.note(false)
@@ -116,7 +145,10 @@ func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill
 	r.entry.Value = l.v
 	r.entry.TTL = c.Life(j.k, j.key, l.v)
 	switch {
-	case !j.fills, l.partial:
+	case !j.fills:
+		return nil
+	case l.partial:
+		traceOf(j.ctx).filled(j.key, errLost)
 		return nil
 	case c.gather.kind != "":
 		return &store.Fill{Key: j.key, Token: j.token, Kind: c.gather.kind, TTL: r.entry.TTL + c.Config.Stale, Empty: c.NotFoundTTL}
@@ -125,10 +157,12 @@ func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill
 	if err != nil {
 		c.count.add(tally.CodecError)
 		c.Logger.Warn("a value cannot be encoded: it is served and not stored", "key", j.key, "error", err)
+		traceOf(j.ctx).filled(j.key, err)
 		return nil
 	}
 	if len(value) > c.MaxValue {
 		c.count.add(tally.TooLarge)
+		traceOf(j.ctx).filled(j.key, fmt.Errorf("%w: %d bytes, at most %d are stored", ErrTooLarge, len(value), c.MaxValue))
 		return nil
 	}
 	c.count.addN(tally.BytesWritten, len(value))

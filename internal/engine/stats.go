@@ -1,10 +1,50 @@
 package engine
 
 import (
+	"context"
 	"time"
 
+	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
+
+// Snapshot is what a client counts.
+type Snapshot struct {
+	Caches map[string]Stats // by name
+
+	// Problems are what Redis was found to be unable to do, each with what is lost and the command that grants it: a right
+	// that is missing, for example. Each was logged once.
+	Problems []string
+
+	Pending  int    // keys whose invalidation could not be delivered yet; this process reads them past Redis
+	Repeated uint64 // keys whose invalidation was delivered when Redis was back
+	Past     int    // caches that are read past Redis as a whole, since more was pending than is kept
+
+	Breakers []store.Breaker // whether each node is asked; none of a store in memory
+
+	// Of the store; zero, with StoreErr set, if it did not answer.
+	Keys     int64 // with a value, of whatever program
+	Bytes    int64 // of memory used
+	MaxBytes int64 // its bound; zero: none
+	Evicted  int64 // values removed to keep the bound
+	StoreErr error
+}
+
+const usageWait = time.Second // for the store to tell how full it is
+
+// Snapshot returns what is known of all caches, whose counters are given, and of the store.
+func (s *Shared) Snapshot(ctx context.Context, caches map[string]Stats) Snapshot {
+	ctx, cancel := context.WithTimeout(ctx, usageWait)
+	defer cancel()
+	recovery := s.Recovery()
+	out := Snapshot{Caches: caches, Problems: s.Problems(), Pending: recovery.Pending, Repeated: recovery.Repeated, Past: recovery.Past}
+	if g, ok := s.Store.(store.Guarded); ok {
+		out.Breakers = g.Breakers()
+	}
+	u, err := s.Store.Usage(ctx)
+	out.Keys, out.Bytes, out.MaxBytes, out.Evicted, out.StoreErr = u.Keys, u.Bytes, u.MaxBytes, u.Evicted, err
+	return out
+}
 
 // Stats counts what a cache did since it was made.
 type Stats struct {
@@ -26,7 +66,10 @@ type Stats struct {
 	CodecErrors  uint64 // values that could not be encoded, or did not decode and were loaded again
 	StoreErrors  uint64 // reads of the store without an answer
 	Invalidated  uint64 // keys invalidated by Invalidate
-	Written      uint64 // keys written by Update, Mutate and Set
+	Written      uint64 // keys written: the sum of the next three
+	Updated      uint64 // by Update, and members by their writes
+	Mutated      uint64 // by Mutate
+	Set          uint64 // by Set
 	WritesBehind uint64 // writes that the store could not be told of
 	Pushed       uint64 // keys dropped from near because another process changed them
 	PushesLost   uint64 // times that all of near was dropped because pushes may have been missed

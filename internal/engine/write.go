@@ -19,6 +19,7 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 	}
 	in := c.intent(key)
 	c.begin(ctx, []*intent{in})
+	traceOf(ctx).writeBegan(key, in.err)
 	ends := []store.End{{}}
 	done := false
 	defer func() {
@@ -27,9 +28,11 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 		}
 	}()
 	wctx, cancel := context.WithTimeout(ctx, c.LoadTimeout)
+	began := time.Now()
 	v, err = write(wctx)
 	cancel()
 	done = true
+	traceOf(ctx).writeEnded(key, time.Since(began), err)
 	if end := &ends[0]; err == nil {
 		if value, e := c.Encode(v); e != nil {
 			c.count.add(tally.CodecError)

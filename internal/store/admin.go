@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Admin is the part of a Store for who looks after it. None of it stands behind a breaker: it says itself what does not answer.
+// Admin is the part of a Store for who looks after it. Server, Probe and Keys ask servers that are known to be away, too.
 type Admin interface {
 	// Server reads the INFO of every server. It waits for each of them until ctx ends.
 	Server(ctx context.Context) ServerInfo

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -112,6 +113,28 @@ const (
 	Barrier State = 'B' // writers or a hold: load, but do not fill
 	Foreign State = 'X' // the key holds another type; ask again with it as Dead
 )
+
+func (s State) String() string {
+	switch s {
+	case Hit:
+		return "hit"
+	case Stale:
+		return "stale"
+	case Refresh:
+		return "refresh"
+	case Granted:
+		return "granted"
+	case Waiting:
+		return "waiting"
+	case Absent:
+		return "absent"
+	case Barrier:
+		return "barrier"
+	case Foreign:
+		return "foreign"
+	}
+	return fmt.Sprintf("State(%d)", byte(s))
+}
 
 // Grant is the answer to a Claim.
 type Grant struct {

@@ -3,6 +3,7 @@
 package tally
 
 import (
+	"iter"
 	"math"
 	"math/bits"
 	"sync/atomic"
@@ -132,6 +133,18 @@ func (h *Histogram) N() (n uint64) {
 		n += b
 	}
 	return n
+}
+
+// Filled returns the buckets that are not empty, rising: the upper end of each, and how many are in it. A bucket begins at
+// 2^-¼ of its end, the first one at zero.
+func (h *Histogram) Filled() iter.Seq2[time.Duration, uint64] {
+	return func(yield func(time.Duration, uint64) bool) {
+		for i, n := range h {
+			if n > 0 && !yield(Edge(i), n) {
+				return
+			}
+		}
+	}
 }
 
 // Quantile returns the duration below which a share q of all is; zero if there is none.

@@ -273,6 +273,20 @@ func away(err error) bool {
 	return false
 }
 
+// Gone is away for the error of a verb, which has wrapped what the server said.
+func Gone(err error) bool {
+	var said *rueidis.RedisError
+	if errors.As(err, &said) {
+		return away(said)
+	}
+	for _, other := range []error{errMoved, ErrDenied, store.ErrKey, context.Canceled} {
+		if errors.Is(err, other) {
+			return false
+		}
+	}
+	return err != nil
+}
+
 // Recovered has f called each time that a node answers again, before reads are sent there. While f runs its context lets
 // writes through to that node; it ends after 5 s, and a node that has gone away by then stays so.
 func (s *Store) Recovered(f func(context.Context) (repeated int)) { s.recovered.Store(&f) }

@@ -2,10 +2,13 @@ package redis
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store"
 )
 
 // guards says which guard stands before a key. It is never changed, but replaced.
@@ -187,6 +190,21 @@ func (s *Store) Away(slot int) error {
 		return g.refusal.Load()
 	}
 	return nil
+}
+
+// Breakers returns the state of each node, as far as it is known.
+func (s *Store) Breakers() []store.Breaker {
+	t := s.guards.Load()
+	if t.slots == nil {
+		return []store.Breaker{{Node: t.first.where(), State: t.first.breaker.State()}}
+	}
+	s.standing.Lock()
+	defer s.standing.Unlock()
+	var out []store.Breaker
+	for _, address := range slices.Sorted(maps.Keys(s.byAddress)) {
+		out = append(out, store.Breaker{Node: address, State: s.byAddress[address].breaker.State()})
+	}
+	return out
 }
 
 // anyAway returns the refusal of a node that is away.

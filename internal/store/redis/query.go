@@ -26,12 +26,7 @@ func (s *Store) Query(ctx context.Context, queries []store.Query) []store.View {
 	}
 	cmds, ends := make(rueidis.Commands, 0, 2*len(queries)), make([]int, len(queries))
 	for i := range queries {
-		q := &queries[i]
-		if err := s.answerable(q); err != nil {
-			out[i].Err = err
-		} else {
-			cmds = s.asked(cmds, q)
-		}
+		cmds, out[i].Err = s.asked(cmds, &queries[i])
 		ends[i] = len(cmds)
 	}
 	rs, from := s.send(ctx, read, cmds), 0
@@ -44,16 +39,11 @@ func (s *Store) Query(ctx context.Context, queries []store.Query) []store.View {
 	return out
 }
 
-// answerable returns nil if a store can be asked this.
-func (s *Store) answerable(q *store.Query) error {
-	if q.Part == store.Intersect && s.target.Mode == Cluster && Slot(q.Key) != Slot(q.Other) {
-		return store.ErrApart
-	}
-	if name, _ := command(q); name == "" {
-		return failed("query", q.Key, errors.New("a "+string(q.Kind)+" has no such part"))
-	}
-	return nil
-}
+// The commands of parts that each kind has its own for.
+var (
+	sizes = map[store.Kind]string{store.List: "LLEN", store.Set: "SCARD", store.SortedSet: "ZCARD", store.Hash: "HLEN"}
+	scans = map[store.Kind]string{store.Set: "SSCAN", store.SortedSet: "ZSCAN", store.Hash: "HSCAN"}
+)
 
 // command is the one that a part is; "" if there is none.
 func command(q *store.Query) (name string, args []string) {
@@ -72,10 +62,9 @@ func command(q *store.Query) (name string, args []string) {
 		}
 		return args
 	}
-	low, high := bound(q.Min), bound(q.Max)
 	switch sorted := q.Kind == store.SortedSet; {
 	case q.Part == store.Size, q.Part == store.Pick && len(q.Names) == 0:
-		return map[store.Kind]string{store.List: "LLEN", store.Set: "SCARD", store.SortedSet: "ZCARD", store.Hash: "HLEN"}[q.Kind], nil
+		return sizes[q.Kind], nil
 	case q.Part == store.All && q.Kind == store.Set:
 		return "SMEMBERS", nil
 	case q.Part == store.All && q.Kind == store.Hash:
@@ -95,15 +84,15 @@ func command(q *store.Query) (name string, args []string) {
 	case q.Part == store.Pick && sorted:
 		return "ZMSCORE", q.Names
 	case q.Part == store.ByScore && sorted && q.Reverse:
-		return "ZREVRANGEBYSCORE", limited(high, low, "WITHSCORES")
+		return "ZREVRANGEBYSCORE", limited(bound(q.Max), bound(q.Min), "WITHSCORES")
 	case q.Part == store.ByScore && sorted:
-		return "ZRANGEBYSCORE", limited(low, high, "WITHSCORES")
+		return "ZRANGEBYSCORE", limited(bound(q.Min), bound(q.Max), "WITHSCORES")
 	case q.Part == store.ByMember && sorted && q.Reverse:
 		return "ZREVRANGEBYLEX", limited(q.MaxMember, q.MinMember)
 	case q.Part == store.ByMember && sorted:
 		return "ZRANGEBYLEX", limited(q.MinMember, q.MaxMember)
 	case q.Part == store.Count && sorted:
-		return "ZCOUNT", []string{low, high}
+		return "ZCOUNT", []string{bound(q.Min), bound(q.Max)}
 	case (q.Part == store.Rank || q.Part == store.Around) && sorted && len(q.Names) == 1:
 		return ranked("RANK"), q.Names
 	case q.Part == store.Intersect && q.Kind == store.Set:
@@ -116,7 +105,7 @@ func command(q *store.Query) (name string, args []string) {
 		if q.Hint > 0 {
 			args = append(args, "COUNT", integer(q.Hint))
 		}
-		return map[store.Kind]string{store.Set: "SSCAN", store.SortedSet: "ZSCAN", store.Hash: "HSCAN"}[q.Kind], args
+		return scans[q.Kind], args
 	}
 	return "", nil
 }
@@ -131,9 +120,15 @@ func bound(b store.Bound) string {
 }
 
 // asked appends the commands of a query.
-func (s *Store) asked(cmds rueidis.Commands, q *store.Query) rueidis.Commands {
-	if q.Part == store.Around {
-		return append(cmds, aroundScript.command(s.c.B(), false, q.Key, aroundArgs(q)))
+func (s *Store) asked(cmds rueidis.Commands, q *store.Query) (rueidis.Commands, error) {
+	name, args := command(q)
+	switch {
+	case name == "":
+		return cmds, failed("query", q.Key, errors.New("a "+string(q.Kind)+" has no such part"))
+	case q.Part == store.Intersect && s.target.Mode == Cluster && Slot(q.Key) != Slot(q.Other):
+		return cmds, store.ErrApart
+	case q.Part == store.Around:
+		return append(cmds, aroundScript.command(s.c.B(), false, q.Key, aroundArgs(q))), nil
 	}
 	lives := func() {
 		cmds = append(cmds, s.c.B().Pttl().Key(q.Key).Build())
@@ -144,7 +139,6 @@ func (s *Store) asked(cmds rueidis.Commands, q *store.Query) rueidis.Commands {
 	if mayBeEmpty(q) {
 		lives()
 	}
-	name, args := command(q)
 	one := s.c.B().Arbitrary(name).Keys(q.Key)
 	if q.Part == store.Intersect {
 		one = s.c.B().Arbitrary(name).Keys(q.Key, q.Other)
@@ -154,7 +148,7 @@ func (s *Store) asked(cmds rueidis.Commands, q *store.Query) rueidis.Commands {
 		cmds = append(cmds, s.c.B().Zscore().Key(q.Key).Member(q.Names[0]).Build())
 	}
 	lives()
-	return cmds
+	return cmds, nil
 }
 
 // mayBeEmpty reports whether a collection that is there may have an empty answer: it has at least one element.

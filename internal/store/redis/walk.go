@@ -41,9 +41,14 @@ func (s *Store) Keys(ctx context.Context, glob string, ours func(key string) boo
 			began := time.Now()
 			page, err := c.Do(ctx, c.B().Scan().Cursor(cursor).Match(glob).Count(walkCount).Build()).AsScanEntry()
 			if err != nil {
-				return w, s.toAsk("scan", "", "+scan", err)
+				if e, answered := rueidis.IsRedisErr(err); answered && denied(e) {
+					return w, fmt.Errorf("the user %s %w scan; grant it: %s", s.user(), ErrDenied, s.grant("+scan"))
+				}
+				return w, failed("scan", "", err)
 			}
-			w.Looked = min(w.Looked+walkCount, max(w.Total, walkCount))
+			if w.Looked += walkCount; w.Total > 0 {
+				w.Looked = min(w.Looked, w.Total)
+			}
 			for _, name := range page.Elements {
 				if own(name) || ours != nil && !ours(name) {
 					continue
@@ -60,7 +65,9 @@ func (s *Store) Keys(ctx context.Context, glob string, ours func(key string) boo
 			}
 		}
 	}
-	w.Looked, w.All = w.Total, true
+	if w.All = true; w.Total > 0 {
+		w.Looked = w.Total
+	}
 	return w, nil
 }
 
@@ -68,18 +75,6 @@ func (s *Store) Keys(ctx context.Context, glob string, ours func(key string) boo
 func own(name string) bool {
 	_, beside := keyOf(name)
 	return beside || strings.HasPrefix(name, "nearside:")
-}
-
-// toAsk is the error of a command that only who looks after the store runs: if it is not let, it says how to grant it.
-func (s *Store) toAsk(verb, key, rule string, err error) error {
-	e, answered := rueidis.IsRedisErr(err)
-	switch {
-	case answered && deniedKey(e):
-		return fmt.Errorf("the user %s may not read the key %.100q: grant it: %s", s.user(), key, s.grant("~"+key))
-	case answered && denied(e):
-		return fmt.Errorf("the user %s %w %s: grant it: %s", s.user(), ErrDenied, verb, s.grant(rule))
-	}
-	return failed(verb, key, err)
 }
 
 // Describe asks for types, lives, lengths and memory. What the user may not ask is unknown.

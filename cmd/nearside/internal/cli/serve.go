@@ -314,7 +314,10 @@ func (s *server) listen(specs []serve.Spec) error {
 	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: s.cfg.MaxClients, RequireAuth: s.cfg.Password != "", Logger: s.logger})
 	page := s.page()
 	s.http = &http.Server{
-		Handler: web.New(s.service, web.Options{MaxAge: s.cfg.HTTPMaxAge, Password: s.cfg.Password, Page: page}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: web.New(s.service, web.Options{
+			MaxAge: s.cfg.HTTPMaxAge, Password: s.cfg.Password, Source: s.source(), User: s.target.User,
+			Metrics: metrics(s.service, s.logger), Page: page,
+		}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
 	s.http.RegisterOnShutdown(page.Close) // who looks at it is a request in flight
@@ -337,6 +340,14 @@ func (s *server) page() *dash.Handler {
 func loopback(ln net.Listener) bool {
 	a, ok := ln.Addr().(*net.TCPAddr)
 	return ok && a.IP.IsLoopback()
+}
+
+// source is how the store is named.
+func (s *server) source() string {
+	if s.cfg.Redis == "" {
+		return "the embedded store"
+	}
+	return "redis at " + s.target.String()
 }
 
 // greet says that it is ready, and what to try.

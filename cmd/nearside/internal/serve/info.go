@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/tally"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 )
@@ -25,12 +29,11 @@ func (h *Handler) info(ctx context.Context, _ *resp.Conn, out []byte, args [][]b
 		return false
 	}
 	var hits, misses uint64
-	for _, c := range h.service.caches {
-		s := c.Stats()
+	stats := h.service.Stats(ctx)
+	for _, s := range stats.Caches {
 		hits += s.Near + s.Store + s.Stale + s.Negative
 		misses += s.Load + s.Errors
 	}
-	usage, err := h.service.Usage(ctx)
 	clients := h.stats()
 	up := int64(time.Since(h.started) / time.Second)
 
@@ -47,24 +50,42 @@ func (h *Handler) info(ctx context.Context, _ *resp.Conn, out []byte, args [][]b
 	section("Server", line("redis_version", redisVersion), line("redis_mode", "standalone"), line("nearside_version", h.version),
 		line("process_id", os.Getpid()), line("uptime_in_seconds", up), line("uptime_in_days", up/86400))
 	section("Clients", line("connected_clients", clients.Clients))
-	section("Memory", line("used_memory", usage.Bytes), line("maxmemory", usage.MaxBytes))
+	section("Memory", line("used_memory", stats.Bytes), line("maxmemory", stats.MaxBytes))
 	section("Stats", line("total_connections_received", clients.Accepted), line("total_commands_processed", clients.Commands),
-		line("keyspace_hits", hits), line("keyspace_misses", misses), line("evicted_keys", usage.Evicted))
+		line("keyspace_hits", hits), line("keyspace_misses", misses), line("evicted_keys", stats.Evicted))
 	section("Replication", line("role", "master"), line("connected_slaves", 0))
 	section("Cluster", line("cluster_enabled", 0))
-	if err == nil && usage.Keys > 0 {
-		section("Keyspace", line("db0", fmt.Sprintf("keys=%d,expires=%d,avg_ttl=0", usage.Keys, usage.Keys)))
+	if stats.Keys > 0 {
+		section("Keyspace", line("db0", fmt.Sprintf("keys=%d,expires=%d,avg_ttl=0", stats.Keys, stats.Keys)))
 	} else {
 		section("Keyspace")
 	}
-	caches := make([]string, len(h.service.caches))
-	for i, c := range h.service.caches {
-		s := c.Stats()
-		caches[i] = line("cache_"+c.Name, fmt.Sprintf("near=%d,store=%d,load=%d,stale=%d,negative=%d,errors=%d,loads=%d,coalesced=%d",
-			s.Near, s.Store, s.Load, s.Stale, s.Negative, s.Errors, s.Loads, s.Coalesced))
+	lines := []string{line("pending_invalidations", stats.Pending), line("repeated_invalidations", stats.Repeated), line("caches_read_past", stats.Past)}
+	for i, b := range stats.Breakers {
+		lines = append(lines, line("node"+strconv.Itoa(i), "address="+b.Node+",breaker="+b.State))
 	}
-	recovery := h.service.Recovery()
-	section("Nearside", append(caches, line("pending_invalidations", recovery.Pending), line("repeated_invalidations", recovery.Repeated),
-		line("caches_read_past", recovery.Past))...)
+	for _, c := range h.service.caches {
+		lines = append(lines, line("cache_"+c.Name, counts(c, stats.Caches[c.Name])))
+	}
+	section("Nearside", lines...)
 	return resp.AppendBulkString(out, b.String())
+}
+
+// counts is all that is counted of a cache, by the words of package tally, and what is kept near.
+func counts(c *Cache, s nearside.CacheStats) string {
+	var b strings.Builder
+	t := c.Tally()
+	for i, n := range t.Counts {
+		fmt.Fprintf(&b, "%v=%d,", tally.Count(i), n)
+	}
+	for i := range t.Latency {
+		for _, q := range [...]struct {
+			name  string
+			share float64
+		}{{"p50", 0.5}, {"p99", 0.99}} {
+			fmt.Fprintf(&b, "%v_%s_us=%.3f,", tally.Tier(i), q.name, t.Latency[i].Quantile(q.share).Seconds()*1e6)
+		}
+	}
+	fmt.Fprintf(&b, "near_entries=%d,near_bytes=%d", s.NearEntries, s.NearBytes)
+	return b.String()
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
@@ -170,6 +171,9 @@ func row(data []byte) ([]byte, error) {
 // Caches returns the declared caches in the order of the configuration.
 func (s *Service) Caches() []*Cache { return s.caches }
 
+// Store returns where the values are kept.
+func (s *Service) Store() store.Store { return s.shared.Store }
+
 // Named returns the cache of a name, nil if there is none.
 func (s *Service) Named(name string) *Cache {
 	for _, c := range s.caches {
@@ -180,18 +184,17 @@ func (s *Service) Named(name string) *Cache {
 	return nil
 }
 
-// Usage tells how full the store is.
-func (s *Service) Usage(ctx context.Context) (store.Usage, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	return s.shared.Store.Usage(ctx)
+// Stats returns the counters of all caches, and how full the store is. It waits for the store for up to 1 s.
+func (s *Service) Stats(ctx context.Context) nearside.Stats {
+	caches := make(map[string]nearside.CacheStats, len(s.caches))
+	for _, c := range s.caches {
+		caches[c.Name] = c.Stats()
+	}
+	return s.shared.Snapshot(ctx, caches)
 }
 
 // Problems returns what the store cannot do, each with what is lost and how it is mended.
 func (s *Service) Problems() []string { return s.shared.Problems() }
-
-// Recovery counts the invalidations that could not be delivered at once.
-func (s *Service) Recovery() engine.Recovery { return s.shared.Recovery() }
 
 // Locals returns what is reported to the fleet.
 func (s *Service) Locals() map[string]fleet.Local {

@@ -29,6 +29,9 @@ import (
 type Options struct {
 	MaxAge   time.Duration // how long a browser may keep an answer without asking again; zero: not at all
 	Password string        // that clients must say, as Basic (of any user) or Bearer; empty: none
+	Source   string        // how the store is named to operators
+	User     string        // that the store is reached as
+	Metrics  http.Handler  // of /metrics; nil: there is none
 	Page     http.Handler  // the web page; nil: there is none
 }
 
@@ -37,8 +40,8 @@ type handler struct {
 	maxAge  time.Duration
 }
 
-// New returns the routes /v1/{cache}/{parameter}..., /healthz, and / for the web page; without a browser / tells in text what
-// can be asked. Without a password they answer on loopback only, and a
+// New returns the routes /v1/{cache}/{parameter}..., /v1/-/... (operator.go), /metrics, /healthz, and / for the web page; without
+// a browser / tells in text what can be asked. Without a password they answer on loopback only, and a
 // request for another host is refused: a page of another site must not reach them by a name that it makes resolve to
 // 127.0.0.1. With one, only /healthz answers those who do not say it.
 func New(s *serve.Service, o Options) http.Handler {
@@ -46,6 +49,7 @@ func New(s *serve.Service, o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/{cache}", h.value) // of one key, without parameters
 	mux.HandleFunc("/v1/{cache}/{params...}", h.value)
+	operate(mux, s, o)
 	mux.HandleFunc("/healthz", readOnly(h.health))
 	mux.HandleFunc("/{$}", readOnly(func(w http.ResponseWriter, r *http.Request) {
 		if accept := r.Header.Get("Accept"); o.Page != nil && (strings.Contains(accept, "text/html") || strings.Contains(accept, "text/event-stream")) {
@@ -59,6 +63,9 @@ func New(s *serve.Service, o Options) http.Handler {
 		for _, path := range []string{"/cache/", "/members", "/redis", "/assets/", "/robots.txt"} {
 			mux.Handle(path, o.Page)
 		}
+	}
+	if o.Metrics != nil {
+		mux.HandleFunc("/metrics", readOnly(o.Metrics.ServeHTTP))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "there is nothing at this path: GET /v1/{cache}/{parameter} reads a value")

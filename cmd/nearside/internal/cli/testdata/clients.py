@@ -25,7 +25,11 @@ def plain():
     check("type", r.type("user:42"), "string")
     check("a list of the application", (r.rpush("py:list", "a", "b"), r.lrange("py:list", 0, -1)), (2, ["a", "b"]))
     check("a hash", (r.hset("py:hash", mapping={"f": "v"}), r.hgetall("py:hash")), (1, {"f": "v"}))
-    check("hits are counted", r.info()["keyspace_hits"] > 0, True)
+    info = r.info()
+    check("hits are counted", info["keyspace_hits"] > 0, True)
+    user = info["cache_user"]
+    check("those of a cache too", user["near"] + user["store"] + user["negative"] > 0 and user["load_ok"] > 0 and user["load_p99_us"] > 0, True)
+    check("whether Redis is asked", info["node0"]["breaker"], "closed")
     p = r.pipeline(transaction=False)
     p.get("user:42").set("py:n", 1).incr("py:n").get("user:43")
     got = p.execute()

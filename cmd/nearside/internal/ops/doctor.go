@@ -1,0 +1,207 @@
+package ops
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+// Level says how a check ended.
+type Level string
+
+const (
+	OK      Level = "ok"
+	Warn    Level = "warn"
+	Fail    Level = "fail"
+	Skipped Level = "skipped" // it could not be looked at, which is no finding
+)
+
+// Finding is what one check found.
+type Finding struct {
+	Check string `json:"check"`
+	Level Level  `json:"level"`
+	Text  string `json:"text"`
+	Why   string `json:"why,omitempty"` // it matters
+	Fix   string `json:"fix,omitempty"` // the command that mends it, or what to do
+}
+
+// Report is what Doctor found, the worst first.
+type Report struct {
+	Source   string    `json:"source"`
+	Findings []Finding `json:"findings"`
+}
+
+// Healthy reports whether there is nothing to mend.
+func (r Report) Healthy() bool {
+	return !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Level == Warn || f.Level == Fail })
+}
+
+const (
+	examineLimit = 10 * time.Second
+	sampleFor    = 2 * time.Second // of the keys of each cache
+	sampleKeys   = 1000            // of each cache
+)
+
+// facts is all that the checks look at.
+type facts struct {
+	before, after store.ServerInfo // some seconds apart
+	apart         time.Duration
+	probes        []store.Probe
+	problems      []string
+	samples       []sample
+	declared      bool // the samples are those of declared caches
+	user          string
+}
+
+// Doctor gathers the facts, and checks them.
+func (d *Direct) Doctor(ctx context.Context, caches []string) (Report, error) {
+	names, err := d.examined(caches)
+	if err != nil {
+		return Report{}, err
+	}
+	r := Report{Source: d.Source}
+	short, cancel := context.WithTimeout(ctx, examineLimit)
+	defer cancel()
+	began := time.Now()
+	f := facts{before: d.Store.Server(short), declared: d.Declared != nil, user: cmp.Or(d.User, "default")}
+	if n := f.before.Nodes; len(n) == 1 && n[0].Err != nil && d.Store.Ping(short) != nil {
+		return r, d.failed(n[0].Err)
+	}
+	f.probes = d.Store.Probe(short)
+	for _, name := range names {
+		s, err := d.sample(ctx, name)
+		if err != nil {
+			return r, err
+		}
+		f.samples = append(f.samples, s)
+	}
+	if rest := time.Second - time.Since(began); rest > 0 && len(f.probes) > 0 { // what goes on shows in the difference
+		select {
+		case <-time.After(rest):
+		case <-ctx.Done():
+			return r, ctx.Err()
+		}
+	}
+	again, cancel := context.WithTimeout(ctx, examineLimit)
+	defer cancel()
+	f.after, f.apart = d.Store.Server(again), time.Since(began)
+	f.problems = d.Store.Problems()
+	for _, check := range checks {
+		r.Findings = append(r.Findings, check(&f)...)
+	}
+	rank := map[Level]int{Fail: 0, Warn: 1, Skipped: 2, OK: 3}
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return rank[a.Level] - rank[b.Level] })
+	return r, nil
+}
+
+// examined are the caches whose keys are sampled.
+func (d *Direct) examined(names []string) ([]string, error) {
+	for _, name := range names {
+		if _, err := d.cache(name); err != nil {
+			return nil, err
+		}
+	}
+	if len(names) == 0 {
+		for _, c := range d.Declared {
+			names = append(names, c.Name)
+		}
+	}
+	return names, nil
+}
+
+// sample is some keys of a cache.
+type sample struct {
+	cache   string
+	err     error // the keys cannot be looked at
+	all     bool
+	keys    int // how many
+	endless int // of those, without a TTL
+	unsized int // whose size the server does not tell
+	sizes   []int64
+	largest Key
+	example string // a key without a TTL
+}
+
+func (d *Direct) sample(ctx context.Context, name string) (s sample, err error) {
+	c, err := d.cache(name)
+	if err != nil {
+		return s, err
+	}
+	d.Store.CheckKeys(ctx, c.Glob)
+	s.cache = name
+	keys, err := d.Keys(ctx, name, Query{Limit: sampleKeys, For: sampleFor})
+	if err != nil {
+		s.err = err
+		return s, ctx.Err()
+	}
+	s.all, s.keys = keys.All, len(keys.Keys)
+	for _, k := range keys.Keys {
+		if k.TTL == never {
+			s.endless++
+			s.example = k.Key
+		}
+		size := k.size()
+		if size < 0 {
+			s.unsized++
+			continue
+		}
+		if s.sizes = append(s.sizes, size); size > s.largest.size() || len(s.sizes) == 1 {
+			s.largest = k
+		}
+	}
+	slices.Sort(s.sizes)
+	return s, nil
+}
+
+// size is what a key weighs: the memory, or at least the length of a value.
+func (k Key) size() int64 {
+	if k.Bytes < 0 && k.Type == "string" {
+		return k.Length
+	}
+	return k.Bytes
+}
+
+// quantile is of sorted numbers; zero of none.
+func quantile[T int64 | time.Duration](sorted []T, q float64) (v T) {
+	if len(sorted) > 0 {
+		v = sorted[int(q*float64(len(sorted)-1))]
+	}
+	return v
+}
+
+// Bytes is a size as a person reads it.
+func Bytes(n int64) string {
+	v, unit := float64(n), "B"
+	for _, u := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if v < 1024 {
+			break
+		}
+		v, unit = v/1024, u
+	}
+	if unit == "B" {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, unit)
+}
+
+// where names the servers that a check is about, if there are several.
+func where(all []store.NodeInfo, addresses []string) string {
+	if len(all) < 2 {
+		return ""
+	}
+	if len(addresses) == len(all) {
+		return fmt.Sprintf(" on all %d servers", len(all))
+	}
+	return " on " + strings.Join(addresses, ", ")
+}
+
+// Denied is the report about a user who may not even connect as the layer does; see redis.ErrDenied.
+func Denied(err error) Report {
+	text, fix, _ := strings.Cut(err.Error(), "; grant it: ")
+	return Report{Source: "redis", Findings: one("rights", Fail, text, "nothing can be stored, so the library and serve refuse to start", fix)}
+}

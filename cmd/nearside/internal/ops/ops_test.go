@@ -1,0 +1,121 @@
+package ops
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	names := []string{"user", "orders", "product", "friends"}
+	for name, want := range map[string]string{"usr": "user", "usre": "user", "order": "orders", "prodcut": "product", "xyzzy": "", "u": "", "": ""} {
+		if got := Nearest(name, names); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"user:42": "user:42", "user:é": "user:é", "": `""`, " a": `" a"`, `"a"`: `"\"a\""`, "a\nb": `"a\nb"`, "\x1b[31m": `"\x1b[31m"`,
+		"a\u202eb": `"a\u202eb"`, "a\xffb": `"a\xffb"`, "a\u009bb": `"a\u009bb"`,
+	} {
+		if got := Printable(name); got != want {
+			t.Errorf("%q: got %s, want %s", name, got, want)
+		}
+	}
+	if got, want := Text([]byte("a\tb\nc\x1b\u009b\xff\r")), "a\tb\nc\\x1b\\u009b\\xff\\r"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// FuzzText makes sure that nothing a terminal obeys gets through.
+func FuzzText(f *testing.F) {
+	f.Add([]byte("a\x1b[31m\xc2\x9b"))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		for _, text := range []string{Text(value), Printable(string(value))} {
+			for _, r := range text {
+				if r < ' ' && r != '\n' && r != '\t' || 0x7f <= r && r <= 0x9f || r == '\u202e' {
+					t.Fatalf("%q: %q gets through", value, r)
+				}
+			}
+		}
+	})
+}
+
+// Each check finds what it is for, in facts that no test can have a server produce at will.
+func TestChecks(t *testing.T) {
+	t.Parallel()
+	well := func() *facts {
+		n := store.NodeInfo{Address: "a:1", Software: "redis", Version: "7.2", Role: "master", Max: 1 << 30, Policy: "allkeys-lfu", Used: 1 << 29, Resident: 1 << 29, Fragmentation: 1}
+		return &facts{
+			before: store.ServerInfo{Nodes: []store.NodeInfo{n}}, after: store.ServerInfo{Nodes: []store.NodeInfo{n}}, apart: 2 * time.Second, user: "app",
+			probes:  []store.Probe{{Address: "a:1", Config: map[string]string{"save": "", "appendonly": "no", "tracking-table-max-keys": "1000"}, Trips: []time.Duration{time.Millisecond}}},
+			samples: []sample{{cache: "user", keys: 10, sizes: []int64{100, 200}, largest: Key{Key: "user:1", Bytes: 200}}},
+		}
+	}
+	run := func(f *facts) (out []Finding) {
+		for _, check := range checks {
+			for _, found := range check(f) {
+				if found.Level != OK {
+					out = append(out, found)
+				}
+			}
+		}
+		return out
+	}
+	if found := run(well()); len(found) > 0 {
+		t.Fatalf("where all is well: %+v", found)
+	}
+	for name, c := range map[string]struct {
+		harm  func(f *facts, n *store.NodeInfo, p *store.Probe)
+		level Level
+		says  string // text, why or fix
+	}{
+		"server":           {func(f *facts, n *store.NodeInfo, p *store.Probe) { n.Err = store.ErrAway }, Fail, "a:1 does not tell how it is"},
+		"maxmemory":        {func(f *facts, n *store.NodeInfo, p *store.Probe) { n.Max = 0 }, Fail, "CONFIG SET maxmemory 2gb"},
+		"maxmemory-policy": {func(f *facts, n *store.NodeInfo, p *store.Probe) { n.Policy = "noeviction" }, Fail, "allkeys-lfu"},
+		"evictions":        {func(f *facts, n *store.NodeInfo, p *store.Probe) { n.Evicted += 30 }, Warn, "30 keys were evicted in the last 2.0 s, 15 per second"},
+		"rights": {func(f *facts, n *store.NodeInfo, p *store.Probe) {
+			f.problems = []string{"the user app may not run scan: caches are lost; grant it: ACL SETUSER app +scan"}
+		}, Fail, "ACL SETUSER app +scan"},
+		"doctor": {func(f *facts, n *store.NodeInfo, p *store.Probe) { p.Denied = []string{"+config|get", "+time"} }, Skipped, "may not run config get, time"},
+		"ttl": {func(f *facts, n *store.NodeInfo, p *store.Probe) {
+			f.samples[0].endless, f.samples[0].example = 3, "user:\x1b"
+		}, Warn, `3 of 10 sampled keys of user have no TTL, such as "user:\x1b"`},
+		"size":     {func(f *facts, n *store.NodeInfo, p *store.Probe) { f.samples[0].largest.Bytes = 3 << 20 }, Warn, "has 3.0 MiB (user:1)"},
+		"tracking": {func(f *facts, n *store.NodeInfo, p *store.Probe) { n.TrackingKeys = 950 }, Warn, "CONFIG SET tracking-table-max-keys 4000"},
+		"persistence": {func(f *facts, n *store.NodeInfo, p *store.Probe) {
+			p.Config["save"] = "60 1000"
+			p.Config["appendonly"] = "yes"
+		}, Warn, `CONFIG SET appendonly no; CONFIG SET save ""`},
+		"fragmentation": {func(f *facts, n *store.NodeInfo, p *store.Probe) { n.Fragmentation, n.Resident = 1.8, 2<<30 }, Warn, "activedefrag"},
+		"clients":       {func(f *facts, n *store.NodeInfo, p *store.Probe) { n.Rejected = 2 }, Fail, "2 connections were rejected"},
+		"replication": {func(f *facts, n *store.NodeInfo, p *store.Probe) {
+			n.Role, n.Link, n.LinkDown = "replica", "down", time.Minute
+		}, Warn, "no link to its master for 1m0s"},
+		"clock":   {func(f *facts, n *store.NodeInfo, p *store.Probe) { p.Skew = -3 * time.Second }, Warn, "-3s off"},
+		"latency": {func(f *facts, n *store.NodeInfo, p *store.Probe) { p.Trips = []time.Duration{30 * time.Millisecond} }, Fail, "25ms"},
+		"cluster": {func(f *facts, n *store.NodeInfo, p *store.Probe) {
+			f.after.ClusterState, f.after.SlotsAssigned, f.after.SlotsFailing = "fail", 16384, 5461
+		}, Fail, "those of 5461 do not answer"},
+	} {
+		f := well()
+		c.harm(f, &f.after.Nodes[0], &f.probes[0])
+		found := run(f)
+		if len(found) != 1 || found[0].Check != name || found[0].Level != c.level || !strings.Contains(found[0].Text+found[0].Why+found[0].Fix, c.says) {
+			t.Errorf("%s: got %+v, want %s and %q", name, found, c.level, c.says)
+		}
+	}
+	// Below 1 GiB fragmentation does not matter, and what was rejected long ago is told more quietly.
+	f := well()
+	f.after.Nodes[0].Fragmentation = 3
+	f.before.Nodes[0].Rejected, f.after.Nodes[0].Rejected = 7, 7
+	if found := run(f); len(found) != 1 || found[0].Level != Warn || found[0].Check != "clients" {
+		t.Errorf("got %+v", found)
+	}
+}

@@ -1,0 +1,149 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/ops"
+	"github.com/nearside/nearside/cmd/nearside/internal/serve"
+)
+
+// The operator's routes, which the commands ask:
+//
+//	GET    /v1/-/caches                                        the declared caches
+//	GET    /v1/-/caches/{cache}/keys?limit=&match=&for=        some keys
+//	GET    /v1/-/caches/{cache}/count?for=                     how many there are
+//	GET    /v1/-/caches/{cache}/entry?arg=&arg=...&max=        what stands under a key, which is not loaded
+//	DELETE /v1/-/caches/{cache}/entry?arg=&arg=...             invalidates it
+//	DELETE /v1/-/caches/{cache}/keys?all=true                  invalidates all of them
+//	GET    /v1/-/doctor?cache=&cache=...                       what is to be mended
+//
+// A cache cannot be named "-". What changes something is a DELETE, which a page of another site cannot send without asking
+// first, and that is never allowed.
+
+const (
+	longest = 10 * time.Minute // that one request looks for keys
+	maxKeys = 10_000           // that one answer has
+	part    = 1000             // bytes or elements of a value, if the request does not say
+)
+
+func operate(mux *http.ServeMux, s *serve.Service, o Options) {
+	d := &ops.Direct{Store: s.Store(), Source: o.Source, User: o.User, Declared: []ops.Declared{}}
+	for _, c := range s.Caches() {
+		d.Declared = append(d.Declared, ops.Declared{
+			Cache: ops.Cache{Name: c.Name, Key: c.Key.String(), Params: append([]string{}, c.Key.Params()...)},
+			Glob:  c.Key.Glob(),
+			Ours: func(key string) bool {
+				_, ok := c.Key.Match([]byte(key))
+				return ok
+			},
+			KeyOf:      c.Key.Key,
+			Invalidate: c.Invalidate,
+		})
+	}
+	handle := func(pattern string, answer func(r query) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			v, err := answer(query{r})
+			if err != nil {
+				refuse(w, r, err)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Cache-Control", "no-store")
+			json.NewEncoder(w).Encode(v)
+		})
+	}
+	handle("GET /v1/-/caches", func(r query) (any, error) {
+		caches, err := d.Caches(r.Context())
+		return append([]ops.Cache{}, caches...), err
+	})
+	handle("GET /v1/-/caches/{cache}/keys", func(r query) (any, error) {
+		limit, err := r.number("limit", 20, 1, maxKeys)
+		if err != nil {
+			return nil, err
+		}
+		span, err := r.span("for")
+		if err != nil {
+			return nil, err
+		}
+		return d.Keys(r.Context(), r.PathValue("cache"), ops.Query{Limit: limit, Match: r.FormValue("match"), For: span})
+	})
+	handle("GET /v1/-/caches/{cache}/count", func(r query) (any, error) {
+		span, err := r.span("for")
+		if err != nil {
+			return nil, err
+		}
+		return d.Count(r.Context(), r.PathValue("cache"), span)
+	})
+	handle("GET /v1/-/caches/{cache}/entry", func(r query) (any, error) {
+		limit, err := r.number("max", part, -1, maxBody)
+		if err != nil {
+			return nil, err
+		}
+		return d.Entry(r.Context(), r.PathValue("cache"), r.URL.Query()["arg"], limit)
+	})
+	handle("DELETE /v1/-/caches/{cache}/entry", func(r query) (any, error) {
+		return d.Invalidate(r.Context(), r.PathValue("cache"), r.URL.Query()["arg"])
+	})
+	handle("DELETE /v1/-/caches/{cache}/keys", func(r query) (any, error) {
+		if r.FormValue("all") != "true" {
+			return nil, badQuery("expected ?all=true: this removes every key of the cache")
+		}
+		return d.Sweep(r.Context(), r.PathValue("cache"))
+	})
+	handle("GET /v1/-/doctor", func(r query) (any, error) { return d.Doctor(r.Context(), r.URL.Query()["cache"]) })
+	mux.HandleFunc("/v1/-/", func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusNotFound, "there is nothing at this path, or it is not answered with this method")
+	})
+}
+
+type badQuery string
+
+func (b badQuery) Error() string { return string(b) }
+
+// query reads the parameters of a request.
+type query struct{ *http.Request }
+
+func (q query) number(name string, otherwise, least, most int) (int, error) {
+	text := q.FormValue(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, badQuery(fmt.Sprintf("%s: found %.20q, expected a number from %d to %d", name, text, least, most))
+	}
+	return n, nil
+}
+
+func (q query) span(name string) (time.Duration, error) {
+	text := q.FormValue(name)
+	if text == "" {
+		return 10 * time.Second, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 || d > longest {
+		return 0, badQuery(fmt.Sprintf("%s: found %.20q, expected a duration such as 10s, up to %v", name, text, longest))
+	}
+	return d, nil
+}
+
+func refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var bad badQuery
+	switch {
+	case errors.As(err, &bad):
+		problem(w, http.StatusBadRequest, err.Error())
+	case errors.Is(err, ops.ErrUsage):
+		problem(w, http.StatusNotFound, err.Error())
+	case errors.Is(err, ops.ErrAway):
+		problem(w, http.StatusServiceUnavailable, err.Error())
+	case errors.Is(err, context.Canceled) && r.Context().Err() != nil: // nobody listens
+	default:
+		problem(w, http.StatusBadGateway, err.Error())
+	}
+}

@@ -1,0 +1,81 @@
+package web
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store/memory"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
+	"github.com/nearside/nearside/cmd/nearside/internal/serve"
+)
+
+// What operators ask has the protections of all routes, and what changes something is a DELETE that says what it is about.
+func TestOperatorRoutes(t *testing.T) {
+	shared := engine.NewShared(memory.New(memory.Options{}), time.Second, time.Second, slog.New(slog.DiscardHandler))
+	defer shared.Close(context.Background())
+	key, err := pattern.Parse("user:{id}", map[string]pattern.Type{"id": pattern.Int})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loads := 0
+	service := serve.New(shared, []serve.Spec{{Name: "user", Key: key, TTL: time.Hour, LoadTimeout: time.Second, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
+		loads++
+		return []byte(`{"id":1}`), nil
+	}}})
+	open, guarded := New(service, Options{Source: "the embedded store"}), New(service, Options{Password: "s3cret"})
+	if _, err := service.Named("user").Values.Get(t.Context(), "user:1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		h            http.Handler
+		method, path string
+		host, auth   string
+		status       int
+		says         string
+	}{
+		{open, "GET", "/v1/-/caches", "", "", 200, `[{"name":"user","key":"user:{id}","params":["id"]}]`},
+		{open, "GET", "/v1/-/caches/user/keys", "", "", 200, `"key":"user:1"`},
+		{open, "GET", "/v1/-/caches/user/keys?limit=0", "", "", 400, "limit: found"},
+		{open, "GET", "/v1/-/caches/user/keys?for=1h", "", "", 400, "for: found"},
+		{open, "GET", "/v1/-/caches/user/count", "", "", 200, `"keys":1,"exact":true`},
+		{open, "GET", "/v1/-/caches/user/entry?arg=1", "", "", 200, `"value":"eyJpZCI6MX0="`},
+		{open, "GET", "/v1/-/caches/user/entry?arg=2", "", "", 200, `"found":false`},
+		{open, "GET", "/v1/-/caches/user/entry?arg=x", "", "", 404, "expected int"},
+		{open, "GET", "/v1/-/caches/usr/keys", "", "", 404, "did you mean user?"},
+		{open, "GET", "/v1/-/doctor", "", "", 200, `"source":"the embedded store"`},
+		{open, "POST", "/v1/-/caches/user/keys?all=true", "", "", 404, "not answered with this method"},
+		{open, "GET", "/v1/-/nonsense", "", "", 404, "nothing at this path"},
+		{open, "DELETE", "/v1/-/caches/user/keys", "", "", 400, "expected ?all=true"},
+		{open, "GET", "/v1/-/caches", "evil.example.com", "", 421, "is not this one"},
+		{open, "DELETE", "/v1/-/caches/user/keys?all=true", "evil.example.com", "", 421, "is not this one"},
+		{guarded, "GET", "/v1/-/caches", "", "", 401, "password"},
+		{guarded, "DELETE", "/v1/-/caches/user/keys?all=true", "", "wrong", 401, "password"},
+		{guarded, "GET", "/v1/-/caches", "any.example.com", "s3cret", 200, "user:{id}"},
+		{open, "GET", "/v1/-/caches/user/count", "", "", 200, `"keys":1`}, // nothing was removed until here
+		{open, "DELETE", "/v1/-/caches/user/entry?arg=1", "", "", 200, `"held":true`},
+		{guarded, "DELETE", "/v1/-/caches/user/keys?all=true", "", "s3cret", 200, `"keys":0`},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), c.method, c.path, nil)
+		if r.Host = "127.0.0.1:8080"; c.host != "" {
+			r.Host = c.host
+		}
+		if c.auth != "" {
+			r.Header.Set("Authorization", "Bearer "+c.auth)
+		}
+		w := httptest.NewRecorder()
+		c.h.ServeHTTP(w, r)
+		if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) {
+			t.Errorf("%s %s of %q: %d %s, want %d %s", c.method, c.path, c.host, w.Code, w.Body.String(), c.status, c.says)
+		}
+	}
+	if loads != 1 {
+		t.Errorf("operators have loaded rows: %d loads", loads)
+	}
+}

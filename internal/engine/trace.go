@@ -1,0 +1,200 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+// Trace is a set of callbacks that tell the story of one call. Each may be nil. They are told the key as it stands in the
+// store, since a call may be about many.
+//
+// A load runs beside its caller, and a refresh goes on behind him: callbacks may be called by several goroutines, at once, and
+// after the call has returned. They must not panic, and whoever they keep waiting waits.
+type Trace struct {
+	// Near tells whether the value was kept in this process, or that there is no such row. Caches without a near tier look
+	// nowhere.
+	Near func(key string, found bool)
+
+	// Store tells what a read of the store found, and how long it took. With an error it was not answered, or not asked: it is
+	// away, or an invalidation is pending. A cache whose reads find nothing for a while begins with the claim.
+	Store func(key string, found bool, took time.Duration, err error)
+
+	// Joined tells that the call waits for a load that another one of this process has begun. What becomes of it, the trace of
+	// that one is told.
+	Joined func(key string)
+
+	// Claimed tells the answer to a claim of the lease: granted; waiting: another process has it, its load is waited for, and
+	// claimed again; hit, stale or absent: it is known by now; refresh: stale, and granted; barrier: a write is under way, so
+	// load and do not fill; foreign: the key holds another type. With an error there was no answer, and the load goes on without.
+	Claimed func(key, state string, err error)
+
+	// LoadBegan and LoadEnded tell of a call of the loader. One that found no place among MaxLoads only ends.
+	LoadBegan func(key string)
+	LoadEnded func(key string, took time.Duration, err error)
+
+	// Filled tells whether the store has the value, or the absence, that was loaded or written: nil, or why it has not. A load
+	// that failed fills nothing, and tells nothing.
+	Filled func(key string, err error)
+
+	// WriteBegan tells that the old value is gone and nothing is cached, or why the store could not be told. WriteEnded tells of
+	// the caller's own function. Filled follows.
+	WriteBegan func(key string, err error)
+	WriteEnded func(key string, took time.Duration, err error)
+
+	// Answered ends the story of a read.
+	Answered func(key string, source Source, err error)
+}
+
+// traced is set when the first call is traced: until then nobody looks for a trace.
+var traced atomic.Bool
+
+type traceKey struct{}
+
+// WithTrace returns a context whose calls tell t their story; nil: nobody.
+func WithTrace(ctx context.Context, t *Trace) context.Context {
+	traced.Store(true)
+	return context.WithValue(ctx, traceKey{}, t)
+}
+
+// traceOf returns the trace of a call; nil, whose methods do nothing: there is none.
+func traceOf(ctx context.Context) *Trace {
+	if !traced.Load() {
+		return nil
+	}
+	return lookForTrace(ctx)
+}
+
+func lookForTrace(ctx context.Context) *Trace {
+	t, _ := ctx.Value(traceKey{}).(*Trace)
+	return t
+}
+
+// untraced is for what goes on in the name of a call, and is no part of its story.
+func untraced(ctx context.Context) context.Context {
+	if traceOf(ctx) == nil {
+		return ctx
+	}
+	return WithTrace(ctx, nil)
+}
+
+// Why something was not filled. What the store or the codec say is told in their words.
+var (
+	errNotAsked    = errors.New("the store was not asked: it is away, or an invalidation is pending")
+	errNoLease     = errors.New("there is no lease: see what was claimed")
+	errInvalidated = errors.New("it was invalidated meanwhile")
+	errAbsence     = errors.New("absences are not remembered: NotFoundTTL is off")
+	errOthers      = errors.New("others wrote it too: it is loaded when it is next asked for")
+	errNoValue     = errors.New("it was invalidated: the write has put no value")
+)
+
+func (t *Trace) near(key string, found bool) {
+	if t != nil && t.Near != nil {
+		t.Near(key, found)
+	}
+}
+
+func (t *Trace) store(key string, found bool, took time.Duration, err error) {
+	if t != nil && t.Store != nil {
+		t.Store(key, found, took, err)
+	}
+}
+
+func (t *Trace) joined(key string) {
+	if t != nil && t.Joined != nil {
+		t.Joined(key)
+	}
+}
+
+func (t *Trace) claimed(key string, g store.Grant) {
+	if t != nil && t.Claimed != nil {
+		state := g.State.String()
+		if g.Err != nil {
+			state = ""
+		}
+		t.Claimed(key, state, g.Err)
+	}
+}
+
+func (t *Trace) loadBegan(key string) {
+	if t != nil && t.LoadBegan != nil {
+		t.LoadBegan(key)
+	}
+}
+
+func (t *Trace) loadEnded(key string, took time.Duration, err error) {
+	if t != nil && t.LoadEnded != nil {
+		t.LoadEnded(key, took, err)
+	}
+}
+
+func (t *Trace) filled(key string, err error) {
+	if t != nil && t.Filled != nil {
+		t.Filled(key, err)
+	}
+}
+
+// ended tells what became of the value that the end of a write put.
+func (t *Trace) ended(e store.End, put bool) {
+	switch {
+	case !e.Put:
+		t.filled(e.Key, errNoValue)
+	case !put:
+		t.filled(e.Key, errOthers)
+	default:
+		t.filled(e.Key, nil)
+	}
+}
+
+func (t *Trace) writeBegan(key string, err error) {
+	if t != nil && t.WriteBegan != nil {
+		t.WriteBegan(key, err)
+	}
+}
+
+func (t *Trace) writeEnded(key string, took time.Duration, err error) {
+	if t != nil && t.WriteEnded != nil {
+		t.WriteEnded(key, took, err)
+	}
+}
+
+func (t *Trace) answered(key string, source Source, err error) {
+	if t != nil && t.Answered != nil {
+		t.Answered(key, source, err)
+	}
+}
+
+// tellNear tells a trace whether k is kept in this process, or its absence, which is the answer then.
+func (c *Cache[K, V]) tellNear(ctx context.Context, k K, found, absent bool) {
+	t := traceOf(ctx)
+	if t == nil {
+		return
+	}
+	key, _ := c.Key(k)
+	t.near(key, found)
+	if found && absent {
+		t.answered(key, Near, c.absent(key))
+	} else if found {
+		t.answered(key, Near, nil)
+	}
+}
+
+// tellAnswers tells a trace how a read of many ended; those from near have told already.
+func (c *Cache[K, V]) tellAnswers(ctx context.Context, ks []K, out []Answer[V]) {
+	for i, a := range out {
+		if a.Entry.Source != Near {
+			c.tellAnswer(ctx, ks[i], a.Entry.Source, a.Err)
+		}
+	}
+}
+
+// tellAnswer tells a trace how a read of k ended.
+func (c *Cache[K, V]) tellAnswer(ctx context.Context, k K, source Source, err error) {
+	if t := traceOf(ctx); t != nil {
+		key, _ := c.Key(k)
+		t.answered(key, source, err)
+	}
+}
