@@ -101,15 +101,18 @@ func get(t *testing.T, url, accept string) (status int, body string) {
 	return resp.StatusCode, string(b)
 }
 
-var countedReads = regexp.MustCompile(`(?:near|store|load|stale|negative|errors?) (\d+)`)
+var countedReads = regexp.MustCompile(`(?m)^nearside_requests_total\{.*\} (\S+)$`)
 
-// counted is how many reads the process itself has counted, by its text index.
+// counted is how many reads the process itself has counted, by /metrics.
 func counted(t *testing.T, s served) (n uint64) {
 	t.Helper()
-	_, body := get(t, s.http, "text/plain")
+	_, body := get(t, s.http+"metrics", "text/plain")
 	for _, m := range countedReads.FindAllStringSubmatch(body, -1) {
-		k, _ := strconv.ParseUint(m[1], 10, 64)
-		n += k
+		f, err := strconv.ParseFloat(m[1], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += uint64(f)
 	}
 	if n == 0 {
 		t.Fatalf("nothing is counted in %q", body)
