@@ -126,10 +126,20 @@ func (w *env) fit(columns []column, widths []int) (shown []int, gap int) {
 		shown = slices.DeleteFunc(shown, func(i int) bool { return i == first })
 	}
 	gap = max(gap, 1)
-	for _, i := range shown {
-		if over := sum(func(i int) int { return widths[i] }) + gap*(len(shown)-1) - w.width; over > 0 && columns[i].cut {
-			widths[i] = max(widths[i]-over, min(widths[i], cutLast))
+	over := sum(func(i int) int { return widths[i] }) + gap*(len(shown)-1) - w.width
+	for floor := cutTo; over > 0 && floor >= cutLast; { // rune by rune, from the widest
+		widest := -1
+		for _, i := range shown {
+			if columns[i].cut && widths[i] > floor && (widest < 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
 		}
+		if widest < 0 {
+			floor--
+			continue
+		}
+		widths[widest]--
+		over--
 	}
 	return shown, gap
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -100,6 +101,12 @@ func TestChecks(t *testing.T) {
 		}, Warn, "no link to its master for 1m0s"},
 		"clock":   {func(f *facts, n *store.NodeInfo, p *store.Probe) { p.Skew = -3 * time.Second }, Warn, "-3s off"},
 		"latency": {func(f *facts, n *store.NodeInfo, p *store.Probe) { p.Trips = []time.Duration{30 * time.Millisecond} }, Fail, "25ms"},
+		"settings": {func(f *facts, n *store.NodeInfo, p *store.Probe) {
+			f.fleet = &fleet.View{Caches: []fleet.Cache{{Name: "user", Configs: map[string][]string{"aaaabbbbcccc": {"1", "2"}, "ddddeeee": {"3"}}}}}
+			for i, id := range []string{"1", "2", "3"} {
+				f.fleet.Members = append(f.fleet.Members, fleet.Member{ID: id, Host: "web\n", PID: i})
+			}
+		}, Warn, `user: 1 of 3 processes run it with other settings than the rest: 2 aaaabbbb ("web\n":0, "web\n":1); 1 ddddeeee ("web\n":2)`},
 		"cluster": {func(f *facts, n *store.NodeInfo, p *store.Probe) {
 			f.after.ClusterState, f.after.SlotsAssigned, f.after.SlotsFailing = "fail", 16384, 5461
 		}, Fail, "those of 5461 do not answer"},

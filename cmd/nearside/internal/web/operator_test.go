@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store/memory"
 
@@ -29,7 +30,9 @@ func TestOperatorRoutes(t *testing.T) {
 		loads++
 		return []byte(`{"id":1}`), nil
 	}}})
-	open, guarded := New(service, Options{Source: "the embedded store"}), New(service, Options{Password: "s3cret"})
+	reporter := fleet.Start(fleet.Config{Caches: service.Locals})
+	defer reporter.Close()
+	open, guarded := New(service, Options{Source: "the embedded store", Fleet: reporter.Reader()}), New(service, Options{Password: "s3cret"})
 	if _, err := service.Named("user").Values.Get(t.Context(), "user:1"); err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +53,12 @@ func TestOperatorRoutes(t *testing.T) {
 		{open, "GET", "/v1/-/caches/user/entry?arg=x", "", "", 404, "expected int"},
 		{open, "GET", "/v1/-/caches/usr/keys", "", "", 404, "did you mean user?"},
 		{open, "GET", "/v1/-/doctor", "", "", 200, `"source":"the embedded store"`},
+		{open, "GET", "/v1/-/fleet", "", "", 200, `"names":["user"]`},
+		{open, "GET", "/v1/-/fleet?cache=user&back=1h", "", "", 200, `"minutes":[{"start":`},
+		{open, "GET", "/v1/-/fleet?cache=usr", "", "", 404, "did you mean user?"},
+		{open, "GET", "/v1/-/fleet?back=-1s", "", "", 400, "back: found"},
+		{open, "GET", "/v1/-/fleet", "evil.example.com", "", 421, "is not this one"},
+		{guarded, "GET", "/v1/-/fleet", "", "", 401, "password"},
 		{open, "POST", "/v1/-/caches/user/keys?all=true", "", "", 404, "not answered with this method"},
 		{open, "GET", "/v1/-/nonsense", "", "", 404, "nothing at this path"},
 		{open, "DELETE", "/v1/-/caches/user/keys", "", "", 400, "expected ?all=true"},
