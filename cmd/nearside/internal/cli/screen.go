@@ -85,6 +85,22 @@ func (s *screen) draw(lines []string) {
 	}
 }
 
+// sequence is how many bytes behind an escape belong to it: ESC [ 1 ; 5 A, ESC O B, or Alt and a key (ECMA-48, 5.4).
+func sequence(b []byte) int {
+	if b[0] == '[' {
+		for i, c := range b[1:] {
+			if c >= 0x40 && c <= 0x7e {
+				return i + 2
+			}
+		}
+		return len(b)
+	}
+	if b[0] == 'O' {
+		return min(2, len(b))
+	}
+	return 1
+}
+
 // read passes keys on. Those that are not one character, such as arrows, begin with an escape and come in one piece: they are
 // left out.
 func (s *screen) read() {
@@ -97,7 +113,8 @@ func (s *screen) read() {
 		for b := buf[:n]; len(b) > 0; {
 			r, size := utf8.DecodeRune(b)
 			if b = b[size:]; r == keyEscape && len(b) > 0 {
-				break
+				b = b[sequence(b):]
+				continue
 			}
 			select {
 			case s.keys <- r:

@@ -144,8 +144,7 @@ func TestTopOnATerminal(t *testing.T) {
 	}
 	p.types(t, "s")
 	p.reads(t, "s by hit %")
-	p.types(t, "\x1b[A\x1bOB") // arrows are no letters
-	p.types(t, "/zz")
+	p.types(t, "\x1b[A\x1b[1;5B\x1bOB/z\x1bqz") // arrows and Alt are no letters
 	p.reads(t, "no cache is named so")
 	p.types(t, "\x7f\x7fBAS\r")
 	p.reads(t, ", named BAS")
