@@ -26,7 +26,7 @@ type guard struct {
 	refusal atomic.Pointer[awayError] // what callers are told: built once, since it is told often
 	broke   atomic.Int64              // when a broken connection was last counted; nanoseconds since the store was opened
 
-	repeated int // invalidations, since it opened; the prober's
+	repeated atomic.Int64 // invalidations, since it was last told of
 }
 
 // awayError is what callers of a node are told that is not asked.
@@ -72,7 +72,6 @@ func (g *guard) where() string {
 }
 
 func (g *guard) opened(cause error) {
-	g.repeated = 0
 	g.refusal.Store(&awayError{g.where(), time.Now(), cause})
 	g.store.logger.Warn("redis unavailable: serving from the loader", "address", g.where(), "cause", cause)
 	g.store.LookSoon()
@@ -87,7 +86,7 @@ func (g *guard) closing(ctx context.Context, _ time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, through{}, g), recoveryLimit)
 	defer cancel()
-	g.repeated += (*f)(ctx)
+	g.repeated.Add(int64((*f)(ctx)))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -99,11 +98,11 @@ func (g *guard) closed(down time.Duration) {
 		g.store.stand(true) // each master has its own from now on
 	}
 	g.refusal.Store(&awayError{address: g.where()}) // of reads that are held back at first
-	g.store.logger.Info(fmt.Sprintf("redis back after %.1fs%s", down.Seconds(), repeated(g.repeated)), "address", g.where())
+	g.store.logger.Info(fmt.Sprintf("redis back after %.1fs%s", down.Seconds(), repeated(g.repeated.Swap(0))), "address", g.where())
 }
 
 // repeated ends a sentence with how many invalidations were.
-func repeated(n int) string {
+func repeated(n int64) string {
 	switch n {
 	case 0:
 		return ""

@@ -100,7 +100,7 @@ func (g *guard) retire() {
 			defer cancel()
 			n = (*f)(ctx)
 		}
-		g.store.logger.Info("redis: the slots of a node that was unavailable are served by others"+repeated(n), "address", g.address)
+		g.store.logger.Info("redis: the slots of a node that was unavailable are served by others"+repeated(int64(n)), "address", g.address)
 	})
 }
 
