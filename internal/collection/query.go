@@ -112,7 +112,7 @@ func (c *Collection) plan(q store.Query) (v store.View, s span) {
 	v.Found = true
 	s = span{c: c, reverse: q.Reverse && c.kind == store.SortedSet}
 	if has := parts[q.Part]; has != nil && !has(c.kind) {
-		v.Err = fmt.Errorf("query of %q: a %s has no part %d", q.Key, c.kind, q.Part)
+		v.Err = fmt.Errorf("%w of %q: a %s has no part %d", store.ErrQuery, q.Key, c.kind, q.Part)
 		return v, s
 	}
 	n := c.tree.Len()
@@ -129,7 +129,7 @@ func (c *Collection) plan(q store.Query) (v store.View, s span) {
 		s.places(q.From, q.To, n)
 	case store.ByScore, store.Count:
 		if math.IsNaN(q.Min.Score) || math.IsNaN(q.Max.Score) {
-			v.Err = fmt.Errorf("query of %q: a bound of the scores is no number", q.Key)
+			v.Err = fmt.Errorf("%w of %q: a bound of the scores is no number", store.ErrQuery, q.Key)
 			break
 		}
 		from, to := c.scores(q.Min, q.Max)
@@ -141,7 +141,7 @@ func (c *Collection) plan(q store.Query) (v store.View, s span) {
 	case store.ByMember:
 		from, to, err := c.members(q.MinMember, q.MaxMember)
 		if err != nil {
-			v.Err = fmt.Errorf("query of %q: %w", q.Key, err)
+			v.Err = fmt.Errorf("%w of %q: %w", store.ErrQuery, q.Key, err)
 			break
 		}
 		s.between(from, to, n, q)

@@ -126,6 +126,9 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 		}
 		if local := r.entry.Value.local; local != nil {
 			v := View{View: local.Query(q), Source: r.entry.Source, Age: r.entry.Age, Fresh: r.entry.TTL}
+			if v.Err != nil {
+				return c.failed(v.Err)
+			}
 			if _, err := check(v.View); err != nil {
 				return c.failed(err)
 			}
@@ -155,7 +158,7 @@ func (c *Collection[K]) look(ctx context.Context, k K, q store.Query, check func
 	took := c.c.count.waited(c.c.Budget, until)
 	traceOf(ctx).store(q.Key, sv.Found, took, sv.Err)
 	switch {
-	case errors.Is(sv.Err, store.ErrApart):
+	case errors.Is(sv.Err, store.ErrApart), errors.Is(sv.Err, store.ErrQuery):
 		return v, why, sv.Err
 	case sv.Err != nil && ctx.Err() != nil:
 		_, err = c.failed(ctx.Err())

@@ -93,6 +93,9 @@ type Query struct {
 // ErrApart is the error of an Intersect whose collections the store cannot read together: they are in two slots of a cluster.
 var ErrApart = errors.New("the two collections are not in one slot")
 
+// ErrQuery is wrapped by the error of a Query that no store can answer: a part that its kind lacks, a bound that is none.
+var ErrQuery = errors.New("bad query")
+
 // Bound is an end of a range of scores. It may be infinite.
 type Bound struct {
 	Score     float64

@@ -2,7 +2,8 @@ package redis
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/redis/rueidis"
@@ -124,7 +125,9 @@ func (s *Store) asked(cmds rueidis.Commands, q *store.Query) (rueidis.Commands, 
 	name, args := command(q)
 	switch {
 	case name == "":
-		return cmds, failed("query", q.Key, errors.New("a "+string(q.Kind)+" has no such part"))
+		return cmds, fmt.Errorf("%w of %q: a %s has no part %d", store.ErrQuery, q.Key, q.Kind, q.Part)
+	case math.IsNaN(q.Min.Score) || math.IsNaN(q.Max.Score):
+		return cmds, fmt.Errorf("%w of %q: a bound of the scores is no number", store.ErrQuery, q.Key)
 	case q.Part == store.Intersect && s.target.Mode == Cluster && Slot(q.Key) != Slot(q.Other):
 		return cmds, store.ErrApart
 	case q.Part == store.Around:
