@@ -46,7 +46,7 @@ func (s *Store) query(q store.Query) (v store.View) {
 func (s *Store) intersect(q store.Query) store.View {
 	v := s.query(store.Query{Key: q.Key, Kind: q.Kind, Part: store.All})
 	if q.Kind != store.Set {
-		v.Elements, v.Err = nil, fmt.Errorf("query of %q: a %s cannot be intersected", q.Key, q.Kind)
+		v.Elements, v.Err = nil, fmt.Errorf("%w of %q: a %s cannot be intersected", store.ErrQuery, q.Key, q.Kind)
 		return v
 	}
 	other := s.query(store.Query{Key: q.Other, Kind: q.Kind, Part: store.All})
