@@ -324,3 +324,34 @@ func TestRedisKilled(t *testing.T) {
 		t.Errorf("an add: %v", err)
 	}
 }
+
+// What a write returned and cannot be cached is told, behind the write; nothing old is served afterwards.
+func TestUpdateThatCannotBeCached(t *testing.T) {
+	type reading struct {
+		Value float64 `json:"value"` // JSON has no NaN
+	}
+	everywhere(t, func(t *testing.T, c *nearside.Client) {
+		ctx, bad := t.Context(), reading{math.NaN()}
+		l := shape.NewList(c, "readings", shape.ListConfig[int, reading]{Load: func(context.Context, int) ([]reading, error) { return []reading{{1}}, nil }})
+		h := shape.NewHash(c, "sensor", shape.HashConfig[int, map[string]any]{Load: func(context.Context, int) (map[string]any, error) {
+			return map[string]any{"last": "1"}, nil
+		}})
+		must[int](t)(l.Len(ctx, 1))
+		must[int](t)(h.Len(ctx, 1))
+		for name, err := range map[string]error{
+			"readings:1": second(l.Update(ctx, 1, func(context.Context) (reading, error) { return bad, nil })),
+			"sensor:1": second(h.Update(ctx, 1, "last", func(context.Context) (map[string]any, error) {
+				return map[string]any{"last": bad}, nil
+			})),
+		} {
+			if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "the database is written") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for _, cached := range []func(context.Context, int) (bool, error){l.Cached, h.Cached} {
+			if has, err := cached(ctx, 1); has || err != nil {
+				t.Errorf("cached: %v, %v", has, err)
+			}
+		}
+	})
+}

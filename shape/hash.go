@@ -147,7 +147,7 @@ func (h *Hash[K, V]) change(k K, v V, field string) (store.Change, error) {
 
 // Update runs the database write of one field, and returns its V, in which at least that field is as the database has it now,
 // and with a Version what that reads; write holds the whole transaction, commit included. An error of write is returned, and the hash is
-// dropped, since nobody knows what the database did. ErrUnavailable: the database is written, and Redis could not be told.
+// dropped, since nobody knows what the database did; so is it, with an error, if the field cannot be written. ErrUnavailable: the database is written, and Redis could not be told.
 //
 // A write that changes several fields is a matter for Invalidate or Client.Mutate.
 func (h *Hash[K, V]) Update(ctx context.Context, k K, field string, write func(context.Context) (V, error)) (v V, err error) {
@@ -159,7 +159,7 @@ func (h *Hash[K, V]) Update(ctx context.Context, k K, field string, write func(c
 			return c, 0, err
 		}
 		if c, err = h.change(k, v, field); err != nil {
-			return store.Change{Op: store.Drop}, 0, nil // the database is written: the next load will say it
+			return c, 0, h.written(k, err)
 		}
 		if h.ver != nil {
 			version = float64(h.ver(v))

@@ -64,7 +64,7 @@ func (l *List[K, T]) Range(ctx context.Context, k K, from, to int) ([]T, error) 
 
 // Update runs the database write that appends a row, and pushes what it returns; write holds the whole transaction, commit
 // included. If another Update of the list overlaps, or a load, their order is not known, and the list is dropped: the next read
-// loads it. An error of write is returned, and the list is dropped too. ErrUnavailable: the database is written, and Redis could
+// loads it. An error of write is returned, and the list is dropped too; so is it, with an error, if the element cannot be written. ErrUnavailable: the database is written, and Redis could
 // not be told.
 //
 // A row that was changed or deleted is a matter for Invalidate.
@@ -73,9 +73,9 @@ func (l *List[K, T]) Update(ctx context.Context, k K, write func(context.Context
 		if v, err = write(ctx); err != nil {
 			return c, 0, err
 		}
-		text, err := l.write(v)
+		text, err := l.encode(v)
 		if err != nil {
-			return store.Change{Op: store.Drop}, 0, nil // the database is written: the next load will say it
+			return c, 0, l.written(k, err)
 		}
 		return store.Change{Op: l.push, Element: store.Element{Member: text}, Cap: l.cap}, 0, nil
 	})

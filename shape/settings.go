@@ -125,6 +125,11 @@ func (b base[K]) Name() string { return b.name }
 // Stats returns the counters of this cache in this process.
 func (b base[K]) Stats() nearside.CacheStats { return b.e.Stats() }
 
+// written is the error of an Update whose database write went well, and whose value cannot be cached: the collection is dropped.
+func (b base[K]) written(k K, err error) error {
+	return fmt.Errorf("%.100q: the database is written, and the cache is dropped: %w", b.Key(k), err)
+}
+
 // Len returns how many elements there are, or fields of a hash; 0 if there is no collection.
 func (b base[K]) Len(ctx context.Context, k K) (int, error) {
 	v, err := b.e.Query(ctx, k, store.Query{Part: store.Size})
