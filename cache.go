@@ -105,9 +105,6 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 	if err := text.CheckName(name); err != nil {
 		return nil, err
 	}
-	if name == "nearside" {
-		return nil, errors.New("the layer's own keys begin so: choose another name")
-	}
 	if cfg.Load == nil && cfg.LoadMany == nil {
 		return nil, errors.New("expected Config.Load or Config.LoadMany")
 	}

@@ -74,6 +74,9 @@ func (c *compressed[V]) Encode(v V) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(data) > c.MaxDecoded {
+		return nil, fmt.Errorf("compress: %d bytes are more than MaxDecoded, %d, so that nobody could read them", len(data), c.MaxDecoded)
+	}
 	looks := marked(data) // it would be taken for compressed
 	if len(data) <= c.Above && !looks {
 		return data, nil

@@ -83,7 +83,10 @@ func TestCompressedIsTheFormat(t *testing.T) {
 func TestCompressedIsBounded(t *testing.T) {
 	bomb := make([]byte, 64<<20)
 	for name, a := range algorithms {
-		stored, err := codec.Compressed(codec.Bytes(), codec.Compression{Algorithm: a}).Encode(bomb)
+		if _, err := codec.Compressed(codec.Bytes(), codec.Compression{Algorithm: a}).Encode(bomb); err == nil {
+			t.Errorf("%s: what could not be decoded was encoded", name)
+		}
+		stored, err := codec.Compressed(codec.Bytes(), codec.Compression{Algorithm: a, MaxDecoded: len(bomb)}).Encode(bomb)
 		if err != nil || len(stored) > 4<<20 {
 			t.Fatal(name, len(stored), err)
 		}

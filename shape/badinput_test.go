@@ -3,8 +3,10 @@ package shape_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math"
+	"math/big"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -354,4 +356,99 @@ func TestUpdateThatCannotBeCached(t *testing.T) {
 			}
 		}
 	})
+}
+
+// While a member is written the collection lives no longer than the intent, which must not be taken for the end of its life: reads go on
+// from the store, whole, also where a stale window and a soft limit would have them wait for a fresh one.
+func TestReadsWhileAMemberIsWritten(t *testing.T) {
+	everywhere(t, func(t *testing.T, c *nearside.Client) {
+		ctx, db := t.Context(), newTable(50)
+		s := shape.NewSortedSet(c, "leaderboard", shape.SortedSetConfig[string, int]{Load: db.load, LoadOne: db.one, Settings: shape.Settings{
+			Stale: time.Hour, SoftTimeout: time.Millisecond, TTL: time.Hour,
+		}})
+		must[int](t)(s.Len(ctx, "chess"))
+		must[float64](t)(s.Update(ctx, "chess", 1, func(context.Context) (float64, error) {
+			for range 20 {
+				if n := must[int](t)(s.Len(ctx, "chess")); n != 50 {
+					t.Errorf("%d members while one is written", n)
+				}
+				if v := must[float64](t)(s.Score(ctx, "chess", 7)); v != 70 {
+					t.Errorf("7 has %v while 1 is written", v)
+				}
+			}
+			return db.add("chess", 1, 5), nil
+		}))
+		if n := db.loads.Load(); n != 1 {
+			t.Errorf("%d loads, want 1: a write of a member costs none", n)
+		}
+	})
+}
+
+// What does not decode is loaded anew, and nothing of the reading that was given up is returned.
+func TestNothingOfAReadingThatWasGivenUp(t *testing.T) {
+	server := redistest.Start(t)
+	c := open(t, server.URL())
+	s := shape.NewList(c, "numbers", shape.ListConfig[int, int]{Load: func(context.Context, int) ([]int, error) { return nil, nil }})
+	server.Do(t, "RPUSH", "numbers:1", "1", "2", "garbage")
+	server.Do(t, "PEXPIRE", "numbers:1", "60000")
+	if got := must[[]int](t)(s.Range(t.Context(), 1, 0, -1)); len(got) != 0 {
+		t.Errorf("%v, and the database has none", got)
+	}
+}
+
+type inner struct{ A int }
+
+// Fields whose marshaler is of the pointer are written by it, as pointers and as values, in structs and in maps.
+func TestFieldsWithMarshalersOfPointers(t *testing.T) {
+	type bill struct {
+		Sum  *big.Int
+		Rate big.Rat
+	}
+	want := bill{Sum: big.NewInt(1 << 40), Rate: *big.NewRat(2, 3)}
+	bills := shape.NewHash(open(t, "memory:"), "bill", shape.HashConfig[int, bill]{Load: func(context.Context, int) (bill, error) { return want, nil }})
+	sums := shape.NewHash(open(t, "memory:"), "sum", shape.HashConfig[int, map[string]big.Int]{
+		Load: func(context.Context, int) (map[string]big.Int, error) { return map[string]big.Int{"a": *want.Sum}, nil },
+	})
+	for range 2 {
+		if got := must[bill](t)(bills.All(t.Context(), 1)); got.Sum.Cmp(want.Sum) != 0 || got.Rate.Cmp(&want.Rate) != 0 {
+			t.Errorf("%v %v", got.Sum, &got.Rate)
+		}
+		if got := must[map[string]big.Int](t)(sums.All(t.Context(), 1))["a"]; got.Cmp(want.Sum) != 0 {
+			t.Errorf("%v", &got)
+		}
+	}
+}
+
+// Embedded fields that could be stored and not read, or would be lost, are refused when the hash is made.
+func TestEmbeddedFieldsThatCannotBe(t *testing.T) {
+	type pointer struct {
+		*inner
+		B int
+	}
+	type moment struct {
+		time.Time
+		B int
+	}
+	type tagged struct {
+		inner `json:"inner"`
+		B     int
+	}
+	c := open(t, "memory:")
+	for name, make := range map[string]func(){
+		"a pointer that is not exported": func() { shape.NewHash(c, "a", shape.HashConfig[int, pointer]{}) },
+		"a form of its own":              func() { shape.NewHash(c, "b", shape.HashConfig[int, moment]{}) },
+		"a tag":                          func() { shape.NewHash(c, "c", shape.HashConfig[int, tagged]{}) },
+		"the layer's own name": func() {
+			shape.NewSet(c, "nearside", shape.SetConfig[int, int]{Load: func(context.Context, int) ([]int, error) { return nil, nil }})
+		},
+	} {
+		func() {
+			defer func() {
+				if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), "name") {
+					t.Errorf("%s: %v", name, p)
+				}
+			}()
+			make()
+		}()
+	}
 }

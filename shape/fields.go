@@ -1,6 +1,7 @@
 package shape
 
 import (
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -30,7 +31,11 @@ func fieldsOf[V any]() (f fields[V], err error) {
 	f.index = make(map[string][]int)
 	for _, field := range reflect.VisibleFields(f.t) {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if !field.IsExported() || field.Anonymous || name == "-" {
+		switch {
+		case field.Anonymous && !flat(field):
+			return f, fmt.Errorf("%v embeds %v: the fields of an embedded struct are shown as its own, but this one has a tag, or a form of its own, "+
+				"or cannot be made: give it a name", f.t, field.Type)
+		case field.Anonymous, !field.IsExported(), name == "-":
 			continue
 		}
 		if name == "" {
@@ -45,6 +50,17 @@ func fieldsOf[V any]() (f fields[V], err error) {
 		return f, fmt.Errorf("%v has no exported fields", f.t)
 	}
 	return f, nil
+}
+
+// flat reports whether the fields of an embedded one can stand beside those of its struct.
+func flat(field reflect.StructField) bool {
+	t, pointer := field.Type, field.Type.Kind() == reflect.Pointer
+	if pointer {
+		t = t.Elem()
+	}
+	p := reflect.PointerTo(t)
+	own := p.Implements(reflect.TypeFor[encoding.TextMarshaler]()) || p.Implements(reflect.TypeFor[json.Marshaler]())
+	return t.Kind() == reflect.Struct && !own && field.Tag.Get("json") == "" && (field.IsExported() || !pointer)
 }
 
 func (f fields[V]) has(name string) bool { return f.index == nil || f.index[name] != nil }
@@ -75,7 +91,7 @@ func (f fields[V]) each(v V, emit func(store.Element) error) error {
 
 // one returns a field of v. False: it is nil, or not in the map.
 func (f fields[V]) one(v V, name string) (e store.Element, ok bool, err error) {
-	r := reflect.ValueOf(v)
+	r := reflect.ValueOf(&v).Elem()
 	if f.index == nil {
 		r = r.MapIndex(reflect.ValueOf(name).Convert(f.t.Key()))
 	} else if r, err = r.FieldByIndexErr(f.index[name]); err != nil {
@@ -87,10 +103,15 @@ func (f fields[V]) one(v V, name string) (e store.Element, ok bool, err error) {
 	if !r.IsValid() {
 		return e, false, nil
 	}
+	if !r.CanAddr() { // of a map or an interface: a marshaler may be a pointer's
+		p := reflect.New(r.Type()).Elem()
+		p.Set(r)
+		r = p
+	}
 	s, plain, err := text.Value(r)
 	if !plain && err == nil {
 		var b []byte
-		b, err = json.Marshal(r.Interface())
+		b, err = json.Marshal(r.Addr().Interface())
 		s = string(b)
 	}
 	return store.Element{Member: name, Value: s}, err == nil, err

@@ -61,9 +61,10 @@ func (m members[K, T]) textsOf(k K, vs []T) ([]string, error) {
 	return out, nil
 }
 
-// query reads elements, and gives each of n, from 0 on; from 0 again if those of before were not to be used.
-func (m members[K, T]) query(ctx context.Context, k K, q store.Query, each func(i, n int, v T, e store.Element)) (store.View, error) {
+// query reads elements, and gives each behind begin; both again, if those of before are not to be used.
+func (m members[K, T]) query(ctx context.Context, k K, q store.Query, begin func(n int), each func(v T, e store.Element)) (store.View, error) {
 	v, err := m.e.QueryChecked(ctx, k, q, func(v store.View) (string, error) {
+		begin(len(v.Elements))
 		for i, e := range v.Elements {
 			if v.Has != nil && !v.Has[i] {
 				continue
@@ -72,7 +73,7 @@ func (m members[K, T]) query(ctx context.Context, k K, q store.Query, each func(
 			if err != nil {
 				return e.Member, m.undecodable(k, e.Member, err)
 			}
-			each(i, len(v.Elements), t, e)
+			each(t, e)
 		}
 		return "", nil
 	})
@@ -85,12 +86,8 @@ func (m members[K, T]) undecodable(k K, member string, err error) error {
 
 // plain is query for elements without scores.
 func (m members[K, T]) plain(ctx context.Context, k K, q store.Query) (out []T, err error) {
-	_, err = m.query(ctx, k, q, func(i, n int, v T, _ store.Element) {
-		if i == 0 {
-			out = make([]T, 0, n)
-		}
-		out = append(out[:i], v)
-	})
+	begin := func(n int) { out = make([]T, 0, n) }
+	_, err = m.query(ctx, k, q, begin, func(v T, _ store.Element) { out = append(out, v) })
 	return out, err
 }
 

@@ -75,12 +75,8 @@ func NewSortedSet[K comparable, T any](client *nearside.Client, name string, c S
 // scored is query for members with their scores.
 func (s *SortedSet[K, T]) scored(ctx context.Context, k K, q store.Query) (out []Scored[T], place int, err error) {
 	q.Reverse = s.reverse
-	v, err := s.query(ctx, k, q, func(i, n int, m T, e store.Element) {
-		if i == 0 {
-			out = make([]Scored[T], 0, n)
-		}
-		out = append(out[:i], Scored[T]{m, e.Score})
-	})
+	begin := func(n int) { out = make([]Scored[T], 0, n) }
+	v, err := s.query(ctx, k, q, begin, func(m T, e store.Element) { out = append(out, Scored[T]{m, e.Score}) })
 	return out, int(v.N), err
 }
 

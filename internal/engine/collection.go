@@ -143,6 +143,10 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 			}
 			return v, err
 		}
+		if why.soft { // while a member is written its short life looks stale; the claim knows better, and there is a view now
+			c.c.count.answered(v.Source, key)
+			return v, nil
+		}
 		if found = why; round > 0 {
 			found.bypass = true
 		}

@@ -19,6 +19,9 @@ func CheckName(name string) error {
 	if !nameForm.MatchString(name) {
 		return errors.New("expected a name of a-z, 0-9, '_', '.' and '-' that begins with a letter or digit")
 	}
+	if name == "nearside" {
+		return errors.New("the layer's own keys begin so: choose another name")
+	}
 	return nil
 }
 

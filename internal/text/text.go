@@ -108,9 +108,9 @@ func init() {
 	}
 }
 
-// Value writes one value of any of the types above. False: it is of none.
+// Value writes one value of any of the types above, which must be addressable. False: it is of none.
 func Value(v reflect.Value) (text string, ok bool, err error) {
-	if m, is := v.Interface().(encoding.TextMarshaler); is {
+	if m, is := v.Addr().Interface().(encoding.TextMarshaler); is {
 		b, err := m.MarshalText()
 		return string(b), true, err
 	}
