@@ -164,4 +164,17 @@ var overlapRules = each([]shapeRule{
 		k.applied("w1, read again", k.done("a", "w1", store.Remove, k.el("x", 0), again, withVersion(number)), true)
 		k.shows("w1 was the last", "a", k.el("y", 1))
 	}},
+	{"NumberIsNewerThanAnyVersionBeforeADrop", byMember, func(k shape) {
+		// w1 brings a version that is higher than any number, w3 does not know what it did, and a load brings what w1 wrote.
+		k.cached("a", k.els("x", "y")...)
+		for _, w := range []string{"w1", "w2", "w3"} {
+			k.announce("a", "x", w, versioned)
+		}
+		k.applied("w1", k.done("a", "w1", store.Add, k.el("x", 3), withVersion(4e18)), true)
+		k.applied("w3", k.done("a", "w3", store.Drop, k.el("x", 0), withVersion(5e18)), false)
+		k.cached("a", k.el("x", 3), k.el("y", 1))
+		number := k.numbered("w2", "a", "w2", store.Add, k.el("x", 4), withVersion(6e18))
+		k.applied("w2, read again", k.done("a", "w2", store.Remove, k.el("x", 0), again, withVersion(number)), true)
+		k.shows("w2 was the last", "a", k.el("y", 1))
+	}},
 })

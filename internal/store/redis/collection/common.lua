@@ -32,6 +32,8 @@ local function drop()
 end
 -- A writer whose deadline has passed is dead, and what he wrote is unknown: whoever finds his intent drops.
 local function overdue()
+  local back = redis.pcall('ZSCORE', I, '*')
+  if type(back) == 'string' and tonumber(back) < now then redis.call('ZREM', I, '*') end -- no writer, but the end of a life that is over
   local gone = redis.pcall('ZREMRANGEBYSCORE', I, '-inf', '(' .. digits(now))
   if gone == 0 then return false end
   if type(gone) == 'table' then redis.call('UNLINK', I) end -- somebody's list

@@ -28,6 +28,7 @@ end
 redis.call('ZREM', I, token)
 if not sure then
   drop()
+  if kind ~= 'd' then version = '' end -- of a row: it does not compare with the numbers that come now
   kind = 'd'
 elseif kind == 'p' then
   if cached() then
