@@ -56,7 +56,7 @@ func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
 type loaded[V any] struct {
 	v       V
 	err     error
-	partial bool // of a collection: not all of it has reached the store
+	partial error // of a collection: why not all of it has reached the store
 }
 
 // attempt is one call of a loader, for one key or for several. It is the loader's context.

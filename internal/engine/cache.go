@@ -302,6 +302,11 @@ type useless struct {
 
 // served looks at what a read of the store found, and refreshes what is stale behind it.
 func (c *Cache[K, V]) served(ctx context.Context, k K, key string, item store.Item) (e Entry[V], why useless) {
+	return c.servedAs(Store, ctx, k, key, item)
+}
+
+// servedAs is served for what came from a source by way of the store.
+func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string, item store.Item) (e Entry[V], why useless) {
 	switch {
 	case item.Err != nil:
 		c.count.add(tally.StoreError)
@@ -326,6 +331,9 @@ func (c *Cache[K, V]) served(ctx context.Context, k K, key string, item store.It
 		c.refresh(ctx, k, key, 0)
 	case c.Refresh > 0 && e.TTL > 0 && c.count.cost.due(e.TTL, c.Refresh):
 		c.refresh(ctx, k, key, item.TTL)
+	}
+	if e.Source == Store {
+		e.Source = from
 	}
 	c.count.answered(e.Source, key)
 	return e, useless{}

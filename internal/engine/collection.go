@@ -106,7 +106,7 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 	if found.bypass {
 		traceOf(ctx).store(key, false, 0, errNotAsked)
 	} else {
-		if stale, found, err = c.look(ctx, k, q, check); err != nil || found == (useless{}) {
+		if stale, found, err = c.look(Store, ctx, k, q, check); err != nil || found == (useless{}) {
 			return stale, err
 		}
 	}
@@ -136,11 +136,12 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 			return v, nil
 		}
 		// The store has it, or had: then the next load is kept in this process, and the one after that asks the store nothing.
-		v, why, err := c.look(ctx, k, q, check)
+		from := Store
+		if r.entry.Source == Load {
+			from = Load
+		}
+		v, why, err := c.look(from, ctx, k, q, check)
 		if err != nil || why == (useless{}) {
-			if v.Source == Store && r.entry.Source == Load {
-				v.Source = Load
-			}
 			return v, err
 		}
 		if why.soft { // while a member is written its short life looks stale; the claim knows better, and there is a view now
@@ -153,8 +154,8 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 	}
 }
 
-// look reads from the store. An error is one of ctx.
-func (c *Collection[K]) look(ctx context.Context, k K, q store.Query, check func(store.View) (string, error)) (v View, why useless, err error) {
+// look reads from the store, what came from a source. An error is one of ctx, or of the query.
+func (c *Collection[K]) look(from Source, ctx context.Context, k K, q store.Query, check func(store.View) (string, error)) (v View, why useless, err error) {
 	until := time.Now().Add(c.c.Budget)
 	rctx, cancel := c.c.read(ctx, until)
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
@@ -173,7 +174,7 @@ func (c *Collection[K]) look(ctx context.Context, k K, q store.Query, check func
 			return v, useless{dead: &store.Dead{Member: member}}, nil
 		}
 	}
-	e, why := c.c.served(ctx, k, q.Key, store.Item{Found: sv.Found, TTL: sv.TTL, Err: sv.Err})
+	e, why := c.c.servedAs(from, ctx, k, q.Key, store.Item{Found: sv.Found, TTL: sv.TTL, Err: sv.Err})
 	return View{View: sv, Source: e.Source, Age: e.Age, Fresh: e.TTL, Stale: e.Stale}, why, nil
 }
 

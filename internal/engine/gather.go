@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,10 +47,10 @@ type intake struct {
 
 	chunk   []store.Element
 	bytes   int                    // of chunk
-	sent    []chan bool            // the chunks on their way: whether each was taken
+	sent    []chan store.Outcome   // the chunks on their way: whether each was taken
 	local   *collection.Collection // nil: too much
 	n       int
-	partial bool  // some of it has not reached the store
+	partial error // why some of it has not reached the store
 	err     error // the first, which ends the load
 }
 
@@ -96,14 +97,14 @@ func (in *intake) send() {
 	if in.arrive(most - 1); in.token == "" {
 		return
 	}
-	c, taken := store.Chunk{Key: in.key, Token: in.token, Kind: in.kind, Elements: in.chunk}, make(chan bool, 1)
+	c, taken := store.Chunk{Key: in.key, Token: in.token, Kind: in.kind, Elements: in.chunk}, make(chan store.Outcome, 1)
 	send := func() {
 		ctx, cancel := in.s.detached(in.ctx, in.s.WriteBudget)
 		defer cancel()
-		taken <- in.s.Store.Chunk(ctx, c).OK
+		taken <- in.s.Store.Chunk(ctx, c)
 	}
 	if !in.s.spawn(send) {
-		taken <- false
+		taken <- store.Outcome{Err: ErrClosed}
 	}
 	in.sent = append(in.sent, taken)
 	in.chunk, in.bytes = make([]store.Element, 0, store.MaxChunk), 0
@@ -112,8 +113,8 @@ func (in *intake) send() {
 // arrive waits until no more than most chunks are on their way.
 func (in *intake) arrive(most int) {
 	for len(in.sent) > most {
-		if !<-in.sent[0] {
-			in.token, in.chunk, in.partial = "", nil, true
+		if o := <-in.sent[0]; !o.OK {
+			in.token, in.chunk, in.partial = "", nil, cmp.Or(in.partial, o.Err, errLost)
 		}
 		in.sent = in.sent[1:]
 	}
@@ -134,7 +135,7 @@ func (c *Collection[K]) gather(ctx context.Context, j *job[K, contents]) loaded[
 	}
 	switch {
 	case errors.Is(err, errLost):
-		return loaded[contents]{partial: true}
+		return loaded[contents]{partial: in.partial}
 	case errors.Is(err, ErrNotFound) && in.n == 0, err == nil:
 		return loaded[contents]{v: contents{in.local}, partial: in.partial}
 	case errors.Is(err, ErrNotFound):

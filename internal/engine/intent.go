@@ -200,12 +200,17 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 // unsettle makes the writers of members unsure whose collections were written as a whole: they may hold what is older. It adds
 // to those that could not be told.
 func (s *Shared) unsettle(ctx context.Context, ins []*intent, lost map[string]bool) (failed error) {
+	byHold := make(map[time.Duration][]string)
 	for _, in := range ins {
-		if in.kind == "" || lost[in.key] {
-			continue
+		if in.kind != "" && !lost[in.key] {
+			byHold[in.hold] = append(byHold[in.hold], in.key)
 		}
-		if o := s.Store.Invalidate(ctx, []string{in.key}, in.hold)[0]; o.Err != nil {
-			lost[in.key], failed = true, o.Err
+	}
+	for hold, keys := range byHold {
+		for i, o := range s.Store.Invalidate(ctx, keys, hold) {
+			if o.Err != nil {
+				lost[keys[i]], failed = true, o.Err
+			}
 		}
 	}
 	return failed

@@ -50,13 +50,13 @@ func (c *Cache[K, V]) lead(js jobs[K, V]) {
 	if len(js) == 1 {
 		c.leadOne(js[0])
 	} else if len(js) > 0 && !c.spawn(func() { c.run(js) }) {
-		js.closed()
+		c.closed(js...)
 	}
 }
 
 func (c *Cache[K, V]) leadOne(j *job[K, V]) {
 	if !c.spawn(func() { c.runOne(j) }) {
-		jobs[K, V]{j}.closed()
+		c.closed(j)
 	}
 }
 
@@ -68,10 +68,17 @@ func (c *Cache[K, V]) runOne(j *job[K, V]) {
 	}
 }
 
-// closed ends jobs that nobody will run.
-func (js jobs[K, V]) closed() {
+// closed ends jobs that nobody will run, and gives back what they hold: else other processes would wait for its end.
+func (c *Cache[K, V]) closed(js ...*job[K, V]) {
+	var held []store.Lease
 	for _, j := range js {
 		j.call.Finish(result[V]{err: ErrClosed}, flight.Everyone)
+		if j.fills || j.claimed {
+			held = append(held, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
+		}
+	}
+	if len(held) > 0 {
+		c.Store.Release(c.rest(time.Now()), held)
 	}
 }
 
@@ -88,7 +95,7 @@ func (c *Cache[K, V]) run(js jobs[K, V]) {
 			return
 		}
 		if len(mine) > 0 && !c.spawn(func() { c.loadAll(mine) }) {
-			mine.closed()
+			c.closed(mine...)
 		}
 		for _, j := range waiting {
 			j.until = time.Now().Add(c.Budget) // waiting for another's load is not waiting for the store
@@ -281,7 +288,7 @@ func (c *Cache[K, V]) loadAll(js jobs[K, V]) {
 		for _, j := range js {
 			slots <- struct{}{}
 			if !c.spawn(func() { c.loadOne(j, func() { <-slots }) }) {
-				jobs[K, V]{j}.closed()
+				c.closed(j)
 				<-slots
 			}
 		}

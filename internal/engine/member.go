@@ -85,6 +85,8 @@ func (c *Collection[K]) Update(ctx context.Context, k K, member string, write fu
 	switch {
 	case err != nil:
 		return err
+	case errors.Is(behind, ErrUnavailable): // of the invalidation in place of an end
+		return behind
 	case behind != nil:
 		return c.c.behind("update", key, behind)
 	}

@@ -147,8 +147,12 @@ func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill
 	switch {
 	case !j.fills:
 		return nil
-	case l.partial:
-		traceOf(j.ctx).filled(j.key, errLost)
+	case l.partial != nil:
+		traceOf(j.ctx).filled(j.key, l.partial)
+		c.unfilled(l)
+		if l.partial != errLost {
+			c.count.add(tally.StoreError)
+		}
 		return nil
 	case c.gather.kind != "":
 		return &store.Fill{Key: j.key, Token: j.token, Kind: c.gather.kind, TTL: r.entry.TTL + c.Config.Stale, Empty: c.NotFoundTTL}

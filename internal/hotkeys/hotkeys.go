@@ -13,9 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
-	"unsafe"
 )
 
 const (
@@ -35,16 +33,11 @@ type Key struct {
 
 // Recorder keeps the hottest keys of one cache. It is safe for concurrent use; the zero value is ready.
 type Recorder struct {
-	stripes [8]struct {
-		n atomic.Uint64
-		_ [56]byte
-	}
-
-	mu    sync.Mutex // guards the rest
+	mu    sync.Mutex // guards all below
 	at    map[string]int
 	keys  [kept]entry
 	n     int       // of keys
-	taken time.Time // when Take was last called
+	taken time.Time // when counts last decayed
 }
 
 type entry struct {
@@ -60,14 +53,6 @@ func Chosen(n uint64) bool {
 	n ^= n >> 32
 	n *= 0xd6e8feb86659fd93
 	return n>>(64-5) == 0
-}
-
-// Hit reports whether this read is to be recorded, with a weight of Sample. It is for reads that are too cheap to record
-// each; it counts on a stripe that the place of the caller's stack chooses, so that goroutines mostly do not wait for each
-// other's cache line. Who has such a counter already asks Chosen.
-func (r *Recorder) Hit() bool {
-	var here byte
-	return Chosen(r.stripes[uintptr(unsafe.Pointer(&here))>>11%uintptr(len(r.stripes))].n.Add(1))
 }
 
 // Record counts weight reads of a key.
@@ -89,6 +74,9 @@ func (r *Recorder) Record(key string, weight uint64) {
 		r.at = make(map[string]int, kept)
 		r.taken = time.Now()
 	case r.n == kept:
+		if time.Since(r.taken) > memory { // nobody takes
+			r.decay()
+		}
 		i = r.least()
 		base = r.keys[i].count
 		if rand.Float64()*(base+float64(weight)) >= float64(weight) {
@@ -118,17 +106,25 @@ func (r *Recorder) least() (least int) {
 func (r *Recorder) Take(n int) []Key {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
-	decay := math.Exp(-now.Sub(r.taken).Seconds() / memory.Seconds())
-	r.taken = now
+	r.decay()
 	out := make([]Key, 0, r.n)
 	for i := range r.keys[:r.n] {
 		e := &r.keys[i]
 		if e.reads > 0 {
 			out = append(out, Key{e.key, e.reads})
 		}
-		e.count, e.reads = e.count*decay, 0
+		e.reads = 0
 	}
 	slices.SortFunc(out, func(a, b Key) int { return cmp.Or(cmp.Compare(b.Reads, a.Reads), strings.Compare(a.Key, b.Key)) })
 	return out[:min(n, len(out))]
+}
+
+// decay makes room: what was hot a while ago counts less.
+func (r *Recorder) decay() {
+	now := time.Now()
+	left := math.Exp(-now.Sub(r.taken).Seconds() / memory.Seconds())
+	r.taken = now
+	for i := range r.keys[:r.n] {
+		r.keys[i].count *= left
+	}
 }

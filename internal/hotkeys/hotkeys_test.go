@@ -20,13 +20,13 @@ func TestTheHottestOfAZipfStream(t *testing.T) {
 			zipf := rand.NewZipf(rng, 1.2, 1, 99_999)
 			var truth [100_000]uint64
 			const reads = 2_000_000
-			for range reads {
+			for i := range uint64(reads) {
 				k := zipf.Uint64()
 				truth[k]++
 				switch {
 				case !sampled:
 					r.Record(fmt.Sprint(k), 1)
-				case r.Hit():
+				case Chosen(i):
 					r.Record(fmt.Sprint(k), Sample)
 				}
 			}
@@ -112,17 +112,6 @@ func TestLongKeysAndManyGoroutines(t *testing.T) {
 	if sum != 80_000 {
 		t.Errorf("%d reads were seen of fewer keys than are kept, want 80000", sum)
 	}
-}
-
-func BenchmarkHit(b *testing.B) {
-	var r Recorder
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if r.Hit() {
-				r.Record("user:42", Sample)
-			}
-		}
-	})
 }
 
 func BenchmarkRecordOfTheTail(b *testing.B) {

@@ -1,0 +1,69 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/memory"
+)
+
+// closing calls a function behind a claim, before its answer is given.
+type closing struct {
+	store.Store
+	claimed func()
+}
+
+func (s *closing) Acquire(ctx context.Context, claims []store.Claim) []store.Grant {
+	out := s.Store.Acquire(ctx, claims)
+	s.claimed()
+	return out
+}
+
+func (s *closing) Close() {}
+
+// A client that is closed while it claims gives back what it was granted: other processes must not wait for its end.
+func TestCloseGivesBackLeases(t *testing.T) {
+	m := memory.New(memory.Options{})
+	defer m.Close()
+	s := &closing{Store: m}
+	sh := engine.NewShared(s, 5*time.Second, time.Second, slog.New(slog.DiscardHandler))
+	c := engine.New(sh, engine.Config[string, []byte]{
+		Key: func(k string) (string, error) { return k, nil },
+		Load: func(ctx context.Context, _ string) ([]byte, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+		Encode: func(v []byte) ([]byte, error) { return v, nil }, Decode: func(v []byte) ([]byte, error) { return v, nil },
+		Life: func(string, string, []byte) time.Duration { return time.Minute }, LoadTimeout: time.Minute, MaxValue: 100,
+	})
+	m.Acquire(t.Context(), []store.Claim{{Key: "elsewhere", Token: "t1", Lease: time.Minute}})
+	closed := make(chan error, 1)
+	s.claimed = func() {
+		s.claimed = func() {}
+		go func() { closed <- sh.Close(context.Background()) }()
+		for { // until it is
+			if _, err := c.Peek(t.Context(), "a"); errors.Is(err, engine.ErrClosed) {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	for _, a := range c.GetMany(t.Context(), []string{"a", "b", "elsewhere"}) {
+		if !errors.Is(a.Err, engine.ErrClosed) {
+			t.Errorf("%+v", a)
+		}
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	for _, key := range []string{"a", "b"} {
+		if g := m.Acquire(t.Context(), []store.Claim{{Key: key, Token: "t2", Lease: time.Minute}})[0]; g.State != store.Granted {
+			t.Errorf("the lease of %q is left: %c", key, g.State)
+		}
+	}
+}
