@@ -53,7 +53,7 @@ func (h *Handler) cache(r *http.Request) (*page, error) {
 		}
 	}
 	head := cacheHead{Name: cache, Writable: h.opts.AllowWrite && own != nil, NearEntries: c.NearEntries, NearBytes: c.NearBytes, Done: done(r), Err: c.Err}
-	head.headline = headline{Now: window{&c.Now}, Hour: window{&c.Hour}, Day: window{&c.Day}, P99: answered(&c.Now.Tally), Since: v.Since, Base: base(r)}
+	head.headline = headline{Now: window{&c.Now}, Hour: window{&c.Hour}, Day: window{&c.Day}, P99: c.Now.Quantile(0.99), Since: v.Since, Base: base(r)}
 	head.Keys, head.Bytes = h.size(cache)
 	if own != nil {
 		head.Kind = kinds[own.Settings().Kind]
@@ -213,8 +213,9 @@ func livesOf(s engine.Settings, one *sample, err error) lives {
 		whole = max(whole, k.TTL)
 	}
 	l.Bars = make([]bar, bars)
+	step := max(whole/bars, 1) // a life may be as long as a duration can
 	for i := range l.Bars {
-		from, to := whole*time.Duration(i)/bars, whole*time.Duration(i+1)/bars
+		from, to := step*time.Duration(i), step*time.Duration(i+1)
 		l.Bars[i] = bar{Label: life(from) + " – " + life(to), Stale: to <= s.Stale}
 		if i == 0 {
 			l.Bars[i].Label = "below " + life(to)
@@ -226,7 +227,7 @@ func livesOf(s engine.Settings, one *sample, err error) lives {
 			l.Endless++
 			continue
 		}
-		i := min(int(k.TTL*bars/max(whole, 1)), bars-1)
+		i := min(int(k.TTL/step), bars-1)
 		l.Bars[i].N++
 		most = max(most, l.Bars[i].N)
 	}

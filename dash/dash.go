@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nearside/nearside"
@@ -41,6 +42,8 @@ type Handler struct {
 	logger *slog.Logger
 	watch  watch
 	sample sampler
+
+	sweeping sync.Mutex // one at a time: each is paced by itself
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc

@@ -147,9 +147,15 @@ func (h *Handler) invalidate(w http.ResponseWriter, r *http.Request) {
 	case r.PostFormValue("confirm") != cache:
 		trouble = "Nothing was done: what was typed is not the name of the cache."
 	default:
+		if !h.sweeping.TryLock() {
+			trouble = "Nothing was done: all keys of a cache are being invalidated already. Try again when that is over."
+			break
+		}
+		defer h.sweeping.Unlock()
 		s := c.Settings()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), sweepLimit)
 		defer cancel()
+		defer context.AfterFunc(h.ctx, cancel)()
 		err = h.inside.Shared.Store.Sweep(ctx, s.Glob, func(k string) bool { return (s.Ours == nil || s.Ours(k)) && store.CheckKey(k) == nil })
 	}
 	if err != nil || trouble != "" {

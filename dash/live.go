@@ -8,7 +8,10 @@ import (
 	"time"
 )
 
-const tick = 2 * time.Second
+const (
+	tick      = 2 * time.Second
+	sendLimit = 10 * time.Second // of one event
+)
 
 // update is one event of the stream.
 type update struct {
@@ -49,6 +52,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, show view) {
 		if err != nil {
 			return
 		}
+		out.SetWriteDeadline(time.Now().Add(sendLimit)) // a browser that does not read must not keep us
 		if _, err := fmt.Fprintf(w, "data: %s\n\n", text); err != nil || out.Flush() != nil {
 			return
 		}

@@ -3,7 +3,6 @@ package dash
 import (
 	"cmp"
 	"errors"
-	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -74,7 +73,7 @@ func (h *Handler) overview(r *http.Request) (*page, error) {
 		return nil, err
 	}
 	p.late(v, err)
-	head := headline{Now: window{&v.Now}, Hour: window{&v.Hour}, Day: window{&v.Day}, P99: answered(&v.Now.Tally), Since: v.Since, Base: base(r)}
+	head := headline{Now: window{&v.Now}, Hour: window{&v.Hour}, Day: window{&v.Day}, P99: v.Now.Quantile(0.99), Since: v.Since, Base: base(r)}
 	for i := range v.Members {
 		if m := &v.Members[i]; m.Alive(v.At) {
 			head.Alive++
@@ -110,7 +109,7 @@ func (h *Handler) overview(r *http.Request) (*page, error) {
 func (h *Handler) lines(v *fleet.View) []line {
 	var out []line
 	for _, c := range v.Caches {
-		l := line{Cache: c, Share: shares(&c.Now.Tally), P99: answered(&c.Now.Tally), Drift: c.Drifts(), Reported: c.Day.Reads() > 0}
+		l := line{Cache: c, Share: shares(&c.Now.Tally), P99: c.Now.Quantile(0.99), Drift: c.Drifts(), Reported: c.Day.Reads() > 0}
 		if l.Now.Reads() == 0 {
 			l.Share = shares(&c.Hour.Tally)
 		}
@@ -190,25 +189,4 @@ func shares(t *tally.Tally) (out []share) {
 		}
 	}
 	return out
-}
-
-// answered is the time within which 99 % of reads were answered, about: each histogram stands for as many reads as were
-// answered from there.
-func answered(t *tally.Tally) time.Duration {
-	n := &t.Counts
-	var all tally.Histogram
-	for tier, reads := range [tally.Tiers]uint64{
-		tally.NearTier:  n[tally.Near],
-		tally.StoreTier: n[tally.Store] + n[tally.Stale] + n[tally.Negative],
-		tally.LoadTier:  n[tally.Load] + n[tally.Error],
-	} {
-		measured := t.Latency[tier].N()
-		if measured == 0 {
-			continue
-		}
-		for i, b := range t.Latency[tier] {
-			all[i] += uint64(math.Round(float64(b) * float64(reads) / float64(measured)))
-		}
-	}
-	return all.Quantile(0.99)
 }

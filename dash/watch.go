@@ -73,8 +73,8 @@ func (w *watch) look() (*fleet.View, error) {
 				return before, err
 			}
 		}
-		if before == nil && v != nil {
-			return v, nil // of some caches there are numbers
+		if v != nil {
+			return v, nil // of some caches there are numbers, and of the others it is told why not
 		}
 		return before, err
 	})

@@ -82,12 +82,14 @@ func (r *Reader) Read(ctx context.Context, q Query) (*View, error) {
 		}
 	}
 	r.run(ctx, asks)
+	for name := range failed {
+		delete(r.caches, name) // what is known of it has gaps
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the fleet's statistics: %w", err)
 	}
 	for _, name := range names {
 		if failed[name] != nil {
-			delete(r.caches, name) // what is known of it has gaps
 			v.Caches = append(v.Caches, Cache{Name: name, Err: failed[name]})
 			continue
 		}
@@ -178,6 +180,9 @@ func (v *View) askMembers(ids []string, failed *error) ask {
 func (h *history) asks(cache string, now, minutes int64, failed map[string]error) (out []ask) {
 	final := now - settling // minutes before it do not change any more
 	first := firstOf(minutes, now)
+	if h.until < first && h.until > 0 && first-h.until <= 60 {
+		first = h.until // who asks for less than what is known, and a little later, does not end it
+	}
 	if h.until < first || h.until > now { // there would be a gap, or the clock was set back
 		*h = *newHistory()
 		h.from, h.until = first, first

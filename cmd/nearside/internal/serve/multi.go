@@ -50,7 +50,7 @@ func (h *Handler) discard(_ context.Context, c *resp.Conn, out []byte, _ [][]byt
 // queue adds a command to the block.
 func (h *Handler) queue(ctx context.Context, c *resp.Conn, b *block, out []byte, args [][]byte) []byte {
 	if why := h.queueable(ctx, b, args); why != "" {
-		b.broken = true
+		b.broken, b.cmds = true, nil
 		return resp.AppendError(out, why)
 	}
 	kept := make([][]byte, len(args))
@@ -63,7 +63,7 @@ func (h *Handler) queue(ctx context.Context, c *resp.Conn, b *block, out []byte,
 
 func (h *Handler) queueable(ctx context.Context, b *block, args [][]byte) string {
 	for _, a := range args {
-		b.bytes += len(a)
+		b.bytes += len(a) + 40 // what keeping it costs
 	}
 	if len(b.cmds) >= maxQueued || b.bytes > maxQueuedBytes {
 		return "ERR the transaction is too large: at most 100000 commands and 64 MiB"

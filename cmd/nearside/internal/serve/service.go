@@ -337,20 +337,29 @@ func (b *batch) run(ctx context.Context, out []Answer) {
 // Inspect looks at keys without loading them; a key that cannot be is of type "none".
 func (s *Service) Inspect(ctx context.Context, keys [][]byte) ([]store.Info, error) {
 	out := make([]store.Info, len(keys))
+	places := make(map[*Cache][]int)
 	for i, key := range keys {
 		c, err := s.find(key)
 		if err != nil {
 			return nil, err
 		}
-		if out[i].Type = "none"; c == nil {
-			continue
+		if out[i].Type = "none"; c != nil {
+			places[c] = append(places[c], i)
 		}
-		infos, err := c.Inspect(ctx, []string{string(key)})
-		if err == nil {
-			out[i], err = infos[0], infos[0].Err
+	}
+	for c, at := range places {
+		names := make([]string, len(at))
+		for n, i := range at {
+			names[n] = string(keys[i])
 		}
+		infos, err := c.Inspect(ctx, names)
 		if err != nil {
 			return nil, err
+		}
+		for n, i := range at {
+			if out[i] = infos[n]; infos[n].Err != nil {
+				return nil, infos[n].Err
+			}
 		}
 	}
 	return out, nil

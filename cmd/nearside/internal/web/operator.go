@@ -34,7 +34,10 @@ const (
 	longest = 10 * time.Minute // that one request looks for keys
 	maxKeys = 10_000           // that one answer has
 	aDay    = 24 * time.Hour   // of statistics
-	part    = 1000             // bytes or elements of a value, if the request does not say
+	// walksAtOnce is how many requests walk over the keys of Redis at once, each at its own pace; the others wait.
+	walksAtOnce = 2
+
+	part = 1000 // bytes or elements of a value, if the request does not say
 )
 
 func operate(mux *http.ServeMux, s *serve.Service, o Options) {
@@ -63,11 +66,23 @@ func operate(mux *http.ServeMux, s *serve.Service, o Options) {
 			json.NewEncoder(w).Encode(v)
 		})
 	}
+	walks := make(chan struct{}, walksAtOnce)
+	walk := func(answer func(r query) (any, error)) func(r query) (any, error) {
+		return func(r query) (any, error) {
+			select {
+			case walks <- struct{}{}:
+				defer func() { <-walks }()
+				return answer(r)
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
+		}
+	}
 	handle("GET /v1/-/caches", func(r query) (any, error) {
 		caches, err := d.Caches(r.Context())
 		return append([]ops.Cache{}, caches...), err
 	})
-	handle("GET /v1/-/caches/{cache}/keys", func(r query) (any, error) {
+	handle("GET /v1/-/caches/{cache}/keys", walk(func(r query) (any, error) {
 		limit, err := r.number("limit", 20, 1, maxKeys)
 		if err != nil {
 			return nil, err
@@ -77,14 +92,14 @@ func operate(mux *http.ServeMux, s *serve.Service, o Options) {
 			return nil, err
 		}
 		return d.Keys(r.Context(), r.PathValue("cache"), ops.Query{Limit: limit, Match: r.FormValue("match"), For: span})
-	})
-	handle("GET /v1/-/caches/{cache}/count", func(r query) (any, error) {
+	}))
+	handle("GET /v1/-/caches/{cache}/count", walk(func(r query) (any, error) {
 		span, err := r.span("for")
 		if err != nil {
 			return nil, err
 		}
 		return d.Count(r.Context(), r.PathValue("cache"), span)
-	})
+	}))
 	handle("GET /v1/-/caches/{cache}/entry", func(r query) (any, error) {
 		limit, err := r.number("max", part, -1, maxBody)
 		if err != nil {
@@ -101,7 +116,7 @@ func operate(mux *http.ServeMux, s *serve.Service, o Options) {
 		}
 		return d.Sweep(r.Context(), r.PathValue("cache"))
 	})
-	handle("GET /v1/-/doctor", func(r query) (any, error) { return d.Doctor(r.Context(), r.URL.Query()["cache"]) })
+	handle("GET /v1/-/doctor", walk(func(r query) (any, error) { return d.Doctor(r.Context(), r.URL.Query()["cache"]) }))
 	handle("GET /v1/-/fleet", func(r query) (any, error) {
 		back, err := time.ParseDuration(cmp.Or(r.FormValue("back"), "1m"))
 		if err != nil || back < 0 || back > aDay {

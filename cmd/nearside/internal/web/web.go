@@ -78,6 +78,10 @@ func New(s *serve.Service, o Options) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+			problem(w, http.StatusForbidden, "a page of another site may link to this one, and ask it nothing")
+			return
+		}
 		routes.ServeHTTP(w, r)
 	})
 }
