@@ -1,6 +1,7 @@
 package nearside
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -91,6 +92,9 @@ func Open(ctx context.Context, rawURL string, o *Options) (*Client, error) {
 	if o != nil {
 		set = *o
 	}
+	if set.Budget < 0 || set.WriteBudget < 0 {
+		return nil, fmt.Errorf("open the cache: Options.Budget is %v and WriteBudget %v: expected how long to wait for Redis, or zero for 25 ms and 1 s", set.Budget, set.WriteBudget)
+	}
 	if set.Logger == nil {
 		set.Logger = slog.Default()
 	}
@@ -106,7 +110,7 @@ func open(ctx context.Context, rawURL string, o Options) (*Client, error) {
 }
 
 func newClient(s store.Store, o Options) *Client {
-	shared := engine.NewShared(s, orDefault(o.Budget, budget), orDefault(o.WriteBudget, time.Second), o.Logger)
+	shared := engine.NewShared(s, cmp.Or(o.Budget, budget), cmp.Or(o.WriteBudget, time.Second), o.Logger)
 	shared.NearBytes = uint64(max(o.NearBytes, 0))
 	c := &Client{shared: shared, caches: make(map[string]registered)}
 	if o.Fleet {
@@ -130,19 +134,8 @@ func openStore(ctx context.Context, rawURL string, o Options) (store.Store, erro
 		return memory.New(memory.Options{MaxBytes: o.MemoryBytes}), nil
 	}
 	return redis.Open(ctx, rawURL, redis.Options{
-		Configure: o.Redis, Budget: orDefault(o.Budget, budget), Require: o.RequireRedis, Replicas: o.Replicas, Logger: o.Logger,
+		Configure: o.Redis, Budget: cmp.Or(o.Budget, budget), Require: o.RequireRedis, Replicas: o.Replicas, Logger: o.Logger,
 	})
-}
-
-// orDefault is the convention of all settings: zero means the default, negative switches off.
-func orDefault(d, otherwise time.Duration) time.Duration {
-	switch {
-	case d == 0:
-		return otherwise
-	case d < 0:
-		return 0
-	}
-	return d
 }
 
 // Ping returns nil if the store answers.

@@ -15,7 +15,7 @@
 // # What it promises
 //
 // A value that was read from the database before a write is never served by a Get that began after that write's Update
-// or Invalidate returned nil. For one key one process loads at a time. A Get that the loader can answer succeeds without
+// or Invalidate returned nil; what another process keeps near (Config.NearSize) lives until the push is there. For one key one process loads at a time. A Get that the loader can answer succeeds without
 // Redis. Values are plain: GET user:42 in redis-cli shows what the codec wrote. Everything that is written has a TTL. A
 // caller's cancel is his own. Each answer can say where it came from.
 //

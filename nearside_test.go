@@ -374,3 +374,12 @@ func TestProblemsInStats(t *testing.T) {
 		}
 	}
 }
+
+func TestBudgetsAreNotNegative(t *testing.T) {
+	for _, o := range []nearside.Options{{Budget: -1}, {WriteBudget: -1}} {
+		if c, err := nearside.Open(t.Context(), "memory:", &o); err == nil {
+			c.Close()
+			t.Errorf("%+v was accepted", o)
+		}
+	}
+}

@@ -39,7 +39,8 @@ func (c *Client) Mutate(ctx context.Context, write func(context.Context) error, 
 }
 
 // Invalidate removes values, and what is remembered about their absence. Call it after the commit. Once it has returned
-// nil, no Get of any process that begins later returns what the database held before. It does not end with ctx: a caller
+// nil, no Get of any process that begins later returns what the database held before; but for what another process keeps near
+// (Config.NearSize), until the push is there. It does not end with ctx: a caller
 // who leaves must not leave a stale value behind. ErrUnavailable if Redis could not be told.
 func (c *Cache[K, V]) Invalidate(ctx context.Context, ks ...K) error {
 	_, err := c.e.Invalidate(ctx, ks)

@@ -452,3 +452,16 @@ func TestEmbeddedFieldsThatCannotBe(t *testing.T) {
 		}()
 	}
 }
+
+// What stands in both sets and does not decode is loaded away, as it is by any other read.
+func TestIntersectOfGarbage(t *testing.T) {
+	server := redistest.Start(t)
+	s := shape.NewSet(open(t, server.URL()), "friends", shape.SetConfig[int, int]{Load: func(context.Context, int) ([]int, error) { return []int{7}, nil }})
+	for _, key := range []string{"friends:1", "friends:2"} {
+		server.Do(t, "SADD", key, "garbage", "7")
+		server.Do(t, "PEXPIRE", key, "60000")
+	}
+	if got := must[[]int](t)(s.Intersect(t.Context(), 1, 2)); !slices.Equal(got, []int{7}) {
+		t.Errorf("%v", got)
+	}
+}

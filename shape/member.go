@@ -2,6 +2,7 @@ package shape
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -81,8 +82,13 @@ func (m members[K, T]) query(ctx context.Context, k K, q store.Query, begin func
 }
 
 func (m members[K, T]) undecodable(k K, member string, err error) error {
-	return fmt.Errorf("%.100q: the element %.100q does not decode as a %v: %w", m.Key(k), member, reflect.TypeFor[T](), err)
+	return undecodable{fmt.Errorf("%.100q: the element %.100q does not decode as a %v: %w", m.Key(k), member, reflect.TypeFor[T](), err)}
 }
+
+// undecodable is the error of an element that does not decode.
+type undecodable struct{ error }
+
+func (e undecodable) Unwrap() error { return errors.Unwrap(e.error) }
 
 // plain is query for elements without scores.
 func (m members[K, T]) plain(ctx context.Context, k K, q store.Query) (out []T, err error) {

@@ -2,6 +2,7 @@ package shape
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/nearside/nearside"
@@ -73,6 +74,20 @@ func (s *Set[K, T]) Members(ctx context.Context, k K) ([]T, error) {
 // Intersect returns the members that both sets have: friends in common. In a cluster Redis can do it for sets in one slot
 // ("friends:{7}:..."); those of two slots are both read.
 func (s *Set[K, T]) Intersect(ctx context.Context, a, b K) ([]T, error) {
+	out, err := s.intersect(ctx, a, b)
+	var bad undecodable
+	if !errors.As(err, &bad) {
+		return out, err
+	}
+	for _, k := range []K{a, b} { // who reads the whole has it loaded anew
+		if _, err := s.Members(ctx, k); err != nil {
+			return nil, err
+		}
+	}
+	return s.intersect(ctx, a, b)
+}
+
+func (s *Set[K, T]) intersect(ctx context.Context, a, b K) ([]T, error) {
 	both, err := s.e.Intersect(ctx, a, b)
 	if err != nil {
 		return nil, err

@@ -166,9 +166,15 @@ func (r *release) commit() error {
 		if err := r.do(filepath.Join(r.clone, dir), r.alone(), "go", "mod", "tidy"); err != nil {
 			return err
 		}
+		if err := r.license(dir); err != nil {
+			return err
+		}
 		if err := r.offer(dir, mod.Module.Mod.Path); err != nil {
 			return err
 		}
+	}
+	if _, err := r.git(r.clone, "add", "--all"); err != nil {
+		return err
 	}
 	if _, err := r.git(r.clone, "-c", "user.name=release", "-c", "user.email=release@localhost", "commit", "--quiet", "--all", "--allow-empty",
 		"-m", "release "+r.version+"\n\nThe modules require each other at this version."); err != nil {
@@ -180,6 +186,16 @@ func (r *release) commit() error {
 		}
 	}
 	return nil
+}
+
+// license puts the license into a module's own folder. Else go would add it to what a mirror gives out, and the sums of go.sum, which are
+// of what offer packs, would be wrong.
+func (r *release) license(dir string) error {
+	text, err := os.ReadFile(filepath.Join(r.clone, "LICENSE"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(r.clone, dir, "LICENSE"), text, 0o644)
 }
 
 // offer puts a module into the folder that go takes for a mirror: https://go.dev/ref/mod#goproxy-protocol

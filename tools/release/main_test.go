@@ -61,6 +61,11 @@ func TestRelease(t *testing.T) {
 	if tags := run(repo, "git", "tag"); !strings.Contains(tags, "v0.98.7") || !strings.Contains(tags, "cmd/nearside/v0.98.7") {
 		t.Errorf("the tags are %q", tags)
 	}
+	for _, dir := range []string{"prom", "cmd/nearside"} { // else the sums of what requires them would not be those of a mirror
+		if license := run(repo, "git", "show", "cmd/nearside/v0.98.7:"+dir+"/LICENSE"); !strings.Contains(license, "Apache") {
+			t.Errorf("%s has the license %.50q", dir, license)
+		}
+	}
 	if mod := run(repo, "git", "show", "cmd/nearside/v0.98.7:cmd/nearside/go.mod"); strings.Contains(mod, "replace") || !strings.Contains(mod, root+" v0.98.7") {
 		t.Errorf("what is tagged has the go.mod\n%s", mod)
 	}

@@ -45,6 +45,7 @@ func (r Report) Healthy() bool {
 const (
 	examineLimit = 10 * time.Second
 	sampleFor    = 2 * time.Second // of the keys of each cache
+	samplesFor   = time.Minute     // of all of them
 	sampleKeys   = 1000            // of each cache
 )
 
@@ -77,7 +78,7 @@ func (d *Direct) Doctor(ctx context.Context, caches []string) (Report, error) {
 	}
 	f.probes = d.Store.Probe(short)
 	for _, name := range names {
-		s, err := d.sample(ctx, name)
+		s, err := d.sample(ctx, name, min(sampleFor, samplesFor/time.Duration(len(names))))
 		if err != nil {
 			return r, err
 		}
@@ -133,14 +134,14 @@ type sample struct {
 	example string // a key without a TTL
 }
 
-func (d *Direct) sample(ctx context.Context, name string) (s sample, err error) {
+func (d *Direct) sample(ctx context.Context, name string, span time.Duration) (s sample, err error) {
 	c, err := d.cache(name)
 	if err != nil {
 		return s, err
 	}
 	d.Store.CheckKeys(ctx, c.Glob)
 	s.cache = name
-	keys, err := d.Keys(ctx, name, Query{Limit: sampleKeys, For: sampleFor})
+	keys, err := d.Keys(ctx, name, Query{Limit: sampleKeys, For: span})
 	if err != nil {
 		s.err = err
 		return s, ctx.Err()
