@@ -1,11 +1,14 @@
 package dash
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
 
@@ -66,5 +69,20 @@ func TestAdvice(t *testing.T) {
 	fresh := fleet.Cache{Hour: fleet.Window{Span: time.Minute}}
 	if got := new(tuning).advice(&fresh); !strings.Contains(got, "ten minutes") {
 		t.Errorf("after a minute: %q", got)
+	}
+}
+
+// Lives may be as long as a duration can be: another program's, or of a TTL of a century.
+func TestLivesOfAllLengths(t *testing.T) {
+	t.Parallel()
+	for _, longest := range []time.Duration{0, 3, time.Hour, 100 * 365 * 24 * time.Hour, math.MaxInt64} {
+		one := &sample{keys: []sampled{{Description: store.Description{Info: store.Info{TTL: longest}}}, {Description: store.Description{Info: store.Info{TTL: longest / 2}}}}}
+		l, n := livesOf(engine.Settings{TTL: time.Minute}, one, nil), 0
+		for _, b := range l.Bars {
+			n += b.N
+		}
+		if n != 2 || l.Sampled != 2 {
+			t.Errorf("up to %v: %d of 2 keys in %+v", longest, n, l)
+		}
 	}
 }

@@ -202,6 +202,12 @@ func TestReaderRemembers(t *testing.T) {
 	if got := c.Day.Counts[tally.Near]; got != want || len(c.Tens) != 144 || len(c.Minutes) != 60 || c.Day.Span < 1430*time.Minute {
 		t.Errorf("a day had %d reads in %v, want %d; %d and %d points", got, c.Day.Span, want, len(c.Tens), len(c.Minutes))
 	}
+	read(t, r, Query{Back: time.Minute}) // who asks for little does not end what is known
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := r.Read(gone, Query{}); err == nil {
+		t.Error("a reader who has left was answered")
+	}
 	counted.trips, counted.commands = 0, 0
 	srv.Do(t, "HSET", minuteKey("user", now-1), "n", "5")
 	read(t, r, Query{})
