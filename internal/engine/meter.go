@@ -20,8 +20,8 @@ type Meter interface {
 	HotKeys(n int) []hotkeys.Key
 }
 
-// meter counts. What a hit in the process costs is one add to a striped counter; of 32 such hits one is looked at for the hot
-// keys, and of 256 one is timed.
+// meter counts. What a hit in the process costs is one add to a striped counter; of 256 such hits one is looked at: which key it is,
+// and how long it takes.
 type meter struct {
 	counts  [tally.Counts]atomic.Uint64 // but of Near
 	near    stripes

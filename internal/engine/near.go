@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nearside/nearside/internal/hotkeys"
 	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
@@ -203,19 +202,20 @@ func (c *Cache[K, V]) kept(k K) (*near.Entry[V], bool) {
 	return e, ok
 }
 
-// sample looks closer at one of some hits: which key it is, and now and then how long such a hit takes.
+// nearSample is of how many hits near one is looked at closer. To note a key takes as long as ten hits.
+const nearSample = 256
+
+// sample looks closer at one of some hits: which key it is, and how long such a hit takes.
 func (c *Cache[K, V]) sample(k K, at *stripe, n uint64) {
-	if !at.chosen(n, hotkeys.Sample) {
+	if !at.chosen(n, nearSample) {
 		return
 	}
 	if key, err := c.Key(k); err == nil {
-		c.count.hot.Record(key, hotkeys.Sample)
+		c.count.hot.Record(key, nearSample)
 	}
-	if n/hotkeys.Sample%8 == 0 {
-		began := time.Now()
-		c.near.Get(k)
-		c.count.latency[tally.NearTier].Record(time.Since(began))
-	}
+	began := time.Now()
+	c.near.Get(k)
+	c.count.latency[tally.NearTier].Record(time.Since(began))
 }
 
 // give is a value for a caller, who may modify it if there is a Clone.
