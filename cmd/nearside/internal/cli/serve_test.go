@@ -253,7 +253,7 @@ func TestHTTP(t *testing.T) {
 		{"POST", "/v1/user/42", nil, 405, ""},
 		{"GET", "/v1/user/42", []string{"Host", "evil.example"}, 421, `{"error":"the host \"evil.example\" is not this one: use localhost or 127.0.0.1"}`},
 		{"GET", "/v1/user/42", []string{"Host", "localhost:1"}, 200, user42},
-		{"GET", "/v1/user/42", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"}, 403, ""}, // an image of another site's page
+		{"GET", "/v1/user/42", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"}, 403, ""},      // an image of another site's page
 		{"GET", "/v1/user/42", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}, 200, user42}, // a link
 		{"GET", "/healthz", nil, 200, `{"status":"ok"}`},
 		{"POST", "/healthz", nil, 405, ""},
