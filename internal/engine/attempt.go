@@ -10,11 +10,8 @@ import (
 )
 
 func (c *Cache[K, V]) loadOne(j *job[K, V], settled func()) {
-	one := &struct { // in one piece: it costs less than what it calls
-		attempt[K, V]
-		jobs   [1]*job[K, V]
-		loaded [1]loaded[V]
-	}{jobs: [1]*job[K, V]{j}}
+	one := &j.alone
+	one.jobs[0] = j
 	a := &one.attempt
 	a.c, a.js, a.out, a.settled = c, one.jobs[:], one.loaded[:], settled
 	a.run(func() {
@@ -66,7 +63,8 @@ type attempt[K comparable, V any] struct {
 	js      jobs[K, V]
 	out     []loaded[V] // written by the loader
 	settled func()      // called behind all; may be nil
-	start   time.Time
+	watch   watcher
+	start   time.Time   // zero until run, unless it is known before
 	over    atomic.Bool // it is settled
 }
 
@@ -74,7 +72,9 @@ type attempt[K comparable, V any] struct {
 // to its context, since its callers must not wait for it. A panic or a Goexit harm nobody but them.
 func (a *attempt[K, V]) run(load func()) {
 	c := a.c
-	a.start = time.Now()
+	if a.start.IsZero() { // a look at the clock is a twentieth of a load while the store is away
+		a.start = time.Now()
+	}
 	limit := c.limits.from(a.start)
 	a.within = within{limit, a.js[0].ctx}
 	began := c.slot(limit)
@@ -91,7 +91,8 @@ func (a *attempt[K, V]) run(load func()) {
 	for _, j := range a.js {
 		traceOf(j.ctx).loadBegan(j.key)
 	}
-	limit.watch(a)
+	a.watch.who = a
+	limit.watch(&a.watch)
 	returned := false
 	defer func() {
 		out := a.out
@@ -102,7 +103,7 @@ func (a *attempt[K, V]) run(load func()) {
 		} else if !returned {
 			out = all[V](len(a.js), &PanicError{}) // Goexit
 		}
-		limit.unwatch(a)
+		limit.unwatch(&a.watch)
 		if c.slots != nil {
 			<-c.slots // a loader that is deaf keeps its place: it still works for us
 		}

@@ -178,7 +178,8 @@ func (c *Cache[K, V]) Ready(k K) (v V, ok bool) {
 	if !item.Found {
 		return v, false
 	}
-	e, why := c.served(ctx, k, key, item)
+	var e Entry[V]
+	why := c.served(ctx, k, key, item, &e)
 	return e.Value, why == useless{}
 }
 
@@ -205,7 +206,8 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	if err != nil {
 		return c.failed(err)
 	}
-	until := time.Now().Add(c.Budget)
+	began := time.Now()
+	until := began.Add(c.Budget)
 	var e Entry[V]
 	var sought seeker
 	var reserved *near.Reservation
@@ -214,11 +216,12 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 		sought = c.seek()
 		reserved = c.reserve(sought, key)
 	}
-	found := useless{bypass: c.past(key)}
+	why := c.notAsked(key)
+	found := useless{bypass: why != nil}
 	switch {
 	case cold:
 	case found.bypass:
-		traceOf(ctx).store(key, false, 0, errNotAsked)
+		traceOf(ctx).store(key, false, 0, why)
 		c.retain(sought, reserved, k, e, store.Item{})
 	default:
 		item := c.look(ctx, sought, key, ttl, until)
@@ -226,7 +229,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 			c.retain(sought, reserved, k, e, item)
 			return c.failed(ctx.Err())
 		}
-		e, found = c.served(ctx, k, key, item)
+		found = c.served(ctx, k, key, item, &e)
 		if c.retain(sought, reserved, k, e, item); found == (useless{}) {
 			return e, nil
 		}
@@ -236,7 +239,11 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 		c.count.add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
-		c.leadOne(&job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found})
+		j := &job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found}
+		if why != nil { // no time has gone by since
+			j.alone.attempt.start = began
+		}
+		c.leadOne(j)
 	}
 	if found.soft {
 		soon, cancel := context.WithTimeout(ctx, c.SoftTimeout)
@@ -283,9 +290,21 @@ func (c *Cache[K, V]) look(ctx context.Context, s seeker, key string, ttl bool, 
 	} else {
 		item = c.Store.Get(rctx, key, ttl || s.longest > 0)
 	}
-	took := c.count.waited(c.Budget, until)
+	took := c.count.waited(c.Budget, until, item.Err)
 	traceOf(ctx).store(key, item.Found, took, item.Err)
 	return item
+}
+
+// notAsked says why a key is read past the store: nil if it is not. To be asked before the store is.
+func (c *Cache[K, V]) notAsked(key string) error {
+	if c.past(key) {
+		return errNotAsked
+	}
+	err := c.Store.Refuses(key)
+	if err != nil {
+		c.count.add(tally.StoreError)
+	}
+	return err
 }
 
 // past reports whether a key must be read past the store, since an invalidation of it is pending. To be asked before the
@@ -300,33 +319,33 @@ type useless struct {
 	soft    bool        // it is stale, and a fresh one is waited for
 }
 
-// served looks at what a read of the store found, and refreshes what is stale behind it.
-func (c *Cache[K, V]) served(ctx context.Context, k K, key string, item store.Item) (e Entry[V], why useless) {
-	return c.servedAs(Store, ctx, k, key, item)
+// served looks at what a read of the store found, describes it in e, and refreshes what is stale behind it.
+func (c *Cache[K, V]) served(ctx context.Context, k K, key string, item store.Item, e *Entry[V]) useless {
+	return c.servedAs(Store, ctx, k, key, item, e)
 }
 
 // servedAs is served for what came from a source by way of the store.
-func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string, item store.Item) (e Entry[V], why useless) {
+func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string, item store.Item, e *Entry[V]) useless {
 	switch {
 	case item.Err != nil:
 		c.count.add(tally.StoreError)
-		return e, useless{bypass: true}
+		return useless{bypass: true}
 	case !item.Found:
 		c.seen(false)
-		return e, useless{missing: true}
+		return useless{missing: true}
 	}
 	c.seen(true)
 	c.count.addN(tally.BytesRead, len(item.Value))
 	v, err := c.Decode(item.Value)
 	if err != nil {
 		c.count.add(tally.CodecError)
-		return e, useless{dead: &store.Dead{Value: item.Value}}
+		return useless{dead: &store.Dead{Value: item.Value}}
 	}
-	e = c.stored(k, key, v, item.TTL)
+	*e = c.stored(k, key, v, item.TTL)
 	switch {
 	case e.Stale && c.trouble.pause():
 	case e.Stale && c.SoftTimeout > 0:
-		return e, useless{soft: true}
+		return useless{soft: true}
 	case e.Stale:
 		c.refresh(ctx, k, key, 0)
 	case c.Refresh > 0 && e.TTL > 0 && c.count.cost.due(e.TTL, c.Refresh):
@@ -336,7 +355,7 @@ func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string
 		e.Source = from
 	}
 	c.count.answered(e.Source, key)
-	return e, useless{}
+	return useless{}
 }
 
 // stored describes a value from the store. Its TTL says everything: a value is stored for its life and the stale time,
@@ -373,7 +392,7 @@ func (c *Cache[K, V]) failed(err error) (Entry[V], error) {
 }
 
 // answer counts a result for one of its callers.
-func (c *Cache[K, V]) answer(key string, r result[V]) (Entry[V], error) {
+func (c *Cache[K, V]) answer(key string, r *result[V]) (Entry[V], error) {
 	c.count.answered(r.entry.Source, key)
 	return r.entry, r.err
 }

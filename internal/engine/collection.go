@@ -116,15 +116,17 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 			c.c.count.answered(stale.Source, key)
 			return stale, nil
 		}
-		switch {
-		case err != nil:
+		if err != nil {
 			return c.failed(err)
+		}
+		local := r.entry.Value.local
+		switch {
 		case errors.Is(r.err, ErrNotFound):
-			r.entry.Value.local = collection.New(c.Kind)
+			local = collection.New(c.Kind)
 		case r.err != nil:
 			return c.failed(r.err)
 		}
-		if local := r.entry.Value.local; local != nil {
+		if local != nil {
 			v := View{View: local.Query(q), Source: r.entry.Source, Age: r.entry.Age, Fresh: r.entry.TTL}
 			if v.Err != nil {
 				return c.failed(v.Err)
@@ -160,7 +162,7 @@ func (c *Collection[K]) look(from Source, ctx context.Context, k K, q store.Quer
 	rctx, cancel := c.c.read(ctx, until)
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
 	cancel()
-	took := c.c.count.waited(c.c.Budget, until)
+	took := c.c.count.waited(c.c.Budget, until, sv.Err)
 	traceOf(ctx).store(q.Key, sv.Found, took, sv.Err)
 	switch {
 	case errors.Is(sv.Err, store.ErrApart), errors.Is(sv.Err, store.ErrQuery):
@@ -174,12 +176,13 @@ func (c *Collection[K]) look(from Source, ctx context.Context, k K, q store.Quer
 			return v, useless{dead: &store.Dead{Member: member}}, nil
 		}
 	}
-	e, why := c.c.servedAs(from, ctx, k, q.Key, store.Item{Found: sv.Found, TTL: sv.TTL, Err: sv.Err})
+	var e Entry[contents]
+	why = c.c.servedAs(from, ctx, k, q.Key, store.Item{Found: sv.Found, TTL: sv.TTL, Err: sv.Err}, &e)
 	return View{View: sv, Source: e.Source, Age: e.Age, Fresh: e.TTL, Stale: e.Stale}, why, nil
 }
 
 // wait joins the load of a key. The first round may leave the collection to the store.
-func (c *Collection[K]) wait(ctx context.Context, k K, key string, found useless, round int) (result[contents], error) {
+func (c *Collection[K]) wait(ctx context.Context, k K, key string, found useless, round int) (*result[contents], error) {
 	group := &c.c.flights
 	if round > 0 {
 		group = &c.alone

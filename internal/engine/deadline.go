@@ -23,43 +23,61 @@ type deadline struct {
 	cancel context.CancelFunc // never called: it ends by itself
 	step   int64
 
-	mu      sync.Mutex // guards all below
-	passed  bool       // the watchers have been told
-	watched map[watcher]struct{}
+	mu       sync.Mutex // guards all below, and the links of the watchers
+	told     bool       // when it passes, pass is called
+	passed   bool       // the watchers have been told
+	watchers *watcher   // the first of a list
 }
 
-// watcher is told in a goroutine of its own that a deadline has passed.
-type watcher interface{ late() }
+// watcher is told in a goroutine of its own that a deadline has passed. It is a link of the deadline's list: a map of them cost
+// a twentieth of a load.
+type watcher struct {
+	who        interface{ late() }
+	prev, next *watcher
+}
 
 // watch has w told when d has passed, until unwatch: what context.AfterFunc does, for many at the price of one.
-func (d *deadline) watch(w watcher) {
+func (d *deadline) watch(w *watcher) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.passed {
-		go w.late()
+		go w.who.late()
 		return
 	}
-	if d.watched == nil {
-		d.watched = make(map[watcher]struct{})
+	if !d.told {
+		d.told = true
 		context.AfterFunc(d, d.pass)
 	}
-	d.watched[w] = struct{}{}
+	if w.next = d.watchers; w.next != nil {
+		w.next.prev = w
+	}
+	d.watchers = w
 }
 
-func (d *deadline) unwatch(w watcher) {
+func (d *deadline) unwatch(w *watcher) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.watched, w)
+	if d.passed {
+		return
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	}
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		d.watchers = w.next
+	}
 }
 
 func (d *deadline) pass() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.passed = true
-	for w := range d.watched {
-		go w.late()
+	for w := d.watchers; w != nil; w = w.next {
+		go w.who.late()
 	}
-	d.watched = nil
+	d.watchers = nil
 }
 
 func newDeadlines(parent context.Context, after time.Duration) *deadlines {
@@ -67,11 +85,14 @@ func newDeadlines(parent context.Context, after time.Duration) *deadlines {
 }
 
 // from returns the context that ends after the whole time, which began at a time that is not later than now.
-func (d *deadlines) from(began time.Time) *deadline { return d.at(began.Add(d.after)) }
+func (d *deadlines) from(began time.Time) *deadline { return d.until(began.Sub(d.start) + d.after) }
 
 // at returns the context that ends at a time, which must not be later than what from returns.
-func (d *deadlines) at(end time.Time) *deadline {
-	step := int64(end.Sub(d.start) / d.step)
+func (d *deadlines) at(end time.Time) *deadline { return d.until(end.Sub(d.start)) }
+
+// until is at for a time since the start.
+func (d *deadlines) until(end time.Duration) *deadline {
+	step := int64(end / d.step)
 	place := &d.ring[uint64(step)%uint64(len(d.ring))]
 	for {
 		old := place.Load()

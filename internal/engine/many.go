@@ -72,7 +72,7 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 		for n, i := range at {
 			e, why := Entry[V]{}, useless{bypass: true}
 			if past == nil || !past[n] {
-				e, why = c.served(ctx, ks[i], keys[n], items[n])
+				why = c.served(ctx, ks[i], keys[n], items[n], &e)
 			}
 			c.retain(sought, reserved[n], ks[i], e, items[n])
 			if out[i].Entry = e; why == (useless{}) {
@@ -96,7 +96,7 @@ func (c *Cache[K, V]) lookMany(ctx context.Context, s seeker, keys []string, pas
 	} else {
 		items = c.Store.GetMany(rctx, keys, ttl || s.longest > 0)
 	}
-	took := c.count.waited(c.Budget, until)
+	took := c.count.waited(c.Budget, until, items[0].Err)
 	if t := traceOf(ctx); t != nil {
 		for i, key := range keys {
 			if past != nil && past[i] {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/hotkeys"
+	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
 
@@ -70,8 +71,12 @@ func (m *meter) loaded(err error) {
 	}
 }
 
-// waited counts how long a read of the store took, whose budget ends at until, and returns it.
-func (m *meter) waited(budget time.Duration, until time.Time) time.Duration {
+// waited counts how long a read of the store took, whose budget ends at until, and returns it. A store that is away is not
+// asked, in some nanoseconds that would look like a fast one.
+func (m *meter) waited(budget time.Duration, until time.Time, err error) time.Duration {
+	if errors.Is(err, store.ErrAway) {
+		return 0
+	}
 	took := budget - time.Until(until)
 	m.latency[tally.StoreTier].Record(took)
 	return took

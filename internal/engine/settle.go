@@ -14,7 +14,7 @@ import (
 // settle fills what was loaded, and gives it to those who may have it.
 func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 	if len(js) == 1 && !js[0].fills && !js[0].claimed {
-		c.settleUnfilled(js[0], out[0])
+		c.settleUnfilled(js[0], &out[0])
 		return
 	}
 	var fills []store.Fill
@@ -22,7 +22,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 	results := make([]result[V], len(js))
 	sent := make([]int, len(js)) // the mark before the lease is ended, for those that hold one
 	for i, j := range js {
-		value := c.judge(j, out[i], &results[i])
+		value := c.judge(j, &out[i], &results[i])
 		if !j.fills {
 			continue
 		}
@@ -55,11 +55,11 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 				lost = append(lost, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 				fallthrough
 			default:
-				c.unfilled(out[i])
+				c.unfilled(out[i].err)
 			}
 			*ended = (*ended)[1:]
 		} else {
-			c.unleased(j, out[i])
+			c.unleased(j, out[i].err)
 			if j.claimed {
 				lost = append(lost, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 			}
@@ -75,10 +75,10 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 }
 
 // settleUnfilled is settle for a load that has nothing to do with the store.
-func (c *Cache[K, V]) settleUnfilled(j *job[K, V], out loaded[V]) {
+func (c *Cache[K, V]) settleUnfilled(j *job[K, V], out *loaded[V]) {
 	var r result[V]
 	c.judge(j, out, &r)
-	c.unleased(j, out)
+	c.unleased(j, out.err)
 	until := j.began
 	if r.err != nil && !errors.Is(r.err, ErrNotFound) {
 		until = flight.Everyone
@@ -86,16 +86,16 @@ func (c *Cache[K, V]) settleUnfilled(j *job[K, V], out loaded[V]) {
 	c.finish(j, r, until)
 }
 
-func (c *Cache[K, V]) unfilled(l loaded[V]) {
-	if l.err == nil {
+func (c *Cache[K, V]) unfilled(err error) {
+	if err == nil {
 		c.count.add(tally.Unfilled)
 	}
 }
 
 // unleased counts what was loaded without a lease, and tells why it is not filled.
-func (c *Cache[K, V]) unleased(j *job[K, V], l loaded[V]) {
-	c.unfilled(l)
-	if t := traceOf(j.ctx); t != nil && (l.err == nil || errors.Is(l.err, ErrNotFound)) {
+func (c *Cache[K, V]) unleased(j *job[K, V], err error) {
+	c.unfilled(err)
+	if t := traceOf(j.ctx); t != nil && (err == nil || errors.Is(err, ErrNotFound)) {
 		why := errNoLease
 		if j.bypass {
 			why = errNotAsked
@@ -118,7 +118,7 @@ func tellFill(ctx context.Context, key string, o store.Outcome) {
 }
 
 // judge turns the loader's words into a result, and into what is to be filled; nil if nothing is.
-func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill {
+func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) *store.Fill {
 	r.entry.Source = Load
 	c.count.loaded(l.err)
 	switch {
@@ -149,7 +149,7 @@ func (c *Cache[K, V]) judge(j *job[K, V], l loaded[V], r *result[V]) *store.Fill
 		return nil
 	case l.partial != nil:
 		traceOf(j.ctx).filled(j.key, l.partial)
-		c.unfilled(l)
+		c.unfilled(l.err)
 		if l.partial != errLost {
 			c.count.add(tally.StoreError)
 		}

@@ -72,7 +72,7 @@ func (s *Shared) Close(ctx context.Context) error {
 }
 
 // spawn runs f in a goroutine that Close waits for. False: the client is closed.
-func (s *Shared) spawn(f func()) bool { return s.workers.run(f) }
+func (s *Shared) spawn(f func()) bool { return s.workers.run(taskFunc(f)) }
 
 // CheckKeys looks, in the background, whether the store lets us at the keys that match a glob.
 func (s *Shared) CheckKeys(glob string) {

@@ -118,17 +118,16 @@ func (c *Call[R]) finish(r R, until int, goOn bool) *Call[R] {
 	return c.next
 }
 
-// Wait returns the result that the caller may have: of this call, or of the one after it. The error is ctx's.
-func (t Ticket[R]) Wait(ctx context.Context) (R, error) {
+// Wait returns the result that the caller may have: of this call, or of the one after it. All share it. The error is ctx's.
+func (t Ticket[R]) Wait(ctx context.Context) (*R, error) {
 	for c := t.call; ; c = c.next {
 		select {
 		case <-c.done:
 		case <-ctx.Done():
-			var none R
-			return none, ctx.Err()
+			return nil, ctx.Err()
 		}
 		if c != t.call || t.at < c.until {
-			return c.res, nil
+			return &c.res, nil
 		}
 	}
 }

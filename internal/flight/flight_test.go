@@ -14,8 +14,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func wait(t *testing.T, k flight.Ticket[string], want string) {
 	t.Helper()
-	if got, err := k.Wait(t.Context()); got != want || err != nil {
-		t.Errorf("got %q, %v, want %q", got, err, want)
+	if got, err := k.Wait(t.Context()); err != nil || *got != want {
+		t.Errorf("got %v, %v, want %q", got, err, want)
 	}
 }
 

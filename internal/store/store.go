@@ -14,6 +14,9 @@ type Store interface {
 	Get(ctx context.Context, key string, ttl bool) Item
 	// GetMany is Get of many keys in one trip.
 	GetMany(ctx context.Context, keys []string, ttl bool) []Item
+	// Refuses says why a read of a key would not be sent, since the store is away; nil: it would be. It takes some
+	// nanoseconds, where a read that is refused takes a context and a place to answer in.
+	Refuses(key string) error
 	// Inspect looks at keys without reading their values.
 	Inspect(ctx context.Context, keys []string) []Info
 

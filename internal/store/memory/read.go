@@ -7,6 +7,14 @@ import (
 	"github.com/nearside/nearside/internal/store"
 )
 
+// Refuses says why reads are refused, by Options.Refuse.
+func (s *Store) Refuses(string) error {
+	if s.refuse == nil {
+		return nil
+	}
+	return s.refuse(context.Background())
+}
+
 // Get returns the value of a key.
 func (s *Store) Get(ctx context.Context, key string, ttl bool) store.Item {
 	if err := s.ready(ctx); err != nil {

@@ -186,6 +186,9 @@ func TestBreakerOfAMaster(t *testing.T) {
 	if s.Away(int(redis.Slot("k0"))) == nil || s.Away(int(redis.Slot(alive))) != nil {
 		t.Error("the wrong slots are away")
 	}
+	if !errors.Is(s.Refuses("k0"), store.ErrAway) || s.Refuses(alive) != nil {
+		t.Error("the wrong keys are refused")
+	}
 	dead.Restart(t)
 	comesBack(t, s, "k0")
 	eventually(t, func() bool { return log.count(gone) == 1 && log.count(back) == 1 && log.count(dead.Addr) >= 2 }, "two lines in\n%s", log)

@@ -179,6 +179,17 @@ func (s *Store) one(ctx context.Context, k kind, key string, cmd func() rueidis.
 	return r
 }
 
+// Refuses implements store.Store.
+func (s *Store) Refuses(key string) error {
+	if err := s.unusable(); err != nil {
+		return err
+	}
+	if g := s.guard(key); g.breaker.Open() {
+		return g.refusal.Load()
+	}
+	return nil
+}
+
 // Away says why the node of a slot, or any node for -1, is not asked at the moment; nil: it is.
 func (s *Store) Away(slot int) error {
 	t := s.guards.Load()
