@@ -211,17 +211,27 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	var e Entry[V]
 	var sought seeker
 	var reserved *near.Reservation
+	var shared *near.Read
 	cold := c.cold()
 	if !cold { // before past is asked: else an invalidation may fail in between, and what it was about would be kept near
 		sought = c.seek()
-		reserved = c.reserve(sought, key)
+		reserved, shared = c.reserve(sought, key)
 	}
 	why := c.notAsked(key)
 	found := useless{bypass: why != nil}
+	if shared != nil && why == nil {
+		var ok bool
+		if e, ok, found.missing, err = c.share(ctx, shared, k, ttl); ok {
+			c.near.Leave(reserved, false)
+			return e, err
+		}
+	}
 	switch {
 	case cold:
 	case found.bypass:
 		traceOf(ctx).store(key, false, 0, why)
+		c.retain(sought, reserved, k, e, store.Item{Err: why})
+	case found.missing:
 		c.retain(sought, reserved, k, e, store.Item{})
 	default:
 		item := c.look(ctx, sought, key, ttl, until)

@@ -65,7 +65,7 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 		sought := c.seek()
 		reserved := make([]*near.Reservation, len(keys))
 		for n, key := range keys {
-			reserved[n] = c.reserve(sought, key)
+			reserved[n], _ = c.reserve(sought, key)
 		}
 		past := c.pastOf(keys) // behind the reservations: see Cache.get
 		items := c.lookMany(ctx, sought, keys, past, ttl, until)

@@ -27,6 +27,7 @@ type nearTier[K comparable, V any] struct {
 	cfg NearConfig[K, V]
 	*near.Tier[K, V]
 	count *meter
+	back  readBack[K]
 }
 
 // changed drops a key that another process has changed, or this one.
@@ -34,6 +35,7 @@ func (t *nearTier[K, V]) changed(text string) {
 	if t.Drop(text) {
 		t.count.add(tally.ByPush)
 	}
+	t.back.pushed(text)
 }
 
 // lost ends what is kept, since changes may have been missed.
@@ -274,12 +276,29 @@ func (c *Cache[K, V]) seek() (s seeker) {
 	return s
 }
 
-// reserve announces the read of a key; nil: nothing will be kept.
-func (c *Cache[K, V]) reserve(s seeker, key string) *near.Reservation {
+// reserve announces the read of a key; nil: nothing will be kept. Another one may be under way.
+func (c *Cache[K, V]) reserve(s seeker, key string) (*near.Reservation, *near.Read) {
 	if s.longest <= 0 {
-		return nil
+		return nil, nil
 	}
 	return c.near.Reserve(key)
+}
+
+// share waits for another one's read of a key. What that keeps near may be given to those who came while it was under way: had
+// they come a moment later they would have found it, or would have found that it was dropped. Not ok: they look for themselves,
+// unless it is missing.
+func (c *Cache[K, V]) share(ctx context.Context, read *near.Read, k K, ttl bool) (e Entry[V], ok, missing bool, err error) {
+	select {
+	case <-read.Done: // within the budget of who has begun it, which ends before this one's
+	case <-ctx.Done():
+		e, err = c.failed(ctx.Err())
+		return e, true, false, err
+	}
+	if kept, had := c.kept(k); had {
+		e, err = c.described(k, kept, ttl)
+		return e, true, false, err
+	}
+	return e, false, read.Missing, nil
 }
 
 // retain ends a reservation: with a value that is fresh, or with nothing.
@@ -288,7 +307,7 @@ func (c *Cache[K, V]) retain(s seeker, r *near.Reservation, k K, e Entry[V], ite
 	case r == nil:
 		return
 	case item.Err != nil || !item.Found || e.Stale || e.Source != Store:
-		c.near.Leave(r)
+		c.near.Leave(r, item.Err == nil && !item.Found)
 		return
 	}
 	life := s.longest
@@ -328,16 +347,16 @@ func (c *Cache[K, V]) retainAbsent(js jobs[K, V]) {
 	reserved := make([]*near.Reservation, 0, len(js))
 	asked, keys := js[:0], make([]string, 0, len(js))
 	for _, j := range js {
-		r := c.reserve(s, j.key)
+		r, _ := c.reserve(s, j.key)
 		if c.past(j.key) { // behind the reservation: see Cache.get
-			c.near.Leave(r)
+			c.near.Leave(r, false)
 			continue
 		}
 		reserved, asked, keys = append(reserved, r), append(asked, j), append(keys, j.key)
 	}
 	for i, d := range s.t.Absences(c.rest(time.Now().Add(c.Budget)), keys) {
 		if d <= 0 {
-			c.near.Leave(reserved[i])
+			c.near.Leave(reserved[i], false)
 			continue
 		}
 		e := near.Entry[V]{Absent: true, Loaded: near.Unknown, Fresh: int64(s.sent + d)}

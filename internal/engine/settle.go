@@ -29,6 +29,9 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 		sent[i] = j.call.Mark()
 		if value != nil {
 			fills = append(fills, *value)
+			if !value.Absent {
+				c.readBack(j.k, j.key)
+			}
 		} else {
 			leases = append(leases, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 		}

@@ -97,7 +97,8 @@ func tierOf(clock *near.Clock, size int, bytes uint64) (func(int64, user), func(
 		Parse: func(text string) (int64, bool) { k, err := strconv.ParseInt(text[5:], 10, 64); return k, err == nil },
 	})
 	return func(k int64, v user) {
-			t.Fill(t.Reserve(fmt.Sprint("user:", k)), k, near.Entry[user]{Value: v, Loaded: near.Unknown, Fresh: near.Unknown}, clock.Exact(), time.Hour, 530)
+			r, _ := t.Reserve(fmt.Sprint("user:", k))
+			t.Fill(r, k, near.Entry[user]{Value: v, Loaded: near.Unknown, Fresh: near.Unknown}, clock.Exact(), time.Hour, 530)
 		}, func(k int64) bool {
 			_, ok := t.Get(k)
 			return ok

@@ -125,16 +125,24 @@ func (t *Tier[K, V]) Get(k K) (*Entry[V], bool) {
 type Reservation struct {
 	text  string
 	epoch uint64
-	void  bool // guarded by the shard
-	users int  // reads under way that share it; guarded by the shard
+	void  bool  // guarded by the shard
+	users int   // reads under way that share it; guarded by the shard
+	read  *Read // what others wait for; nil: nobody does; guarded by the shard
+}
+
+// Read is a read under way that somebody else waits for.
+type Read struct {
+	Done    chan struct{} // closed at its end
+	Missing bool          // it found nothing; set before Done is closed
 }
 
 func (t *Tier[K, V]) shard(text string) *shard {
 	return &t.shards[maphash.String(t.seed, text)%uint64(len(t.shards))]
 }
 
-// Reserve announces a read of a key, to be ended by Fill or Leave.
-func (t *Tier[K, V]) Reserve(text string) *Reservation {
+// Reserve announces a read of a key, to be ended by Fill or Leave. If another one is under way that nothing was pushed behind,
+// it may be waited for instead: what it fills and Get returns then is as if it had been filled before.
+func (t *Tier[K, V]) Reserve(text string) (*Reservation, *Read) {
 	s := t.shard(text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,19 +151,29 @@ func (t *Tier[K, V]) Reserve(text string) *Reservation {
 		r = &Reservation{text: text, epoch: t.epoch.Load()}
 		s.reserved[text] = r
 	}
-	r.users++
-	return r
+	if r.users++; r.users == 1 {
+		return r, nil
+	}
+	if r.read == nil {
+		r.read = &Read{Done: make(chan struct{})}
+	}
+	return r, r.read
 }
 
-// Leave ends a reservation of which nothing came.
-func (t *Tier[K, V]) Leave(r *Reservation) {
+// Leave ends a reservation of which nothing came, since nothing was found or for another reason.
+func (t *Tier[K, V]) Leave(r *Reservation, missing bool) {
 	s := t.shard(r.text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leave(r)
+	s.leave(r, missing)
 }
 
-func (s *shard) leave(r *Reservation) {
+func (s *shard) leave(r *Reservation, missing bool) {
+	if r.read != nil {
+		r.read.Missing = missing
+		close(r.read.Done)
+		r.read = nil
+	}
 	if r.users--; r.users == 0 && s.reserved[r.text] == r {
 		delete(s.reserved, r.text)
 	}
@@ -167,7 +185,7 @@ func (t *Tier[K, V]) Fill(r *Reservation, k K, e Entry[V], sent time.Duration, d
 	s := t.shard(r.text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leave(r)
+	defer s.leave(r, false) // behind all: who waits looks for what is kept
 	// The clock is behind by up to a tick, so that much is taken off.
 	e.until, e.epoch, e.weight = int64(sent+d-tick), r.epoch, uint32(min(size+overhead, 1<<31))
 	if r.void && !WithoutReservation.Load() || r.epoch != t.epoch.Load() || e.until <= t.clock.Now() {

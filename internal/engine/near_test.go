@@ -1,0 +1,168 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/memory"
+)
+
+// gated is a memory store whose tracked reads wait, once they have read, until they are let through.
+type gated struct {
+	store.Store
+	reads atomic.Int64
+	gate  atomic.Pointer[chan struct{}] // nil: nobody waits
+}
+
+type gatedTracking struct {
+	store.Tracking
+	g *gated
+}
+
+func (g *gated) Track(ctx context.Context, changed func(string), lost func()) (store.Tracking, error) {
+	t, err := g.Store.Track(ctx, changed, lost)
+	return gatedTracking{t, g}, err
+}
+
+func (t gatedTracking) Get(ctx context.Context, key string, ttl bool) store.Item {
+	item := t.Tracking.Get(ctx, key, ttl)
+	t.g.reads.Add(1)
+	if gate := t.g.gate.Load(); gate != nil {
+		<-*gate
+	}
+	return item
+}
+
+// close has reads wait from now on, until the function that it returns is called.
+func (g *gated) close() (open func()) {
+	gate := make(chan struct{})
+	g.gate.Store(&gate)
+	return func() { g.gate.Store(nil); close(gate) }
+}
+
+// nearCache is a cache near of numbers, each of which is its key at first.
+func nearCache(t *testing.T) (*gated, *engine.Cache[int, string], *atomic.Int64) {
+	g := &gated{Store: memory.New(memory.Options{})}
+	s := engine.NewShared(g, time.Minute, time.Minute, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { s.Close(context.Background()) })
+	loads := new(atomic.Int64)
+	c := engine.New(s, engine.Config[int, string]{
+		Key: func(k int) (string, error) { return fmt.Sprint("k:", k), nil },
+		Load: func(_ context.Context, k int) (string, error) {
+			return fmt.Sprint(k, " of load ", loads.Add(1)), nil
+		},
+		Encode:      func(v string) ([]byte, error) { return []byte(v), nil },
+		Decode:      func(b []byte) (string, error) { return string(b), nil },
+		Life:        func(int, string, string) time.Duration { return time.Hour },
+		LoadTimeout: time.Minute, MaxValue: 100,
+		Near: engine.NearConfig[int, string]{Size: 100, Max: time.Minute},
+	})
+	eventually(t, "nothing is kept near", func() bool { // tracking begins behind New
+		c.Get(t.Context(), 0)
+		_, _, ok := c.Kept(0)
+		return ok
+	})
+	return g, c, loads
+}
+
+func eventually(t *testing.T, otherwise string, f func() bool) {
+	t.Helper()
+	for until := time.Now().Add(10 * time.Second); !f(); <-time.After(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal(otherwise)
+		}
+	}
+}
+
+// What was loaded is kept near without being asked for again.
+func TestLoadedIsKeptNear(t *testing.T) {
+	g, c, loads := nearCache(t)
+	n := g.reads.Load()
+	if _, err := c.Get(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a loaded value is not kept near", func() bool { _, _, ok := c.Kept(1); return ok })
+	if v, _, _ := c.Kept(1); !strings.HasPrefix(v, "1 of load") || loads.Load() != 2 || g.reads.Load()-n != 1 {
+		t.Errorf("%q, %d loads, %d reads", v, loads.Load(), g.reads.Load()-n)
+	}
+	c.GetMany(t.Context(), []int{2, 3})
+	for k := 2; k < 4; k++ {
+		eventually(t, "a loaded value of a batch is not kept near", func() bool { _, _, ok := c.Kept(k); return ok })
+	}
+}
+
+// Reads at the same time of what the store holds and the process does not share one of them; but not if it was changed
+// meanwhile, and nobody is given what was changed before he came.
+func TestReadsForNearAreShared(t *testing.T) {
+	for _, change := range []bool{false, true} {
+		t.Run(fmt.Sprintf("change=%v", change), func(t *testing.T) {
+			g, c, _ := nearCache(t)
+			g.Put(t.Context(), []store.Put{{Key: "k:1", Value: []byte("old"), TTL: time.Hour}}, 0)
+			n, open := g.reads.Load(), g.close()
+			var all sync.WaitGroup
+			get := func(want string) {
+				all.Go(func() {
+					if v, err := c.Get(t.Context(), 1); err != nil || want != "" && v != want {
+						t.Errorf("got %q, %v, want %q", v, err, want)
+					}
+				})
+			}
+			get("")
+			eventually(t, "nobody reads", func() bool { return g.reads.Load() == n+1 })
+			want := "old"
+			if change {
+				want = "new"
+				g.Put(t.Context(), []store.Put{{Key: "k:1", Value: []byte("new"), TTL: time.Hour}}, 0)
+			}
+			for range 20 {
+				get(want)
+			}
+			if change {
+				eventually(t, "those who came later do not read", func() bool { return g.reads.Load() > n+1 })
+			}
+			time.Sleep(10 * time.Millisecond) // for those that would read, to make the test fail; it passes without
+			open()
+			all.Wait()
+			if reads := g.reads.Load() - n; !change && reads != 1 || change && reads > 2 {
+				t.Errorf("%d reads", reads)
+			}
+		})
+	}
+}
+
+// Who shares a read and leaves does not wait, and what was missing is loaded once, by one read of the store.
+func TestSharedReadFindsNothing(t *testing.T) {
+	g, c, loads := nearCache(t)
+	n, before, open := g.reads.Load(), loads.Load(), g.close()
+	var all sync.WaitGroup
+	get := func(ctx context.Context) {
+		all.Go(func() {
+			if v, err := c.Get(ctx, 1); ctx.Err() == nil && (err != nil || !strings.HasPrefix(v, "1 of load")) {
+				t.Errorf("got %q, %v", v, err)
+			}
+		})
+	}
+	get(t.Context())
+	eventually(t, "nobody reads", func() bool { return g.reads.Load() == n+1 })
+	for range 20 {
+		get(t.Context())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Get(ctx, 1); err != context.Canceled {
+		t.Errorf("who left waited: %v", err)
+	}
+	open()
+	all.Wait()
+	if loads.Load()-before != 1 {
+		t.Errorf("%d loads", loads.Load()-before)
+	}
+}

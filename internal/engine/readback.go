@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nearside/nearside/internal/near"
+)
+
+// What this process has loaded and filled is kept near as well, or the next read of it would go to the store. The loaded value
+// itself cannot be kept: it was no tracked read, and the push of its own fill is still on its way. So it is read once more,
+// behind the answer, together with all that was filled at about the same time.
+
+const (
+	readBackAfter = time.Millisecond // without a push: it is not tracked, or comes late and has the reservation void
+	readBackMost  = 1000             // keys that wait; others are left to their next read
+	readBackChunk = 100              // keys in one trip
+)
+
+// readBack are the keys that this process fills. The zero value is ready.
+type readBack[K comparable] struct {
+	mu      sync.Mutex   // guards the rest
+	waiting map[string]K // for the push of their fill
+	ready   []filled[K]
+	wake    chan struct{} // something is ready
+	running bool          // a goroutine comes for them
+}
+
+type filled[K comparable] struct {
+	k   K
+	key string
+}
+
+// pushed is called for each change that is told of.
+func (b *readBack[K]) pushed(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if k, ok := b.waiting[key]; ok {
+		delete(b.waiting, key)
+		b.ready = append(b.ready, filled[K]{k, key})
+		select {
+		case b.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// take returns what is to be read, all that waits included if late. Nothing, late: the goroutine is to end.
+func (b *readBack[K]) take(late bool) []filled[K] {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if late {
+		for key, k := range b.waiting {
+			b.ready = append(b.ready, filled[K]{k, key})
+		}
+		clear(b.waiting)
+	}
+	some := b.ready
+	b.ready = nil
+	b.running = !late || len(some) > 0
+	return some
+}
+
+// readBack reads a key, which is about to be filled, when it has been.
+func (c *Cache[K, V]) readBack(k K, key string) {
+	if c.near == nil || c.Shared.near.track.Load() == nil {
+		return
+	}
+	b := &c.near.back
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting == nil {
+		b.waiting, b.wake = make(map[string]K), make(chan struct{}, 1)
+	}
+	if len(b.waiting) < readBackMost {
+		b.waiting[key] = k
+	}
+	if !b.running {
+		b.running = c.spawn(c.runReadBack)
+	}
+}
+
+func (c *Cache[K, V]) runReadBack() {
+	b := &c.near.back
+	timer := time.NewTimer(readBackAfter)
+	defer timer.Stop()
+	for {
+		late := false
+		select {
+		case <-b.wake:
+		case <-timer.C:
+			late = true
+			timer.Reset(readBackAfter)
+		case <-c.Shared.ctx.Done():
+			return
+		}
+		all := b.take(late)
+		if late && len(all) == 0 {
+			return
+		}
+		for some := range slices.Chunk(all, readBackChunk) {
+			c.readFilled(some)
+		}
+	}
+}
+
+// readFilled reads keys and keeps them near.
+func (c *Cache[K, V]) readFilled(all []filled[K]) {
+	s := c.seek()
+	if s.t == nil {
+		return
+	}
+	var reserved []*near.Reservation
+	var asked []filled[K]
+	var keys []string
+	for _, f := range all {
+		if _, had := c.near.Get(f.k); had {
+			continue // somebody has read it meanwhile
+		}
+		r, _ := c.reserve(s, f.key)
+		if c.past(f.key) { // behind the reservation: see Cache.get
+			c.near.Leave(r, false)
+			continue
+		}
+		reserved, asked, keys = append(reserved, r), append(asked, f), append(keys, f.key)
+	}
+	if len(keys) == 0 {
+		return
+	}
+	for i, item := range s.t.GetMany(c.rest(time.Now().Add(c.Budget)), keys, true) {
+		var e Entry[V]
+		if v, err := c.Decode(item.Value); item.Err == nil && item.Found && err == nil {
+			e = c.stored(asked[i].k, asked[i].key, v, item.TTL)
+		}
+		c.retain(s, reserved[i], asked[i].k, e, item)
+	}
+}
