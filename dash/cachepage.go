@@ -77,8 +77,7 @@ func (h *Handler) cache(r *http.Request) (*page, error) {
 		Cache, Base string
 		Keys        []fleet.HotKey
 		Secret      bool // no key of it may be looked at
-		Reads       float64
-	}{cache, base(r), c.Hot, own == nil, c.Now.Rate(c.Now.Reads())})
+	}{cache, base(r), c.Hot, own == nil})
 	p.add("counted", "card", counted(&c))
 	p.add("having", "card", struct {
 		Members []holder

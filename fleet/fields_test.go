@@ -149,7 +149,7 @@ func FuzzDecode(f *testing.F) {
 		h := newHistory()
 		h.put(100, 100, &a)
 		at := time.Unix(100*60+30, 0)
-		c := h.cache("x", at, time.Time{})
+		c := h.cache("x", Query{}, at, time.Time{})
 		if c.Now.Tally != a {
 			t.Errorf("%q is shown otherwise than it is read", text)
 		}

@@ -228,6 +228,36 @@ func minuteText(near uint64) string {
 	return encode(&t)
 }
 
+// Hot keys are those of as long as is asked for, with their share in the reads of just so long.
+func TestHotKeysOfAWhile(t *testing.T) {
+	srv := redistest.Shared(t)
+	srv.FlushAll(t)
+	withinAMinute()
+	now := minuteOf(time.Now())
+	srv.Do(t, "ZADD", cachesKey, "1", "user")
+	srv.Do(t, "SET", sinceKey, fmt.Sprint((now-60)*60))
+	for m := now - 12; m <= now; m++ {
+		srv.Do(t, "SET", minuteKey("user", m), minuteText(100))
+		srv.Do(t, "ZADD", hotKey("user", m), "50", "k")
+	}
+	r := NewReader(open(t, srv.URL()))
+	for _, c := range []struct {
+		hot  time.Duration
+		want uint64 // minutes
+	}{{0, 2}, {10 * time.Minute, 11}, {time.Minute, 2}, {90 * time.Second, 3}, {5 * time.Minute, 6}, {time.Hour, 11}} {
+		for _, r := range []*Reader{r, NewReader(open(t, srv.URL()))} {
+			v := read(t, r, Query{Back: time.Minute, Hot: c.hot})
+			k := v.cache(t, "user").Hot[0]
+			if perMinute := 60 * k.PerSecond; k.Reads != 50*c.want || k.Share != 0.5 || perMinute < 45 || perMinute > 110 {
+				t.Errorf("in %v the key was read %+v, want %d times, half of all", c.hot, k, 50*c.want)
+			}
+			if got := v.cache(t, "user").Now.Reads(); got != 200 {
+				t.Errorf("now are %d reads, want 200", got)
+			}
+		}
+	}
+}
+
 type counting struct {
 	Redis
 	trips, commands int

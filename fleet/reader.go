@@ -42,6 +42,7 @@ func NewReader(redis Redis) *Reader {
 type Query struct {
 	Cache string        // this one alone; all if empty
 	Back  time.Duration // how far back: up to a minute Now is read, up to an hour Hour too, and Day beyond it, or if zero
+	Hot   time.Duration // how far back the hot keys go, ten minutes at most; zero: as far as Now
 }
 
 // Read returns the view of the fleet. It takes two trips to Redis, and some more at first, if Back is long.
@@ -78,7 +79,7 @@ func (r *Reader) Read(ctx context.Context, q Query) (*View, error) {
 			if r.caches[name] == nil {
 				r.caches[name] = newHistory()
 			}
-			asks = append(asks, r.caches[name].asks(name, now, q.minutes(), failed)...)
+			asks = append(asks, r.caches[name].asks(name, now, q, failed)...)
 		}
 	}
 	r.run(ctx, asks)
@@ -95,7 +96,7 @@ func (r *Reader) Read(ctx context.Context, q Query) (*View, error) {
 		}
 		h := r.caches[name]
 		h.trim(now)
-		v.Caches = append(v.Caches, h.cache(name, v.At, v.Since))
+		v.Caches = append(v.Caches, h.cache(name, q, v.At, v.Since))
 	}
 	v.finish()
 	return v, nil
@@ -105,10 +106,15 @@ func (q Query) minutes() int64 {
 	switch {
 	case q.Back <= 0 || q.Back > time.Hour:
 		return aDay
-	case q.Back > time.Minute:
+	case q.Back > time.Minute || q.hot() > aNow:
 		return anHour
 	}
-	return 2 // the one under way, and the one before
+	return aNow
+}
+
+// hot is of how many minutes the hot keys are.
+func (q Query) hot() int64 {
+	return min(max(int64((q.Hot+time.Minute-1)/time.Minute)+1, aNow), mostHot)
 }
 
 // ask is a command, and what is done with its answer.
@@ -179,9 +185,9 @@ func (v *View) askMembers(ids []string, failed *error) ask {
 }
 
 // asks are the commands for what is not known yet of the last minutes.
-func (h *history) asks(cache string, now, back int64, failed map[string]error) (out []ask) {
+func (h *history) asks(cache string, now int64, q Query, failed map[string]error) (out []ask) {
 	final := now - settling // minutes before it do not change any more
-	first := firstOf(back, now)
+	first := firstOf(q.minutes(), now)
 	if h.until < first && h.until > 0 && first-h.until <= 60 {
 		first = h.until // who asks for less than what is known, and a little later, does not end it
 	}
@@ -214,7 +220,7 @@ func (h *history) asks(cache string, now, back int64, failed map[string]error) (
 		}})
 	}
 	h.from, h.until = min(h.from, first), max(h.until, final)
-	for m := now - 1; m <= now; m++ {
+	for m := firstOf(q.hot(), now); m <= now; m++ {
 		out = append(out, ask{
 			store.Command{Name: "ZRANGE", Keys: []string{hotKey(cache, m)}, Args: []string{strconv.Itoa(-shownHot), "-1", "WITHSCORES"}},
 			func(reply store.Reply) {
@@ -247,7 +253,7 @@ func (r *Reporter) view(q Query) *View {
 		v.Names = append(v.Names, name)
 		if q.Cache == "" || q.Cache == name {
 			h.trim(minuteOf(v.At))
-			v.Caches = append(v.Caches, h.cache(name, v.At, v.Since))
+			v.Caches = append(v.Caches, h.cache(name, q, v.At, v.Since))
 		}
 	}
 	slices.Sort(v.Names)
