@@ -77,7 +77,7 @@ func (h *Handler) cache(r *http.Request) (*page, error) {
 		Cache, Base string
 		Keys        []fleet.HotKey
 		Secret      bool // no key of it may be looked at
-	}{cache, base(r), c.Hot, own == nil})
+	}{cache, base(r), c.Hot[:min(len(c.Hot), 20)], own == nil})
 	p.add("counted", "card", counted(&c))
 	p.add("having", "card", struct {
 		Members []holder
