@@ -53,7 +53,7 @@ func (h *Handler) cache(r *http.Request) (*page, error) {
 		}
 	}
 	head := cacheHead{Name: cache, Writable: h.opts.AllowWrite && own != nil, NearEntries: c.NearEntries, NearBytes: c.NearBytes, Done: done(r), Err: c.Err}
-	head.headline = headline{Now: window{&c.Now}, Hour: window{&c.Hour}, Day: window{&c.Day}, P99: c.Now.Quantile(0.99), Since: v.Since, Base: base(r)}
+	head.headline = headline{Now: window{&c.Now}, Hour: window{&c.Hour}, Day: window{&c.Day}, P99: c.Now.Quantile(0.99), Base: base(r)}
 	head.Keys, head.Bytes = h.size(cache)
 	if own != nil {
 		head.Kind = kinds[own.Settings().Kind]
@@ -62,8 +62,6 @@ func (h *Handler) cache(r *http.Request) (*page, error) {
 	for _, m := range members {
 		if m.Alive {
 			head.Alive++
-		} else {
-			head.Gone++
 		}
 	}
 	p.add("cachehead", "", head)
@@ -77,14 +75,12 @@ func (h *Handler) cache(r *http.Request) (*page, error) {
 		Cache, Base string
 		Keys        []fleet.HotKey
 		Secret      bool // no key of it may be looked at
-		Reads       float64
-	}{cache, base(r), c.Hot, own == nil, c.Now.Rate(c.Now.Reads())})
+	}{cache, base(r), c.Hot[:min(len(c.Hot), 20)], own == nil})
 	p.add("counted", "card", counted(&c))
 	p.add("having", "card", struct {
 		Members []holder
 		Drift   bool
-		Since   time.Time
-	}{members, c.Drifts(), v.Since})
+	}{members, c.Drifts()})
 	return p, nil
 }
 

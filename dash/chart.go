@@ -17,10 +17,10 @@ type chart struct {
 	Empty           string
 }
 
-// series is one column. Its class in the style sheet is its color.
+// series is one column. Its class has a color in the style sheet, and a hatch in the layout or, of a line, dashes in the script.
 type series struct {
 	Name, Class string
-	Dashed      bool
+	Thin        bool // of a line
 }
 
 type row struct {

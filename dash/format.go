@@ -163,6 +163,5 @@ var functions = template.FuncMap{
 	"float":  func(n uint64) float64 { return float64(n) },
 	"int64":  func(f float64) int64 { return int64(f) },
 	"uint":   func(n int) uint64 { return uint64(max(n, 0)) },
-	"part":   func(a, b float64) float64 { return min(a/b, 1) },
 	"mul":    func(a, b float64) float64 { return a * b },
 }

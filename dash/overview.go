@@ -15,8 +15,7 @@ import (
 type headline struct {
 	Now, Hour, Day window
 	P99            time.Duration
-	Alive, Gone    int // members; of one cache, those that have it
-	Since          time.Time
+	Alive, Gone    int // members; of one cache, those alive that have it
 	Problems       []string
 	Drifts         []string // caches that processes run with different settings
 	Base           string
@@ -73,7 +72,7 @@ func (h *Handler) overview(r *http.Request) (*page, error) {
 		return nil, err
 	}
 	p.late(v, err)
-	head := headline{Now: window{&v.Now}, Hour: window{&v.Hour}, Day: window{&v.Day}, P99: v.Now.Quantile(0.99), Since: v.Since, Base: base(r)}
+	head := headline{Now: window{&v.Now}, Hour: window{&v.Hour}, Day: window{&v.Day}, P99: v.Now.Quantile(0.99), Base: base(r)}
 	for i := range v.Members {
 		if m := &v.Members[i]; m.Alive(v.At) {
 			head.Alive++
@@ -125,11 +124,9 @@ func (h *Handler) size(cache string) (keys, bytes estimate) {
 	settings := h.settings()
 	taken, err := h.sample.wanted(h.ctx, settings)
 	var none estimate
-	switch known, ok := settings[cache]; {
-	case !ok:
+	switch _, declared := settings[cache]; {
+	case !declared:
 		none.Why = "not declared in this process, or sessions, whose keys are never looked at"
-	case known.Glob == "":
-		none.Why = "its keys have no common form"
 	case err != nil && taken == nil:
 		none.Why = err.Error()
 	case taken == nil || taken.caches[cache] == nil:

@@ -17,16 +17,15 @@ var (
 	tellScript = store.NewScript("tell of a member", tellText)
 )
 
-// command is what adds a change to Redis, in one step: a script of it takes one place among the commands of the connection,
-// which the application's reads share, where an HINCRBY for each field would take a hundred, and is done or not done as a
-// whole. False: there is nothing to add.
+// command is what adds a change to Redis, in one step: a script takes one place among the commands of the connection, which
+// the application's reads share, and is done or not done as a whole. False: there is nothing to add.
 func (c *change) command(minute int64) (store.Command, bool) {
-	args := encode([]string{seconds(keep), seconds(keepHot), strconv.Itoa(maxHot), ""}, &c.diff)
-	args[3] = strconv.Itoa((len(args) - 4) / 2)
+	args := []string{seconds(keep), seconds(keepHot), strconv.Itoa(maxHot), encode(&c.diff)}
 	for _, k := range c.hot {
 		args = append(args, k.Key, strconv.FormatUint(k.Reads, 10))
 	}
-	return store.Command{Script: addScript, Keys: []string{minuteKey(c.name, minute), hotKey(c.name, minute)}, Args: args}, len(args) > 4
+	keys := []string{minuteKey(c.name, minute), hotKey(c.name, minute)}
+	return store.Command{Script: addScript, Keys: keys, Args: args}, args[3] != "" || len(c.hot) > 0
 }
 
 // tell is what says that this process is there.
@@ -48,9 +47,9 @@ func (m *Member) tell(caches []string) store.Command {
 var probes = func() (out []store.Command) {
 	const key = fleetKey + "check"
 	for _, c := range [][]string{
-		{"HINCRBY", "f", "-"}, {"ZINCRBY", "-", "m"}, {"ZADD", "-", "m"}, {"EXPIRE", "1"},
+		{"SET", "v", "EX", "0"}, {"ZINCRBY", "-", "m"}, {"ZADD", "-", "m"}, {"EXPIRE", "1"},
 		{"ZREMRANGEBYRANK", "0", "0"}, {"ZREMRANGEBYSCORE", "0", "0"},
-		{"HGETALL"}, {"ZRANGE", "0", "0"},
+		{"GET"}, {"MGET"}, {"ZRANGE", "0", "0"},
 	} {
 		out = append(out, store.Command{Name: c[0], Keys: []string{key}, Args: c[1:]})
 	}

@@ -11,9 +11,11 @@ import (
 )
 
 const (
-	anHour = 60      // minutes that are known one by one
-	aDay   = 24 * 60 // minutes that are known in steps of ten
-	step   = 10
+	aNow    = 2       // minutes that Now is: the one under way, and the one before
+	anHour  = 60      // minutes that are known one by one
+	aDay    = 24 * 60 // minutes that are known in steps of ten
+	step    = 10
+	mostHot = 10 + 1 // minutes of which the hot keys are known
 )
 
 // history is what was counted of one cache: each minute of the last hour, and each ten minutes of the last day.
@@ -71,13 +73,13 @@ func (h *history) heat(minute int64, key string, reads uint64) {
 func (h *history) trim(now int64) {
 	maps.DeleteFunc(h.minutes, func(m int64, _ *tally.Tally) bool { return m <= now-anHour })
 	maps.DeleteFunc(h.tens, func(t int64, _ *tally.Tally) bool { return t <= (now-aDay)/step })
-	maps.DeleteFunc(h.hot, func(m int64, _ map[string]uint64) bool { return m < now-1 })
+	maps.DeleteFunc(h.hot, func(m int64, _ map[string]uint64) bool { return m <= now-mostHot })
 }
 
-// cache shows the history at a time. since is when somebody began to report.
-func (h *history) cache(name string, at, since time.Time) Cache {
+// cache shows of the history what is asked for, at a time. since is when somebody began to report.
+func (h *history) cache(name string, q Query, at, since time.Time) Cache {
 	now := minuteOf(at)
-	c := Cache{Name: name, Now: window(h.minutes, now-1, now, time.Minute, at, since)}
+	c := Cache{Name: name, Now: window(h.minutes, firstOf(aNow, now), now, time.Minute, at, since)}
 	if first := firstOf(anHour, now); h.from <= first {
 		c.Hour = window(h.minutes, first, now, time.Minute, at, since)
 		c.Minutes = points(h.minutes, first, now, time.Minute, at, since)
@@ -87,13 +89,19 @@ func (h *history) cache(name string, at, since time.Time) Cache {
 		c.Tens = points(h.tens, first/step, now/step, step*time.Minute, at, since)
 	}
 	reads := make(map[string]uint64)
-	for m := now - 1; m <= now; m++ {
+	first := firstOf(q.hot(), now)
+	for m := first; m <= now; m++ {
 		for key, n := range h.hot[m] {
 			reads[key] += n
 		}
 	}
+	all := window(h.minutes, first, now, time.Minute, at, since)
 	for key, n := range reads {
-		c.Hot = append(c.Hot, HotKey{Key: key, Reads: n, PerSecond: c.Now.Rate(n)})
+		k := HotKey{Key: key, Reads: n, PerSecond: all.Rate(n)}
+		if all.Reads() > 0 {
+			k.Share = min(float64(n)/float64(all.Reads()), 1)
+		}
+		c.Hot = append(c.Hot, k)
 	}
 	slices.SortFunc(c.Hot, func(a, b HotKey) int { return cmp.Or(cmp.Compare(b.Reads, a.Reads), strings.Compare(a.Key, b.Key)) })
 	c.Hot = c.Hot[:min(len(c.Hot), shownHot)]

@@ -111,11 +111,12 @@ type hotKeyJSON struct {
 	Base64    string  `json:"key_base64,omitempty"` // of a key that is no UTF-8, and so not quite the one above
 	Reads     uint64  `json:"reads"`
 	PerSecond float64 `json:"reads_per_second"`
+	Share     float64 `json:"share"`
 }
 
 // MarshalJSON writes the key.
 func (k HotKey) MarshalJSON() ([]byte, error) {
-	out := hotKeyJSON{Key: k.Key, Reads: k.Reads, PerSecond: k.PerSecond}
+	out := hotKeyJSON{Key: k.Key, Reads: k.Reads, PerSecond: k.PerSecond, Share: k.Share}
 	if !utf8.ValidString(k.Key) {
 		out.Base64 = base64.StdEncoding.EncodeToString([]byte(k.Key))
 	}
@@ -128,7 +129,7 @@ func (k *HotKey) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &in); err != nil {
 		return err
 	}
-	*k = HotKey{in.Key, in.Reads, in.PerSecond}
+	*k = HotKey{in.Key, in.Reads, in.PerSecond, in.Share}
 	if in.Base64 != "" {
 		raw, err := base64.StdEncoding.DecodeString(in.Base64)
 		k.Key = string(raw)

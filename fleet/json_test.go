@@ -30,7 +30,7 @@ func TestViewAsJSON(t *testing.T) {
 			{Name: "gone", Err: errors.New("the server has gone away")},
 			{
 				Name: "user", Now: w, Hour: w, Minutes: []Point{point, {Start: at, Span: time.Minute}},
-				Hot:         []HotKey{{"user:1", 60, 1}, {"user:\xff\x1b", 30, 0.5}},
+				Hot:         []HotKey{{"user:1", 60, 1, 0.6}, {"user:\xff\x1b", 30, 0.5, 0.3}},
 				NearEntries: 7, NearBytes: 8, Configs: map[string][]string{"aaaa": {"1"}, "bbbb": {"2", "3"}},
 			},
 		},

@@ -9,8 +9,8 @@ import (
 // Every key that this package writes. A cache's name stands in braces, so that all about it is in one slot, with %XX for its
 // braces and percent signs:
 //
-//	nearside:{user}:m:29402118   hash     what cache user counted in a minute (Unix time / 60); fields.go has the fields. 25 h
-//	nearside:{user}:h:29402118   zset     the keys of user that were read most in that minute, by their reads. 10 min
+//	nearside:{user}:m:29402118   string   what cache user counted in a minute (Unix time / 60); fields.go has the fields. 25 h
+//	nearside:{user}:h:29402118   zset     the keys of user that were read most in that minute, by their reads. 15 min
 //	nearside:{fleet}:caches      zset     the names of all caches, by when one was last reported (Unix seconds). 25 h
 //	nearside:{fleet}:members     zset     the ids of all processes, by when each last reported. 25 h
 //	nearside:{fleet}:member:ID   string   what a process says of itself: member.go. 1 h
@@ -23,7 +23,7 @@ const (
 	sinceKey   = fleetKey + "since"
 
 	keep       = 25 * time.Hour
-	keepHot    = 10 * time.Minute
+	keepHot    = 15 * time.Minute
 	keepMember = time.Hour // behind its last report: so long it is shown as gone
 )
 

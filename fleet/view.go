@@ -34,7 +34,7 @@ type Cache struct {
 
 	Minutes []Point  `json:"minutes,omitempty"` // of the last hour
 	Tens    []Point  `json:"tens,omitempty"`    // of the last day, ten minutes each
-	Hot     []HotKey `json:"hot,omitempty"`     // the hottest first, as of Now
+	Hot     []HotKey `json:"hot,omitempty"`     // the hottest first, of as long as Query.Hot asks for
 
 	NearEntries int    `json:"near_entries"` // in all processes that are alive
 	NearBytes   uint64 `json:"near_bytes"`
@@ -134,6 +134,7 @@ type HotKey struct {
 	Key       string
 	Reads     uint64 // about
 	PerSecond float64
+	Share     float64 // in the reads of its cache, from 0 to 1; zero if those are not known
 }
 
 // finish adds what the members say, and the sums.

@@ -11,15 +11,40 @@
 	const $ = id => document.getElementById(id);
 	const color = name => getComputedStyle(root).getPropertyValue("--" + name).trim();
 	const causes = { c1: "store", c2: "near", c3: "load", c4: "stale", c5: "negative", c6: "error" };
+	const dashes = { store: [8, 4], load: [2, 3] }; // of lines; near has none
 	const charts = new Map(); // by the id of their section
+
+	// hatched is a color as the areas of a class are filled with it: with the hatch that stands in the page.
+	function hatched(look, fill) {
+		const path = document.querySelector(`#hatch-${look} path`);
+		if (!path) return fill;
+		const tile = document.createElement("canvas"), scale = devicePixelRatio;
+		tile.width = tile.height = Math.round(6 * scale);
+		const c = tile.getContext("2d");
+		c.fillStyle = fill;
+		c.fillRect(0, 0, tile.width, tile.height);
+		c.scale(tile.width / 6, tile.height / 6);
+		c.strokeStyle = color("card");
+		c.lineWidth = 1.2;
+		c.stroke(new Path2D(path.getAttribute("d")));
+		return c.createPattern(tile, "repeat");
+	}
+
+	// mark is a series as the legend shows it: a piece of its area or of its line.
+	function mark(s, stack) {
+		const text = stack ? `<svg class="swatch"><rect class="${s.look}"/><rect fill="url(#hatch-${s.look})"/></svg>`
+			: `<svg width="26" height="10"><line x2="26" y1="5" y2="5" stroke="${s.color}" stroke-width="${s.width}" stroke-dasharray="${dashes[s.look] || ""}"/></svg>`;
+		return new DOMParser().parseFromString(text, "text/html").body.firstChild;
+	}
 
 	// read takes the numbers of a chart from its table.
 	function read(section) {
 		const table = section.querySelector("table.series");
 		if (!table) return null;
-		const series = [...table.tHead.rows[0].cells].slice(1).map(c => ({
-			name: c.textContent, color: color(causes[c.dataset.class] || c.dataset.class), dashed: c.dataset.dashed === "true",
-		}));
+		const series = [...table.tHead.rows[0].cells].slice(1).map(c => {
+			const look = causes[c.dataset.class] || c.dataset.class;
+			return { name: c.textContent, look, color: color(look), width: c.dataset.thin === "true" ? 1.2 : 2.6 };
+		});
 		const rows = [...table.tBodies[0].rows].reverse();
 		const x = rows.map(r => Date.parse(r.querySelector("time").dateTime) / 1000);
 		const y = series.map((_, i) => rows.map(r => { const v = Number(r.cells[i + 1].dataset.v); return v < 0 ? null : v; }));
@@ -70,8 +95,8 @@
 		const axis = { stroke: color("quiet"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line"), width: 1, size: 4 }, font: "12px system-ui, sans-serif" };
 		const lone = data.x.length < 2;
 		let series = data.series.map((s, i) => ({
-			label: s.name, stroke: s.color, width: stack ? 1 : 1.75, dash: s.dashed ? [5, 4] : undefined, class: s.dashed ? "dashed" : undefined,
-			fill: stack ? s.color : undefined, spanGaps: false,
+			label: s.name, stroke: s.color, width: stack ? 1 : s.width, dash: stack ? undefined : dashes[s.look],
+			fill: stack ? () => hatched(s.look, s.color) : undefined, spanGaps: false,
 			points: { show: lone, size: 6, fill: s.color },
 			value: (_, __, ___, at) => at == null ? form(data.y[i][data.x.length - 1]) : form(data.y[i][at]),
 		}));
@@ -80,7 +105,7 @@
 		const chart = new uPlot({
 			width: box.clientWidth, height: 200,
 			cursor: { y: false, points: { size: 6 } },
-			legend: { live: true, markers: { width: 2, fill: (u, i) => u.series[i].dash ? "transparent" : u.series[i].stroke(u, i), stroke: (u, i) => u.series[i].stroke(u, i), dash: (u, i) => u.series[i].dash ? "dashed" : "solid" } },
+			legend: { live: true },
 			padding: [8, 22, 0, 0],
 			scales: {
 				x: { time: true, range: () => [Math.min(data.x[0], data.x.at(-1) - 600), data.x.at(-1)] },
@@ -95,6 +120,8 @@
 			}],
 			series: [{ label: "time", value: (u, v) => v == null ? "latest" : new Date(v * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false }) }, ...series],
 		}, [data.x, ...y], box);
+		const markers = [...box.querySelectorAll(".u-marker")].slice(1); // the first one is that of the time
+		markers.forEach((m, i) => m.replaceChildren(mark(data.series.at(stack ? -1 - i : i), stack)));
 		charts.set(section.id, chart);
 	}
 

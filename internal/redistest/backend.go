@@ -34,7 +34,7 @@ var Kinds = []struct {
 var Rights = []string{
 	"~*", "+get", "+mget", "+pttl", "+type", "+set", "+pexpire", "+del", "+unlink", "+eval", "+evalsha", "+ping", "+info", "+dbsize", "+scan", "+client|tracking",
 	// for statistics of the fleet
-	"+hincrby", "+hgetall", "+expire", "+zadd", "+zincrby", "+zrange", "+zremrangebyrank", "+zremrangebyscore",
+	"+expire", "+zadd", "+zincrby", "+zrange", "+zremrangebyrank", "+zremrangebyscore",
 }
 
 // CollectionRights are those that collections need beside Rights; docs/redis.md has them too.

@@ -13,14 +13,15 @@ import (
 )
 
 type hotCmd struct {
-	Cache  string `arg:"" optional:"" help:"The name of a cache; all, if none is named."`
-	Limit  int    `help:"How many keys to show." default:"20"`
-	Target target `embed:""`
+	Cache  string        `arg:"" optional:"" help:"The name of a cache; all, if none is named."`
+	Limit  int           `help:"How many keys to show." default:"20"`
+	For    time.Duration `help:"Of the last so long, from 1m to 10m." default:"1m"`
+	Target target        `embed:""`
 }
 
 // Help is shown by nearside hot --help.
 func (hotCmd) Help() string {
-	return "Of the minute under way and the one before, as processes tell it each 30 s; reads from near are among them. A key that is warm everywhere and hot nowhere may be missing."
+	return "Of the minute under way and the one before it, or so many as --for says, as processes tell it each 30 s; reads from near are among them. A key that is warm everywhere and hot nowhere may be missing."
 }
 
 // Run shows which keys are read most.
@@ -28,8 +29,11 @@ func (c *hotCmd) Run(w *env) error {
 	if c.Limit < 1 || c.Limit > maxKeys {
 		return exit{statusUsage, fmt.Errorf("--limit: found %d, expected a number from 1 to %d", c.Limit, maxKeys)}
 	}
+	if c.For < time.Minute || c.For > ops.MaxHot {
+		return exit{statusUsage, fmt.Errorf("--for: found %v, expected a duration from 1m to 10m", c.For)}
+	}
 	return c.Target.ask(w, func(ctx context.Context, o ops.Operator) error {
-		v, err := o.Fleet(ctx, fleet.Query{Cache: c.Cache, Back: time.Minute})
+		v, err := o.Fleet(ctx, fleet.Query{Cache: c.Cache, Back: time.Minute, Hot: c.For})
 		if err != nil {
 			return err
 		}
@@ -50,7 +54,7 @@ func (c *hotCmd) Run(w *env) error {
 		}
 		told := unheard(v)
 		if !w.hotKeys(v.Caches, c.Limit) && told == "" {
-			told = "No key was read in the last minute, as far as processes have told."
+			told = fmt.Sprintf("No key was read in the last %s, as far as processes have told.", ago(c.For))
 		}
 		for _, c := range v.Caches {
 			if c.Err != nil {
@@ -91,8 +95,8 @@ func (w *env) hotKeys(caches []fleet.Cache, limit int) bool {
 	var rows [][]string
 	for _, k := range hot(caches, limit) {
 		share := "-"
-		if all := k.cache.Now.Reads(); all > 0 {
-			share = percent(float64(k.Reads)/float64(all)) + " %"
+		if k.Share > 0 {
+			share = percent(k.Share) + " %"
 		}
 		row := []string{ops.Printable(k.Key), rate(k.PerSecond), share, ops.Printable(k.cache.Name)}
 		rows = append(rows, row[:len(columns)])

@@ -76,6 +76,7 @@ func TestFleetCommands(t *testing.T) {
 			"stats --since 24h": "\nbasket ",
 			"hot":               "basket:7",
 			"hot basket":        "basket:7",
+			"hot --for 10m":     "basket:7",
 			"top -n 1":          "\nbasket ",
 		} {
 			if status, out, errs := commandLine(t, vars, strings.Fields(line)...); status != 0 || !strings.Contains(out, want) {
@@ -135,7 +136,8 @@ func TestNobodyReports(t *testing.T) {
 		t.Errorf("doctor: %s", out)
 	}
 	for line, want := range map[string]string{
-		"stats --since 2h": "--since: found 2h0m0s, expected 1h or 24h", "hot --limit 0": "--limit: found 0", "top --every 1ms": "--every: found 1ms", "top --times=-1": "--times: found -1",
+		"stats --since 2h": "--since: found 2h0m0s, expected 1h or 24h", "hot --limit 0": "--limit: found 0", "hot --for 10s": "--for: found 10s, expected a duration from 1m to 10m", "hot --for 11m": "--for: found 11m0s",
+		"top --every 1ms": "--every: found 1ms", "top --times=-1": "--times: found -1",
 	} {
 		if status, _, errs := commandLine(t, vars, strings.Fields(line)...); status != 2 || !strings.Contains(errs, want) {
 			t.Errorf("%s: status %d: %s", line, status, errs)
@@ -170,6 +172,11 @@ func aView() *fleet.View {
 	} {
 		c := fleet.Cache{Name: name, Now: w, Hour: w, NearEntries: 1200, NearBytes: 3 << 20, Configs: map[string][]string{"8fa1aaaa": {"1", "2"}, "2c07bbbb": {"3"}}}
 		c.Hot = []fleet.HotKey{{Key: name + ":1", Reads: 600, PerSecond: 10}, {Key: name + ":2\n", Reads: 3, PerSecond: 0.05}}
+		for i := range c.Hot {
+			if all := w.Reads(); all > 0 {
+				c.Hot[i].Share = float64(c.Hot[i].Reads) / float64(all)
+			}
+		}
 		for i := range 6 {
 			c.Minutes = append(c.Minutes, point(i, w))
 		}

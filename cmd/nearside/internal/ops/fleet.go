@@ -21,6 +21,9 @@ func fleetLimit(q fleet.Query) time.Duration {
 	return time.Minute
 }
 
+// MaxHot is how far back hot keys are known.
+const MaxHot = 10 * time.Minute
+
 // Fleet reads what all processes report, and no more than was asked for, though the reader may know more.
 func (d *Direct) Fleet(ctx context.Context, q fleet.Query) (*fleet.View, error) {
 	ctx, cancel := context.WithTimeout(ctx, fleetLimit(q))

@@ -159,7 +159,8 @@ func (r *Remote) Doctor(ctx context.Context, caches []string) (out Report, err e
 // Fleet asks for what all processes report.
 func (r *Remote) Fleet(ctx context.Context, q fleet.Query) (*fleet.View, error) {
 	v := new(fleet.View)
-	if err := r.ask(ctx, http.MethodGet, "fleet", url.Values{"cache": {q.Cache}, "back": {q.Back.String()}}, fleetLimit(q), v); err != nil {
+	about := url.Values{"cache": {q.Cache}, "back": {q.Back.String()}, "hot": {q.Hot.String()}}
+	if err := r.ask(ctx, http.MethodGet, "fleet", about, fleetLimit(q), v); err != nil {
 		return nil, err
 	}
 	return v, nil

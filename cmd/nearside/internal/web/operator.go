@@ -25,7 +25,7 @@ import (
 //	DELETE /v1/-/caches/{cache}/entry?arg=&arg=...             invalidates it
 //	DELETE /v1/-/caches/{cache}/keys?all=true                  invalidates all of them
 //	GET    /v1/-/doctor?cache=&cache=...                       what is to be mended
-//	GET    /v1/-/fleet?cache=&back=                            what all processes report, of so long ago (0s: a day)
+//	GET    /v1/-/fleet?cache=&back=&hot=                       what all processes report, of so long (0s: a day), with hot keys of so long
 //
 // A cache cannot be named "-". What changes something is a DELETE, which a page of another site cannot send without asking
 // first, and that is never allowed.
@@ -122,7 +122,11 @@ func operate(mux *http.ServeMux, s *serve.Service, o Options) {
 		if err != nil || back < 0 || back > aDay {
 			return nil, badQuery(fmt.Sprintf("back: found %.20q, expected a duration such as 1m, 1h or 24h", r.FormValue("back")))
 		}
-		return d.Fleet(r.Context(), fleet.Query{Cache: r.FormValue("cache"), Back: back})
+		hot, err := time.ParseDuration(cmp.Or(r.FormValue("hot"), "1m"))
+		if err != nil || hot < 0 || hot > ops.MaxHot {
+			return nil, badQuery(fmt.Sprintf("hot: found %.20q, expected a duration such as 1m, up to 10m", r.FormValue("hot")))
+		}
+		return d.Fleet(r.Context(), fleet.Query{Cache: r.FormValue("cache"), Back: back, Hot: hot})
 	})
 	mux.HandleFunc("/v1/-/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "there is nothing at this path, or it is not answered with this method")

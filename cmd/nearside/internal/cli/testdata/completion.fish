@@ -30,6 +30,7 @@ complete -c nearside -n '__fish_seen_subcommand_from stats' -l json -d 'Print on
 complete -c nearside -n __fish_use_subcommand -a hot -d 'Show which keys are read most.'
 complete -c nearside -n '__fish_seen_subcommand_from hot' -l help -d 'Show help.'
 complete -c nearside -n '__fish_seen_subcommand_from hot' -l limit -x -d 'How many keys to show.'
+complete -c nearside -n '__fish_seen_subcommand_from hot' -l for -x -d 'Of the last so long, from 1m to 10m.'
 complete -c nearside -n '__fish_seen_subcommand_from hot' -l redis -x -d 'Ask this Redis, with a URL as serve and the library take it; a cache NAME is then its keys NAME:*. Or NEARSIDE_REDIS.'
 complete -c nearside -n '__fish_seen_subcommand_from hot' -l url -x -d 'Ask this running serve (default http://127.0.0.1:8080). Or NEARSIDE_URL.'
 complete -c nearside -n '__fish_seen_subcommand_from hot' -l password-file -r -F -d 'The file with the password of serve. Or NEARSIDE_PASSWORD.'

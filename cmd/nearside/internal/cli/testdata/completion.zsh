@@ -59,6 +59,7 @@ _nearside() {
 		_arguments \
 			'--help[Show help.]' \
 			'--limit[How many keys to show.]:value: ' \
+			'--for[Of the last so long, from 1m to 10m.]:value: ' \
 			'--redis[Ask this Redis, with a URL as serve and the library take it; a cache NAME is then its keys NAME\:*. Or NEARSIDE_REDIS.]:value: ' \
 			'--url[Ask this running serve (default http\://127.0.0.1\:8080). Or NEARSIDE_URL.]:value: ' \
 			'--password-file[The file with the password of serve. Or NEARSIDE_PASSWORD.]:file:_files' \
