@@ -121,6 +121,17 @@ func (s *server) dial(t testing.TB) net.Conn {
 
 func bulk(v string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(v), v) }
 
+// What a command that panicked leaves behind is used again for other clients, and must not mix their replies.
+func TestBuffersAfterPanic(t *testing.T) {
+	s := serve(t, resp.Config{})
+	for range 100 {
+		broken := s.dial(t)
+		io.WriteString(broken, encode("GET", "hit:a")+encode("GET", "panic:b"))
+		closed(t, broken, bulk("a")+"-ERR internal error")
+		ask(t, s.dial(t), encode("GET", "hit:1")+encode("GET", "miss:2")+encode("GET", "hit:3"), bulk("1")+bulk("2")+bulk("3"))
+	}
+}
+
 // Replies come in the order of the commands, whatever is a hit, a miss or a command, and however the bytes are cut.
 func TestOrder(t *testing.T) {
 	s := serve(t, resp.Config{})

@@ -147,7 +147,7 @@ func (c *Conn) crashed(v any) {
 		if t.r.c = c; t.r.n < len(t.gaps) {
 			t.r.weave()
 		}
-		t.out = t.r.out
+		t.out, t.r.out = t.r.out, nil // the turn is used again: its two buffers must not be one
 	}
 	c.send(AppendError(t.out, "ERR internal error"))
 }
