@@ -8,7 +8,7 @@ import (
 // headDelay is how long replies wait for a batch behind them. Most batches are answered by then, and one write in place of
 // two is a fifth of what a pipeline with a miss costs; but a load may take its time, and nobody is to wait for that whose
 // reply is there.
-const headDelay = time.Millisecond
+const headDelay = 5 * time.Millisecond
 
 // A head is the replies in front of a batch of GETs. It is sent by itself if the batch takes long.
 type head struct {
