@@ -112,7 +112,9 @@ func (c *Cache[K, V]) run(js jobs[K, V]) {
 		for _, j := range waiting {
 			j.until = time.Now().Add(c.Budget) // waiting for another's load is not waiting for the store
 		}
+		var tells <-chan struct{} // when somebody begins to tell
 		if js = waiting; changed == nil {
+			tells = c.Shared.untold()
 			if changed, stop = c.watch(js); changed != nil {
 				continue // it may have changed before it was told of
 			}
@@ -126,6 +128,7 @@ func (c *Cache[K, V]) run(js jobs[K, V]) {
 		case <-changed:
 			stop()
 			changed, stop, pause = nil, func() {}, firstPoll
+		case <-tells: // the next look may be 50 ms away
 		case <-timer.C:
 		case <-c.Shared.ctx.Done():
 			stop()

@@ -50,6 +50,7 @@ type tiers struct {
 	began atomic.Bool                // the clock runs
 	asked atomic.Bool                // tracking is begun
 	track atomic.Pointer[trackingOf] // nil until the store tells of changes
+	tells chan struct{}              // closed when it does for the first time
 	all   atomic.Pointer[[]tier]     // replaced as a whole
 
 	why atomic.Pointer[error] // there is no tracking
@@ -112,6 +113,14 @@ func (s *Shared) tracking() store.Tracking {
 	return nil
 }
 
+// untold returns what is closed when the store begins to tell of changes; nil if it does already.
+func (s *Shared) untold() <-chan struct{} {
+	if s.near.track.Load() != nil {
+		return nil
+	}
+	return s.near.tells
+}
+
 // How long after a failure the store is asked again to tell of changes: longer each time, unless it is away, which it says
 // at once.
 const (
@@ -128,6 +137,7 @@ func (s *Shared) keepTracking() {
 		cancel()
 		if err == nil {
 			s.near.track.Store(&trackingOf{t})
+			close(s.near.tells)
 			if s.near.why.Swap(nil) != nil && said {
 				s.Logger.Info("values are kept near: the store tells of changes")
 			}

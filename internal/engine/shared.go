@@ -36,7 +36,7 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	s := &Shared{Store: st, Budget: budget, WriteBudget: writeBudget, Logger: logger}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.budgets = newDeadlines(context.Background(), budget) // not s.ctx: loads that Close ends give back their leases
-	s.near.clock = near.NewClock()
+	s.near.clock, s.near.tells = near.NewClock(), make(chan struct{})
 	s.pending.init()
 	st.Recovered(s.recovered)
 	return s

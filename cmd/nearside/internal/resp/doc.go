@@ -6,7 +6,7 @@
 // a pool), reads once, and answers every complete command: a GET from the Handler's Get if it knows the answer, else it
 // leaves a gap in the replies, and all gaps are filled by one GetMany. Any other command runs alone, behind the gaps
 // before it. So the reads between two other commands run together, which their client cannot observe, and a client
-// reads what it has written. One write sends the replies. What is unfinished is kept for the next turn.
+// reads what it has written. One write sends the replies; those in front of a GetMany that takes long are sent before. What is unfinished is kept for the next turn.
 //
 // # A slow reader
 //
@@ -22,7 +22,7 @@
 //
 // # Locks
 //
-// Server.mu (which connections there are) comes before Conn.mu (what waits to be written). No handler is called under
+// Server.mu (which connections there are) and head.mu come before Conn.mu (what waits to be written). No handler is called under
 // either, and nothing under them waits for a client.
 //
 // # Files
@@ -33,6 +33,7 @@
 //	server.go    who is connected: accept, stats, shutdown, sweeper, budget
 //	conn.go      one client: its life, and its input
 //	turn.go      the commands of one read and the order of their replies
+//	head.go      the replies in front of a batch that takes long
 //	overflow.go  the way out, and what a slow reader leaves behind
 //	wire.go, io_linux.go, io_other.go   reaching the socket
 package resp

@@ -121,6 +121,46 @@ func (s *server) dial(t testing.TB) net.Conn {
 
 func bulk(v string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(v), v) }
 
+// held answers like echo, but batches wait until they are let go.
+type held struct {
+	echo
+	free chan struct{}
+}
+
+func (h *held) GetMany(ctx context.Context, c *resp.Conn, keys [][]byte, r *resp.Replies) {
+	<-h.free
+	h.echo.GetMany(ctx, c, keys, r)
+}
+
+// What a command that panicked leaves behind is used again for other clients, and must not mix their replies.
+func TestBuffersAfterPanic(t *testing.T) {
+	s := serve(t, resp.Config{})
+	for range 100 {
+		broken := s.dial(t)
+		io.WriteString(broken, encode("GET", "hit:a")+encode("GET", "panic:b"))
+		closed(t, broken, bulk("a")+"-ERR internal error")
+		ask(t, s.dial(t), encode("GET", "hit:1")+encode("GET", "miss:2")+encode("GET", "hit:3"), bulk("1")+bulk("2")+bulk("3"))
+	}
+}
+
+// Who has his reply does not wait for a batch behind it, and gets no reply twice.
+func TestHeadOfSlowBatch(t *testing.T) {
+	h := &held{free: make(chan struct{})}
+	conn := serve(t, resp.Config{Handler: h}).dial(t)
+	for _, last := range []string{"miss:3", "panic:3"} {
+		ask(t, conn, encode("GET", "hit:1")+encode("GET", last)+encode("GET", "hit:4"), bulk("1"))
+		h.free <- struct{}{}
+		if last == "panic:3" {
+			ask(t, conn, "", "-ERR internal error\r\n")
+			continue
+		}
+		ask(t, conn, "", bulk("3")+bulk("4"))
+		// What was sent before is no matter of the next one, which is answered at once.
+		go func() { h.free <- struct{}{} }()
+		ask(t, conn, encode("GET", "hit:5")+encode("GET", "miss:6"), bulk("5")+bulk("6"))
+	}
+}
+
 // Replies come in the order of the commands, whatever is a hit, a miss or a command, and however the bytes are cut.
 func TestOrder(t *testing.T) {
 	s := serve(t, resp.Config{})

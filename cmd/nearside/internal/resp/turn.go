@@ -23,6 +23,7 @@ type turn struct {
 	keys [][]byte // waiting for GetMany; slices of the input
 	gaps []int    // the reply to keys[i] belongs at out[gaps[i]]
 	r    Replies
+	head head
 }
 
 var turns = sync.Pool{New: func() any { return &turn{in: make([]byte, readSize)} }}
@@ -122,10 +123,8 @@ func (c *Conn) settle() {
 		return
 	}
 	t.r.c = c
-	if head := t.gaps[0]; head > 0 {
-		// A load may take its time; the replies in front need not wait for it.
-		c.send(t.out[:head])
-		t.r.from = head
+	if first := t.gaps[0]; first > 0 {
+		t.head.arm(c, t.out[:first])
 	}
 	c.s.cfg.Handler.GetMany(c.ctx, c, t.keys, &t.r)
 	for t.r.n < len(t.keys) {
@@ -147,7 +146,7 @@ func (c *Conn) crashed(v any) {
 		if t.r.c = c; t.r.n < len(t.gaps) {
 			t.r.weave()
 		}
-		t.out = t.r.out
+		t.out, t.r.out = t.r.out, nil // the turn is used again: its two buffers must not be one
 	}
 	c.send(AppendError(t.out, "ERR internal error"))
 }
@@ -177,6 +176,9 @@ func (r *Replies) Raw(reply []byte) { r.weave(); r.took(append(r.out, reply...))
 func (r *Replies) weave() {
 	t := r.c.turn
 	gap := t.gaps[r.n]
+	if r.n == 0 && gap > 0 && t.head.disarm() {
+		r.from = gap
+	}
 	r.out = append(r.out, t.out[r.from:gap]...)
 	r.from = gap
 }
