@@ -28,6 +28,7 @@ func Open(ctx context.Context, rawURL string) (*Database, error) {
 		fill = demo.FillPostgres
 		if db, err = sql.Open("pgx", rawURL); err == nil {
 			db.SetMaxOpenConns(20)
+			db.SetMaxIdleConns(20)
 		}
 	default:
 		err = fmt.Errorf("the scheme is %.20q, expected sqlite:path or postgres://...", scheme)
