@@ -104,7 +104,7 @@ func runShop(r *Run) {
 		}
 	}
 	measure(cold, func(s *shop) { s.redis.Do(r, "FLUSHALL") })
-	for _, s := range shops[1:] {
+	for _, s := range shops[1:] { // the first has no cache to warm
 		if s.err == nil {
 			r.Say("every page once: %s", s.name)
 			if s.err = r.visitAll(s.url); s.err != nil {
