@@ -32,6 +32,7 @@ type Size struct {
 	Rounds     int
 	Each       time.Duration // one layer in one round
 	Keys       int           // where their number is not the question
+	Users      int           // of the shop, who are asked for
 	Trials     int           // of the write race
 	Entries    int           // whose memory is counted
 	Herd       Herd
@@ -45,7 +46,7 @@ type Size struct {
 
 // words writes the numbers of a size into a text.
 func (s Size) words(text string) string {
-	return strings.NewReplacer("{keys}", result.Thousands(s.Keys), "{entries}", result.Thousands(s.Entries), "{trials}", result.Thousands(s.Trials),
+	return strings.NewReplacer("{keys}", result.Thousands(s.Keys), "{entries}", result.Thousands(s.Entries), "{trials}", result.Thousands(s.Trials), "{users}", result.Thousands(s.Users), "{each}", s.Each.String(),
 		"{processes}", strconv.Itoa(s.Herd.Processes), "{callers}", strconv.Itoa(s.Herd.Callers), "{cold}", strconv.Itoa(s.Herd.Keys),
 		"{load}", fmt.Sprintf("%d ms", s.Herd.Load.Milliseconds())).Replace(text)
 }
@@ -59,17 +60,17 @@ type Herd struct {
 // Tiny is a moment of everything, for tests; Short a few minutes, to see that all is well; Full the figures of the docs.
 var (
 	Tiny = Size{
-		Rounds: 1, Each: 20 * time.Millisecond, Keys: 300, Trials: 8, Entries: 2_000,
+		Rounds: 1, Each: 20 * time.Millisecond, Keys: 300, Users: 300, Trials: 8, Entries: 2_000,
 		Herd: Herd{2, 20, 2, 10 * time.Millisecond}, Goroutines: []int{1, 16}, Values: []int{100, 10_000},
 		KeyCounts: []int{1_000}, Processes: []int{1, 2}, Masters: []int{1, 2}, Trace: 2_000,
 	}
 	Short = Size{
-		Rounds: 3, Each: 300 * time.Millisecond, Keys: 10_000, Trials: 200, Entries: 20_000,
+		Rounds: 3, Each: 300 * time.Millisecond, Keys: 10_000, Users: 10_000, Trials: 200, Entries: 20_000,
 		Herd: Herd{4, 250, 5, 50 * time.Millisecond}, Goroutines: []int{1, 16, 128, 1024}, Values: []int{100, 1_000, 10_000, 100_000, 1_000_000},
 		KeyCounts: []int{1_000, 10_000, 100_000}, Processes: []int{1, 2, 4}, Masters: []int{1, 2, 3}, Trace: 100_000,
 	}
 	Full = Size{
-		Rounds: 7, Each: 2 * time.Second, Keys: 10_000, Trials: 2_000, Entries: 100_000,
+		Rounds: 7, Each: 2 * time.Second, Keys: 10_000, Users: 100_000, Trials: 2_000, Entries: 100_000,
 		Herd: Herd{4, 250, 20, 50 * time.Millisecond}, Goroutines: []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024},
 		Values:    []int{100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000},
 		KeyCounts: []int{1_000, 10_000, 100_000, 1_000_000}, Processes: []int{1, 2, 4, 8, 16}, Masters: []int{1, 2, 3}, Trace: 1_000_000,

@@ -3,7 +3,6 @@ package scenario
 import (
 	"bufio"
 	"context"
-	"database/sql"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -11,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,28 +27,46 @@ import (
 
 const (
 	pages     = "pages per second"
-	pageTime  = "time of a page"
+	pageP50   = "p50 of a page"
+	pageP99   = "p99 of a page"
+	pageP999  = "p99.9 of a page"
 	pageQuery = "database queries per second"
-	perPage   = "database queries per page"
+
+	cold = "cold"
+	warm = "warm"
 )
 
 // shopCallers is how many visitors ask at once, each for the next page when he has the last.
 const shopCallers = 16
 
+const shopProducts = 2_000 // all that there are
+
+func shopTable(title, at string) result.Table {
+	return result.Table{Title: title, Columns: []result.Column{
+		{Head: "pages/s", At: at, Metric: pages, Format: result.Count},
+		{Head: "p50", At: at, Metric: pageP50, Format: result.Seconds},
+		{Head: "p99", At: at, Metric: pageP99, Format: result.Seconds},
+		{Head: "p99.9", At: at, Metric: pageP999, Format: result.Seconds},
+		{Head: "database queries/s", At: at, Metric: pageQuery, Format: result.Count},
+	}}
+}
+
 var shopPages = Scenario{
 	Name: "shop", Title: "A web shop, end to end",
-	Text: "examples/shop on PostgreSQL and Redis, each a process of its own: 16 visitors ask for profiles (half of the pages), products (four in ten) and leaderboards, each as soon as he has the last page. " +
-		"Who and what is by Zipf (1.1), so that some are asked for often. Without a cache, with a cache-aside as one writes it by hand on go-redis, and with nearside; the code of all three is in examples/shop/shop. " +
-		"The visitors, the shop, Redis and PostgreSQL share the machine.",
-	Tables: []result.Table{{Columns: []result.Column{
-		{Head: "pages/s", At: "shop", Metric: pages, Format: result.Count},
-		{Head: "p50", At: "p50", Metric: pageTime, Format: result.Seconds},
-		{Head: "p99", At: "p99", Metric: pageTime, Format: result.Seconds},
-		{Head: "p99.9", At: "p99.9", Metric: pageTime, Format: result.Seconds},
-		{Head: "database queries/s", At: "shop", Metric: pageQuery, Format: result.Count},
-		{Head: "per page", At: "shop", Metric: perPage, Format: result.Exact},
-	}}},
-	Run: runShop,
+	Text: "examples/shop on PostgreSQL and Redis, each a process of its own. 16 visitors ask for profiles (half of the pages), products (four in ten) and leaderboards, each as soon as he has the last page; " +
+		"whose and which is by Zipf (1.1) among {users} users and 2,000 products. Nobody signs in, and nothing is written. Without a cache; with a cache-aside as one writes it by hand, on go-redis; and with nearside, whose profiles " +
+		"are kept near (10,000 of them) where the one by hand asks Redis: the code of all three is in examples/shop/shop. Warm is when every page has been asked for once before, cold the first {each} after Redis was emptied. " +
+		"The visitors, the shop, Redis and PostgreSQL share the machine, which is busy all the time: a page counts what it costs all of them.",
+	Tables: []result.Table{shopTable("Warm:", warm), shopTable("Cold:", cold)},
+	Run:    runShop,
+}
+
+// shop is one of those that are compared, with a Redis of its own.
+type shop struct {
+	name  string
+	url   string
+	redis *redistest.Server
+	err   error // it is not measured any more
 }
 
 func runShop(r *Run) {
@@ -62,19 +81,59 @@ func runShop(r *Run) {
 	}
 	postgres := dbtest.Postgres(r)
 	r.Cleanup(dbtest.Stop)
-	db, err := sql.Open("pgx", postgres.URL)
-	if err != nil {
-		r.Fatal(err)
+	var shops []*shop
+	for _, kind := range []struct{ name, cache string }{{"without a cache", "none"}, {"by hand", "hand"}, {"nearside", "nearside"}} {
+		s := &shop{name: kind.name, redis: redistest.Start(r)}
+		if s.url, err = startShop(r, binary, postgres.URL, s.redis.Addr, kind.cache); err != nil {
+			r.Fatal(err)
+		}
+		shops = append(shops, s)
 	}
-	defer db.Close()
-	for round := range r.Rounds {
-		for _, cache := range []string{"none", "hand", "nearside"} {
-			r.Say("round %d: %s", round+1, cache)
-			if err := r.visit(binary, postgres.URL, cache, db); err != nil {
-				r.Broken(cache, "shop", err, pages)
+	measure := func(at string, before func(*shop)) {
+		for round := range r.Rounds {
+			for _, s := range shops {
+				if s.err != nil {
+					continue
+				}
+				r.Say("round %d of %d, %s, %s", round+1, r.Rounds, at, s.name)
+				before(s)
+				if s.err = r.visit(s, at, uint64(round)); s.err != nil {
+					r.Broken(s.name, at, s.err, pages)
+				}
 			}
 		}
 	}
+	measure(cold, func(s *shop) { s.redis.Do(r, "FLUSHALL") })
+	for _, s := range shops[1:] { // the first has no cache to warm
+		if s.err == nil {
+			r.Say("every page once: %s", s.name)
+			if s.err = r.visitAll(s.url); s.err != nil {
+				r.Broken(s.name, warm, s.err, pages)
+			}
+		}
+	}
+	measure(warm, func(*shop) {})
+}
+
+// startShop starts a shop, which fills the database if it is the first, and returns its address.
+func startShop(r *Run, binary, database, redis, cache string) (url string, err error) {
+	cmd := exec.Command(binary, "-listen", "127.0.0.1:0", "-database", database, "-redis", "redis://"+redis, "-cache", cache)
+	cmd.Stderr = io.Discard
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	r.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	})
+	if url, err = bufio.NewReader(said).ReadString('\n'); err != nil { // when the database is filled
+		return "", fmt.Errorf("the shop does not begin: %w", err)
+	}
+	return strings.TrimSpace(url), nil
 }
 
 // buildShop builds the example, which is in a module of its own beside the library.
@@ -91,65 +150,89 @@ func buildShop(binary string) error {
 	return nil
 }
 
-// visit measures one shop.
-func (r *Run) visit(binary, database, cache string, db *sql.DB) error {
-	server := redistest.Start(r)
-	defer server.Stop()
-	cmd := exec.Command(binary, "-listen", "127.0.0.1:0", "-database", database, "-redis", "redis://"+server.Addr, "-cache", cache)
-	cmd.Stderr = io.Discard
-	said, err := cmd.StdoutPipe()
+// visit measures a shop for a while.
+func (r *Run) visit(s *shop, at string, seed uint64) error {
+	before, err := queriesOf(s.url)
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	defer cmd.Wait()
-	defer cmd.Process.Signal(syscall.SIGTERM)
-	url, err := bufio.NewReader(said).ReadString('\n') // when the database is filled
-	if err != nil {
-		return fmt.Errorf("the shop does not begin: %w", err)
-	}
-	url = strings.TrimSpace(url)
-	if _, err := r.browse(url, r.Each); err != nil { // what is asked for often is cached then
-		return err
-	}
-	before, err := transactions(db)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), r.Each)
+	defer cancel()
 	began := time.Now()
-	took, err := r.browse(url, 2*r.Each)
+	took, err := browse(s.url, func(visitor int) func() string {
+		rng := rand.New(rand.NewPCG(20260101+seed, uint64(visitor)))
+		users, products := rand.NewZipf(rng, 1.1, 1, uint64(r.Users-1)), rand.NewZipf(rng, 1.1, 1, shopProducts-1)
+		return func() string {
+			switch n := rng.IntN(10); {
+			case ctx.Err() != nil:
+				return ""
+			case n < 4:
+				return fmt.Sprintf("/products/%d", products.Uint64()+1)
+			case n == 4:
+				return "/games/" + shopGames[rng.IntN(len(shopGames))]
+			}
+			return fmt.Sprintf("/users/%d", users.Uint64()+1)
+		}
+	})
 	if err != nil {
 		return err
 	}
 	seconds := time.Since(began).Seconds()
-	after, err := transactions(db)
+	after, err := queriesOf(s.url)
 	if err != nil {
 		return err
 	}
-	n := float64(took.TotalCount())
-	r.Record(cache, "shop", pages, n/seconds)
-	for at, q := range map[string]float64{"p50": 50, "p99": 99, "p99.9": 99.9} {
-		r.Record(cache, at, pageTime, float64(took.ValueAtQuantile(q))/1e6)
+	r.Record(s.name, at, pages, float64(took.TotalCount())/seconds)
+	for metric, q := range map[string]float64{pageP50: 50, pageP99: 99, pageP999: 99.9} {
+		r.Record(s.name, at, metric, float64(took.ValueAtQuantile(q))/1e6)
 	}
-	r.Record(cache, "shop", pageQuery, float64(after-before)/seconds)
-	r.Record(cache, "shop", perPage, float64(after-before)/n)
+	r.Record(s.name, at, pageQuery, float64(after-before)/seconds)
 	return nil
 }
 
-// transactions is how many PostgreSQL has carried out in our database: one for each query outside of a transaction. It counts with a
-// delay of up to a second.
-func transactions(db *sql.DB) (n int64, err error) {
-	time.Sleep(1200 * time.Millisecond)
-	err = db.QueryRow("SELECT sum(xact_commit) FROM pg_stat_database WHERE datname = current_database()").Scan(&n)
-	return n, err
+var shopGames = []string{"chess", "go", "darts"}
+
+// visitAll asks for each page that visitors ask for.
+func (r *Run) visitAll(url string) error {
+	var next atomic.Int64
+	_, err := browse(url, func(int) func() string {
+		return func() string {
+			switch n := int(next.Add(1)); {
+			case n <= r.Users:
+				return fmt.Sprintf("/users/%d", n)
+			case n <= r.Users+shopProducts:
+				return fmt.Sprintf("/products/%d", n-r.Users)
+			case n <= r.Users+shopProducts+len(shopGames):
+				return "/games/" + shopGames[n-r.Users-shopProducts-1]
+			}
+			return ""
+		}
+	})
+	return err
 }
 
-// browse has visitors ask for pages for some time, and returns how long each took, in microseconds.
-func (r *Run) browse(url string, length time.Duration) (*hdrhistogram.Histogram, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), length)
-	defer cancel()
+var askedTimes = regexp.MustCompile(`The database was asked <b>(\d+)</b> times`)
+
+// queriesOf is how often a shop has asked its database.
+func queriesOf(url string) (int64, error) {
+	resp, err := http.Get(url + "/statistics")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	found := askedTimes.FindSubmatch(page)
+	if found == nil {
+		return 0, fmt.Errorf("%s/statistics: %s, and it does not say how often the database was asked", url, resp.Status)
+	}
+	return strconv.ParseInt(string(found[1]), 10, 64)
+}
+
+// browse has visitors ask for pages, each for those that paths gives him until it gives "", and returns how long each took, in microseconds.
+func browse(url string, paths func(visitor int) (next func() string)) (*hdrhistogram.Histogram, error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: shopCallers}}
 	defer client.CloseIdleConnections()
 	var failed atomic.Pointer[error]
@@ -158,17 +241,8 @@ func (r *Run) browse(url string, length time.Duration) (*hdrhistogram.Histogram,
 	var visitors sync.WaitGroup
 	for i := range shopCallers {
 		visitors.Go(func() {
-			mine := hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)
-			rng := rand.New(rand.NewPCG(20260101, uint64(i)))
-			users, products := rand.NewZipf(rng, 1.1, 1, 99_999), rand.NewZipf(rng, 1.1, 1, 1_999)
-			for ctx.Err() == nil && failed.Load() == nil {
-				path := fmt.Sprintf("/users/%d", users.Uint64()+1)
-				switch n := rng.IntN(10); {
-				case n < 4:
-					path = fmt.Sprintf("/products/%d", products.Uint64()+1)
-				case n == 4:
-					path = "/games/" + []string{"chess", "go", "darts"}[rng.IntN(3)]
-				}
+			mine, next := hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3), paths(i)
+			for path := next(); path != "" && failed.Load() == nil; path = next() {
 				began := time.Now()
 				if err := fetch(client, url+path); err != nil {
 					failed.CompareAndSwap(nil, &err)

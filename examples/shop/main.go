@@ -74,7 +74,7 @@ func run(ctx context.Context, f flags, ready func(addr string)) error {
 		return err
 	}
 	server := &http.Server{
-		Handler:           web.New(web.Config{Store: store, Cache: f.cache, Client: client, Logger: slog.Default()}),
+		Handler:           web.New(web.Config{Store: store, Cache: f.cache, Queries: db.Queries, Client: client, Logger: slog.Default()}),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 	}
 	ended := make(chan error, 1)

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/nearside/nearside/internal/store"
 )
 
 func (c *Cache[K, V]) loadOne(j *job[K, V], settled func()) {
@@ -53,7 +55,8 @@ func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
 type loaded[V any] struct {
 	v       V
 	err     error
-	partial error // of a collection: why not all of it has reached the store
+	partial error           // of a collection: why not all of it has reached the store
+	last    []store.Element // of a collection: what the fill is to bring
 }
 
 // attempt is one call of a loader, for one key or for several. It is the loader's context.

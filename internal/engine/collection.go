@@ -103,9 +103,11 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 	}
 	found := useless{bypass: c.c.past(key) || q.Other != "" && c.c.past(q.Other)}
 	var stale View
-	if found.bypass {
+	switch {
+	case found.bypass:
 		traceOf(ctx).store(key, false, 0, errNotAsked)
-	} else {
+	case c.c.cold(): // a hit costs the claim and a look then, a miss a trip less
+	default:
 		if stale, found, err = c.look(Store, ctx, k, q, check); err != nil || found == (useless{}) {
 			return stale, err
 		}

@@ -45,7 +45,7 @@ type intake struct {
 	whole bool   // all is kept in this process
 	most  int    // elements
 
-	chunk   []store.Element
+	chunk   []store.Element        // what is left of it at the end goes with the fill
 	bytes   int                    // of chunk
 	sent    []chan store.Outcome   // the chunks on their way: whether each was taken
 	local   *collection.Collection // nil: too much
@@ -129,7 +129,6 @@ func (c *Collection[K]) gather(ctx context.Context, j *job[K, contents]) loaded[
 		in.token = j.token
 	}
 	err := c.Load(ctx, j.k, in.add)
-	in.send()
 	if in.arrive(0); in.err != nil {
 		err = in.err // what its loader made of it is of no use
 	}
@@ -137,7 +136,7 @@ func (c *Collection[K]) gather(ctx context.Context, j *job[K, contents]) loaded[
 	case errors.Is(err, errLost):
 		return loaded[contents]{partial: in.partial}
 	case errors.Is(err, ErrNotFound) && in.n == 0, err == nil:
-		return loaded[contents]{v: contents{in.local}, partial: in.partial}
+		return loaded[contents]{v: contents{in.local}, partial: in.partial, last: in.chunk}
 	case errors.Is(err, ErrNotFound):
 		err = fmt.Errorf("the loader emitted %d elements, and then said that there are none: %v", in.n, err)
 	}

@@ -158,7 +158,7 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) *store.Fil
 		}
 		return nil
 	case c.gather.kind != "":
-		return &store.Fill{Key: j.key, Token: j.token, Kind: c.gather.kind, TTL: r.entry.TTL + c.Config.Stale, Empty: c.NotFoundTTL}
+		return &store.Fill{Key: j.key, Token: j.token, Kind: c.gather.kind, Last: l.last, TTL: r.entry.TTL + c.Config.Stale, Empty: c.NotFoundTTL}
 	}
 	value, err := c.Encode(l.v)
 	if err != nil {

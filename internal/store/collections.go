@@ -7,7 +7,8 @@ import (
 )
 
 // Collections is the part of a Store for keys that hold many elements. A collection is complete or missing, never half:
-// a load goes chunk by chunk into a collection of its own beside it, which takes its place with Fill.
+// a load goes chunk by chunk into a collection of its own beside it, which takes its place with Fill. The last chunk comes with the
+// Fill, so that a small collection takes two trips: the claim, and the fill.
 //
 // Acquire, Fill, Release and Inspect are those of values, with a Kind in Claim, Fill and Lease; a Grant has no Value then. Invalidate,
 // Begin and End are the same for all kinds. Begin and End are about the whole of a collection (nothing is filled in
@@ -121,7 +122,7 @@ type Chunk struct {
 	Elements   []Element // at most MaxChunk
 }
 
-// MaxChunk is how many elements a Chunk may have: 500 hold up Redis for about 1.5 ms.
+// MaxChunk is how many elements a Chunk may have, and Fill.Last: 500 hold up Redis for about 1.5 ms.
 const MaxChunk = 500
 
 // Change is what a write made of one member.

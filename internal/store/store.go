@@ -151,7 +151,8 @@ type Grant struct {
 // Fill is the result of a load.
 type Fill struct {
 	Key, Token string
-	Kind       Kind // of a collection: what its chunks have brought takes its place
+	Kind       Kind      // of a collection: what its chunks have brought, and Last, takes its place
+	Last       []Element // of a collection: a last Chunk, in the same trip; at most MaxChunk. Those of most collections are all
 	Value      []byte
 	Absent     bool          // the database has no such row: Value is not used. Not of a collection
 	TTL        time.Duration // the life of the value or of the absence

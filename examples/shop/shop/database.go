@@ -7,13 +7,43 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
 // Database is a Store that asks the database each time. The others load by it.
-type Database struct{ db *sql.DB }
+type Database struct{ db *counted }
 
 var _ Store = (*Database)(nil)
+
+// Queries is how often the database was asked since the program was started; a transaction counts as one.
+func (d *Database) Queries() int64 { return d.db.queries.Load() }
+
+// counted is a database that counts what it is asked.
+type counted struct {
+	*sql.DB
+	queries atomic.Int64
+}
+
+func (c *counted) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	c.queries.Add(1)
+	return c.DB.QueryContext(ctx, text, args...)
+}
+
+func (c *counted) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
+	c.queries.Add(1)
+	return c.DB.QueryRowContext(ctx, text, args...)
+}
+
+func (c *counted) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	c.queries.Add(1)
+	return c.DB.ExecContext(ctx, text, args...)
+}
+
+func (c *counted) BeginTx(ctx context.Context, o *sql.TxOptions) (*sql.Tx, error) {
+	c.queries.Add(1)
+	return c.DB.BeginTx(ctx, o)
+}
 
 func (d *Database) User(ctx context.Context, id int64) (u User, err error) {
 	defer query(ctx, "users", id)()
@@ -163,7 +193,7 @@ func (d *Database) win(ctx context.Context, game, player string, points int) (no
 }
 
 // rows returns all that a query finds.
-func rows[T any](ctx context.Context, db *sql.DB, scan func(*sql.Rows, *T) error, text string, args ...any) ([]T, error) {
+func rows[T any](ctx context.Context, db *counted, scan func(*sql.Rows, *T) error, text string, args ...any) ([]T, error) {
 	r, err := db.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, err

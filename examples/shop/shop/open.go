@@ -28,6 +28,7 @@ func Open(ctx context.Context, rawURL string) (*Database, error) {
 		fill = demo.FillPostgres
 		if db, err = sql.Open("pgx", rawURL); err == nil {
 			db.SetMaxOpenConns(20)
+			db.SetMaxIdleConns(20)
 		}
 	default:
 		err = fmt.Errorf("the scheme is %.20q, expected sqlite:path or postgres://...", scheme)
@@ -35,7 +36,7 @@ func Open(ctx context.Context, rawURL string) (*Database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	d := &Database{db}
+	d := &Database{&counted{DB: db}}
 	if err := d.prepare(ctx, fill); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("open the database: %w", err)
@@ -71,7 +72,7 @@ func (d *Database) prepare(ctx context.Context, fill func(context.Context, *sql.
 	if d.db.QueryRowContext(ctx, `SELECT count(*) FROM users WHERE id = 1`).Scan(&n) == nil && n == 1 {
 		return nil
 	}
-	if err := fill(ctx, d.db, nil); err != nil {
+	if err := fill(ctx, d.db.DB, nil); err != nil {
 		return err
 	}
 	if _, err := d.db.ExecContext(ctx, `CREATE UNIQUE INDEX scores_player ON scores (game, player)`); err != nil {

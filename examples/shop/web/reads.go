@@ -141,8 +141,12 @@ func (h *handler) statistics(r *http.Request) (page, error) {
 	stats := h.Client.Stats(r.Context())
 	data := struct {
 		nearside.Stats
-		Caches []cache
+		Caches  []cache
+		Queries int64
 	}{Stats: stats}
+	if h.Config.Queries != nil {
+		data.Queries = h.Config.Queries()
+	}
 	for name, s := range stats.Caches {
 		hits := s.Near + s.Store + s.Stale + s.Negative
 		data.Caches = append(data.Caches, cache{s, name, hits, hits + s.Load + s.Errors})

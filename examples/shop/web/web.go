@@ -22,10 +22,11 @@ var files embed.FS
 
 // Config is what the pages are made from.
 type Config struct {
-	Store  shop.Store
-	Cache  string           // its name, to be shown
-	Client *nearside.Client // for sessions and statistics
-	Logger *slog.Logger
+	Store   shop.Store
+	Cache   string           // its name, to be shown
+	Queries func() int64     // how often the database was asked; nil: nobody knows
+	Client  *nearside.Client // for sessions and statistics
+	Logger  *slog.Logger
 }
 
 type handler struct {

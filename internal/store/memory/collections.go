@@ -66,10 +66,8 @@ func (s *Store) intersect(q store.Query) store.View {
 
 // Chunk adds to a load.
 func (s *Store) Chunk(ctx context.Context, c store.Chunk) store.Outcome {
-	for _, e := range c.Elements {
-		if err := check(c.Key, e); err != nil {
-			return store.Outcome{Err: err}
-		}
+	if err := checkAll(c.Key, c.Elements); err != nil {
+		return store.Outcome{Err: err}
 	}
 	return write(s, ctx, []store.Chunk{c}, func(c store.Chunk) bool {
 		k := s.lock(c.Key)
@@ -78,11 +76,7 @@ func (s *Store) Chunk(ctx context.Context, c store.Chunk) store.Outcome {
 		if !k.side.has(c.Token) || !l.of(c.Kind) {
 			return false
 		}
-		for _, e := range c.Elements {
-			if _, gone := l.removed[e.Member]; !gone {
-				l.elements.AddNew(e)
-			}
-		}
+		l.add(c.Elements)
 		return true
 	})[0]
 }
@@ -93,6 +87,7 @@ func (k *locked) swap(f store.Fill) bool {
 	if !l.of(f.Kind) {
 		return false
 	}
+	l.add(f.Last)
 	k.side = nil
 	k.drop()
 	m := k.members()
@@ -236,6 +231,15 @@ func checkChange(c store.Change) error {
 		return nil
 	}
 	return check(c.Key, c.Element)
+}
+
+func checkAll(key string, es []store.Element) error {
+	for _, e := range es {
+		if err := check(key, e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func check(key string, e store.Element) error {

@@ -85,7 +85,10 @@ func (e *entry) dead(d store.Dead, kind store.Kind) bool {
 
 // Fill ends leases with what was loaded.
 func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
-	return write(s, ctx, fills, func(f store.Fill) bool {
+	out := write(s, ctx, fills, func(f store.Fill) bool {
+		if checkAll(f.Key, f.Last) != nil {
+			return false
+		}
 		k := s.lock(f.Key)
 		defer k.unlock()
 		switch until := after(k.now, f.TTL); {
@@ -102,6 +105,12 @@ func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
 		}
 		return true
 	})
+	for i, f := range fills {
+		if err := checkAll(f.Key, f.Last); err != nil && out[i].Err == nil {
+			out[i].Err = err
+		}
+	}
+	return out
 }
 
 // Release ends leases without a result.

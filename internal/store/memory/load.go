@@ -24,6 +24,15 @@ func (c *sidecar) loading() *load {
 
 func (l *load) of(kind store.Kind) bool { return l != nil && l.elements.Kind() == kind }
 
+// add brings what was read into the load, as far as it is not known better: what ended meanwhile is newer.
+func (l *load) add(es []store.Element) {
+	for _, e := range es {
+		if _, gone := l.removed[e.Member]; !gone {
+			l.elements.AddNew(e)
+		}
+	}
+}
+
 // merge does to the load what was done to a member. False: it cannot, and the load must end.
 func (l *load) merge(c store.Change) bool {
 	if !l.of(c.Kind) {

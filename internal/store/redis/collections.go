@@ -66,28 +66,77 @@ func (s *Store) acquireCollectionsApart(ctx context.Context, shape store.Kind, c
 // Chunk runs chunk.lua. One without an answer must not be sent again for a list, which would have its elements twice.
 func (s *Store) Chunk(ctx context.Context, c store.Chunk) store.Outcome {
 	err := s.serves(c.Kind)
-	if len(c.Elements) > store.MaxChunk {
-		err = fmt.Errorf("%d elements, at most %d are allowed", len(c.Elements), store.MaxChunk)
+	if err == nil {
+		err = chunkable(c.Kind, c.Elements)
 	}
-	args := make([]string, 1, 1+2*len(c.Elements))
-	args[0] = c.Token
-	for i := 0; i < len(c.Elements) && err == nil; i++ {
-		switch e := &c.Elements[i]; c.Kind {
+	if err != nil {
+		return store.Outcome{Err: failed("chunk", c.Key, err)}
+	}
+	if len(c.Elements) == 0 {
+		return store.Outcome{OK: true} // the end of the load will say whether the token stands
+	}
+	args := written(c.Kind, c.Elements, c.Token)
+	return s.outcomes(ctx, "chunk", collections[c.Kind].chunk, []string{c.Key}, func(int) []string { return args })[0]
+}
+
+// chunkable returns an error for elements that cannot be sent at once, or not at all.
+func chunkable(kind store.Kind, es []store.Element) error {
+	if len(es) > store.MaxChunk {
+		return fmt.Errorf("%d elements, at most %d are allowed", len(es), store.MaxChunk)
+	}
+	for i := range es {
+		if kind != store.SortedSet {
+			break
+		}
+		if err := finite(&es[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// written are elements as fill of a type's own file takes them, behind other arguments.
+func written(kind store.Kind, es []store.Element, before ...string) []string {
+	args := append(make([]string, 0, len(before)+2*len(es)), before...)
+	for i := range es {
+		switch e := &es[i]; kind {
 		case store.SortedSet:
-			args, err = append(args, number64(e.Score), e.Member), finite(e)
+			args = append(args, number64(e.Score), e.Member)
 		case store.Hash:
 			args = append(args, e.Member, e.Value)
 		default:
 			args = append(args, e.Member)
 		}
 	}
-	if err != nil {
-		return store.Outcome{Err: failed("chunk", c.Key, err)}
+	return args
+}
+
+// fillCollections runs fill.lua.
+func (s *Store) fillCollections(ctx context.Context, shape store.Kind, fills []store.Fill) []store.Outcome {
+	out := make([]store.Outcome, len(fills))
+	var keys []string
+	var at []int
+	for i := range fills {
+		err := s.serves(shape)
+		if err == nil {
+			err = chunkable(shape, fills[i].Last)
+		}
+		if err != nil {
+			out[i].Err = failed("fill", fills[i].Key, err)
+			continue
+		}
+		keys, at = append(keys, fills[i].Key), append(at, i)
 	}
-	if len(args) == 1 {
-		return store.Outcome{OK: true} // the end of the load will say whether the token stands
+	if len(keys) == 0 {
+		return out
 	}
-	return s.outcomes(ctx, "chunk", collections[c.Kind].chunk, []string{c.Key}, func(int) []string { return args })[0]
+	for n, o := range s.outcomes(ctx, "fill", collections[shape].fill, keys, func(n int) []string {
+		f := &fills[at[n]]
+		return written(shape, f.Last, f.Token, px(f.TTL), px0(f.Empty))
+	}) {
+		out[at[n]] = o
+	}
+	return out
 }
 
 // Write runs write.lua.

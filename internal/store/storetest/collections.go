@@ -40,6 +40,43 @@ var loadRules = each([]shapeRule{
 		k.is("chunk after it", k.chunk("a", "t1", k.els("w")...), false)
 		k.shows("after all", "a", k.els("x", "y", "z")...)
 	}},
+	{"LastChunkComesWithTheFill", everyKind, func(k shape) {
+		k.granted("all", "t1")
+		k.is("fill with all", k.swap("all", "t1", bringing(k.els("x", "y")...)), true)
+		k.shows("after it", "all", k.els("x", "y")...)
+		k.lives("after it", "all", long/2, long)
+		k.state("refresh", k.claim("all", "t2", stale), store.Refresh)
+		k.is("fill again", k.swap("all", "t2", bringing(k.els("y", "z")...)), true)
+		k.shows("in the place of the old one", "all", k.els("y", "z")...)
+
+		k.granted("rest", "t1")
+		k.is("chunk", k.chunk("rest", "t1", k.els("x", "y")...), true)
+		k.is("fill with the rest", k.swap("rest", "t1", bringing(k.els("z", "w")...)), true)
+		k.shows("behind the chunk", "rest", k.els("x", "y", "z", "w")...)
+
+		k.is("fill without a lease", k.swap("none", "t1", bringing(k.els("x")...)), false)
+		k.shows("refused", "none")
+		k.granted("lost", "t1")
+		k.invalidate("lost", 0)
+		k.is("fill after an invalidation", k.swap("lost", "t1", bringing(k.els("old")...)), false)
+		k.shows("refused", "lost")
+		k.granted("lost", "t2")
+		k.is("late fill of another", k.swap("lost", "t1", bringing(k.els("old")...)), false)
+		k.is("fill of the next", k.swap("lost", "t2", bringing(k.els("new")...)), true)
+		k.shows("nothing of the other", "lost", k.els("new")...)
+	}},
+	{"LastChunkIsOlderThanWhatEnded", byMember, func(k shape) {
+		k.granted("a", "t1")
+		k.write("a", store.Add, k.el("x", 2))
+		k.write("a", store.Remove, k.el("y", 2))
+		k.write("a", store.Add, k.el("new", 2))
+		k.is("fill", k.swap("a", "t1", bringing(k.els("x", "y", "z")...)), true)
+		k.shows("what ended is newer", "a", k.el("x", 2), k.el("z", 1), k.el("new", 2))
+		k.granted("b", "t1")
+		k.write("b", store.Remove, k.el("x", 2))
+		k.is("fill of what was removed", k.swap("b", "t1", bringing(k.els("x")...)), true)
+		k.shows("nothing is left", "b")
+	}},
 	{"LoadNeedsTheToken", everyKind, func(k shape) {
 		k.is("chunk without a lease", k.chunk("a", "t1", k.els("x")...), false)
 		k.is("fill without a lease", k.swap("a", "t1"), false)
@@ -227,6 +264,8 @@ var loadRules = each([]shapeRule{
 		}
 		k.granted("b", "t1")
 		errs["chunk"] = k.Chunk(k.ctx, store.Chunk{Key: "b", Token: "t1", Kind: k.kind, Elements: []store.Element{e}}).Err
+		errs["fill"] = k.Fill(k.ctx, []store.Fill{{Key: "b", Token: "t1", Kind: k.kind, TTL: long, Last: []store.Element{e}}})[0].Err
+		k.is("the lease stands", k.swap("b", "t1", bringing(k.els("y")...)), true)
 		for verb, err := range errs {
 			if err == nil || !strings.Contains(err.Error(), `"x"`) {
 				k.Errorf("%s: error %v, want one that names the member", verb, err)

@@ -85,7 +85,7 @@ func (s *unasked) Fill(ctx context.Context, fills []store.Fill) []store.Outcome 
 			continue
 		}
 		s.mu.Lock()
-		elements := s.chunks[f.Token]
+		elements := append(slices.Clip(s.chunks[f.Token]), f.Last...)
 		s.mu.Unlock()
 		claim := store.Claim{Key: f.Key, Kind: f.Kind, Token: store.NewToken(), Lease: time.Second, Stale: time.Hour}
 		switch s.Acquire(ctx, []store.Claim{claim})[0].State {
@@ -93,7 +93,7 @@ func (s *unasked) Fill(ctx context.Context, fills []store.Fill) []store.Outcome 
 		default:
 			continue
 		}
-		f.Token = claim.Token
+		f.Token, f.Last = claim.Token, nil
 		s.Store.Chunk(ctx, store.Chunk{Key: f.Key, Kind: f.Kind, Token: f.Token, Elements: elements})
 		out[i] = s.Store.Fill(ctx, []store.Fill{f})[0]
 	}

@@ -165,6 +165,12 @@ func (d *dice) upTo(most time.Duration) time.Duration {
 	return time.Duration(d.rng.Int64N(int64(most) + 1))
 }
 
+func (d *dice) below(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rng.IntN(n)
+}
+
 func (d *dice) chance(p float64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -57,6 +57,23 @@ func (s paced) Chunk(ctx context.Context, c store.Chunk) (o store.Outcome) {
 	return o
 }
 
+// Fill sends a part of what comes with it as chunks, as for a collection that is larger.
+func (s paced) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
+	out := make([]store.Outcome, len(fills))
+	for i, f := range fills {
+		if some := s.rng.below(len(f.Last) + 1); some > 0 {
+			o := s.Chunk(ctx, store.Chunk{Key: f.Key, Token: f.Token, Kind: f.Kind, Elements: f.Last[:some]})
+			if f.Last = f.Last[some:]; !o.OK {
+				out[i] = o
+				continue
+			}
+		}
+		time.Sleep(s.rng.upTo(s.p.Load / 4))
+		out[i] = s.Store.Fill(ctx, []store.Fill{f})[0]
+	}
+	return out
+}
+
 // losses decides which commands are lost, and waits for those that are late.
 type losses struct {
 	mu    sync.Mutex

@@ -65,7 +65,7 @@ func brokenScripts(t *testing.T, at place) []brokenScript {
 		rule("a push is applied beside a load", busy, "sure = note == loads() and not leased()", "sure = note == loads()", list),
 		rule("an invalidation leaves the clusters", slow, "redis.call('UNLINK', KEYS[3], KEYS[4], KEYS[6])", "redis.call('UNLINK', KEYS[3], KEYS[4])", alone, list),
 		rule("a life is given back whatever deadlines stand", quiet, "redis.call('PEXPIREAT', K, first[2])", "redis.call('PEXPIREAT', K, back)", alone),
-		rule("a fill gives the full life under an intent", quiet, "px = math.min(px, due - now)\n  end\n  redis.call('PEXPIRE', K", "end\n  redis.call('PEXPIRE', K", alone),
+		rule("a fill gives the full life under an intent", quiet, "px = math.min(px, due - now())\n  end\n  redis.call('PEXPIRE', K", "end\n  redis.call('PEXPIRE', K", alone),
 		rule("a begin leaves the life as it is", quiet, "if p < 0 or p > px then redis.call('PEXPIRE', K, digits(px)) end", "", alone),
 		rule("intents are forgotten with their life", slower, "local keep = px + tonumber(ARGV[3])", "local keep = px", alone, list),
 		rule("a passed deadline is forgotten", slowLoads, "if gone == 0 then return false end", "if gone then return false end", alone),

@@ -83,6 +83,11 @@ func (k shape) swap(key, token string, change ...func(*store.Fill)) bool {
 	return k.one("fill", k.Fill(k.ctx, []store.Fill{f}))
 }
 
+// bringing has a fill bring the last elements.
+func bringing(last ...store.Element) func(*store.Fill) {
+	return func(f *store.Fill) { f.Last = last }
+}
+
 // cached loads a collection.
 func (k shape) cached(key string, elements ...store.Element) {
 	k.Helper()

@@ -12,7 +12,7 @@ local state, p = 'G', 0
 if ty == TY then
   p = redis.call('PTTL', K)
   local s, due = tonumber(ARGV[3]), redis.pcall('ZSCORE', I, '*')
-  if type(due) == 'string' then p = math.max(p, due - now) end -- its life is short while intents stand
+  if type(due) == 'string' then p = math.max(p, due - now()) end -- its life is short while intents stand
   if s == 0 or p < 0 or p >= s then return {'H', '', p} end
   if l and l ~= '-' and l ~= ARGV[1] then return {'S', '', p} end
   state = 'R'
@@ -21,7 +21,7 @@ elseif l and string.sub(l, 1, 1) == '!' then return {'B'}
 elseif l and l ~= ARGV[1] then return {'W', '', 0, l} end
 if l == ARGV[1] then return {state, '', p} end
 if overdue() then state = 'G' end
-if state == 'G' then redis.call('ZREM', I, '*') end
+if intents and state == 'G' then redis.call('ZREM', I, '*') end
 redis.call('SET', L, ARGV[1], 'PX', ARGV[2])
 redis.call('UNLINK', T, R)
 mark(T, ARGV[1])

@@ -16,10 +16,10 @@ if list ~= ',' then -- not alone
   if was == kind then version = v end
 end
 put(f, kind, version, list .. ARGV[1] .. ':' .. (kind == 'p' and loads() or '') .. ',')
-redis.call('ZADD', I, digits(now + px), ARGV[1])
+redis.call('ZADD', I, digits(now() + px), ARGV[1])
 if cached() then
   local p = redis.call('PTTL', K)
-  if p > 0 then redis.call('ZADD', I, 'NX', digits(now + p), '*') end
+  if p > 0 then redis.call('ZADD', I, 'NX', digits(now() + p), '*') end
   if p < 0 or p > px then redis.call('PEXPIRE', K, digits(px)) end
 end
 local keep = px + tonumber(ARGV[3])

@@ -1,8 +1,11 @@
 -- Between a type's own file and every script about a collection as a whole or its members.
 -- KEYS  collection, sidecar, load, removed, intents, members (keys.go)
 local K, L, T, R, I, E = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local clock -- once it was asked for
+local function now()
+  clock = clock or redis.call('TIME')
+  return clock[1] * 1000 + math.floor(clock[2] / 1000)
+end
 local l = redis.pcall('GET', L)
 if type(l) == 'table' then -- somebody's list under our name must not keep anything stale alive
   redis.call('DEL', L)
@@ -19,6 +22,7 @@ local function stop()
 end
 -- A number above all that were drawn for this collection. A row that is read now contains what was committed before.
 local function draw()
+  now()
   local n = math.max(clock[1] * 1000000 + clock[2], tonumber(redis.call('HGET', E, '~') or '0') + 1)
   redis.call('HSET', E, '~', digits(n))
   return n
@@ -30,11 +34,14 @@ local function drop()
   if leased() then stop() elseif l == '-' then forget() end
   redis.call('ZREM', I, '*')
 end
+local intents -- whether there are any, once overdue() has looked: mostly there are none, and then what is about them is left out
 -- A writer whose deadline has passed is dead, and what he wrote is unknown: whoever finds his intent drops.
 local function overdue()
+  intents = redis.call('EXISTS', I) == 1
+  if not intents then return false end
   local back = redis.pcall('ZSCORE', I, '*')
-  if type(back) == 'string' and tonumber(back) < now then redis.call('ZREM', I, '*') end -- no writer, but the end of a life that is over
-  local gone = redis.pcall('ZREMRANGEBYSCORE', I, '-inf', '(' .. digits(now))
+  if type(back) == 'string' and tonumber(back) < now() then redis.call('ZREM', I, '*') end -- no writer, but the end of a life that is over
+  local gone = redis.pcall('ZREMRANGEBYSCORE', I, '-inf', '(' .. digits(now()))
   if gone == 0 then return false end
   if type(gone) == 'table' then redis.call('UNLINK', I) end -- somebody's list
   drop()
