@@ -18,7 +18,9 @@ const (
 	// Failures is how many calls in a row must fail until the breaker opens.
 	Failures = 5
 
-	firstProbe = 50 * time.Millisecond // after it has opened, doubling
+	hiccup     = 25 * time.Millisecond // a server that answers so soon, when many waited, has paused and was not away
+	hiccups    = time.Second           // between two of them: one that pauses more often is treated as one that was away
+	firstProbe = 50 * time.Millisecond // after that, doubling
 	lastProbe  = 500 * time.Millisecond
 	probeLimit = 500 * time.Millisecond // of one probe
 	ramp       = 5 * time.Second        // from a tenth of the reads to all of them, at most
@@ -52,6 +54,7 @@ type Breaker struct {
 	failed atomic.Int32 // in a row
 	since  atomic.Int64 // when ramping began, Unix nanoseconds
 	ramp   atomic.Int64 // how long it takes, nanoseconds
+	paused atomic.Int64 // when the server last was taken for one that had paused, Unix nanoseconds; zero: never
 	events Events
 
 	ctx    context.Context
@@ -103,12 +106,12 @@ func (b *Breaker) Succeeded() {
 // Failed counts a call that the server did not answer.
 func (b *Breaker) Failed(cause error) {
 	if b.failed.Add(1) >= Failures {
-		b.trip(cause)
+		b.trip(cause, true)
 	}
 }
 
 // Trip opens the breaker without further failures: it is known that nobody answers.
-func (b *Breaker) Trip(cause error) { b.trip(cause) }
+func (b *Breaker) Trip(cause error) { b.trip(cause, false) }
 
 // Ramp lets reads through little by little, as after an outage: the server is new, or was away before there was a breaker.
 func (b *Breaker) Ramp() {
@@ -117,24 +120,30 @@ func (b *Breaker) Ramp() {
 	b.state.CompareAndSwap(closed, ramping)
 }
 
-func (b *Breaker) trip(cause error) {
+func (b *Breaker) trip(cause error, paused bool) {
 	for {
 		was := b.state.Load()
 		if was == open || b.ctx.Err() != nil {
 			return
 		}
 		if b.state.CompareAndSwap(was, open) {
-			b.prober.Go(func() { b.probe(cause) })
+			b.prober.Go(func() { b.probe(cause, paused) })
 			return
 		}
 	}
 }
 
-// probe asks until the server answers.
-func (b *Breaker) probe(cause error) {
+// probe asks until the server answers. One that has perhaps only paused is asked at once: a pause of one time limit is five failures
+// where as many callers wait, and is over by now.
+func (b *Breaker) probe(cause error, paused bool) {
 	began := time.Now()
 	if b.events.Opened != nil {
 		b.events.Opened(cause)
+	}
+	if last := b.paused.Load(); paused && (last == 0 || began.UnixNano()-last > int64(hiccups)) && b.answers(hiccup) && b.settled(time.Since(began)) {
+		b.paused.Store(time.Now().UnixNano())
+		b.close(closed, began)
+		return
 	}
 	for pause := firstProbe; ; pause = min(2*pause, lastProbe) {
 		timer := time.NewTimer(pause)
@@ -144,21 +153,25 @@ func (b *Breaker) probe(cause error) {
 			timer.Stop()
 			return
 		}
-		if b.answers() && b.settled(time.Since(began)) {
-			break
+		if b.answers(probeLimit) && b.settled(time.Since(began)) {
+			b.close(ramping, began)
+			return
 		}
 	}
+}
+
+func (b *Breaker) close(into int32, began time.Time) {
 	b.failed.Store(0)
 	b.ramp.Store(int64(min(ramp, rampTimes*time.Since(began))))
 	b.since.Store(time.Now().UnixNano())
-	b.state.Store(ramping)
+	b.state.Store(into)
 	if b.events.Closed != nil {
 		b.events.Closed(time.Since(began))
 	}
 }
 
-func (b *Breaker) answers() bool {
-	ctx, cancel := context.WithTimeout(b.ctx, probeLimit)
+func (b *Breaker) answers(limit time.Duration) bool {
+	ctx, cancel := context.WithTimeout(b.ctx, limit)
 	defer cancel()
 	return b.events.Probe(ctx) == nil
 }

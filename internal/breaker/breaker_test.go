@@ -107,6 +107,33 @@ func TestOpensAndCloses(t *testing.T) {
 	})
 }
 
+// A server that answers at once has paused, and is used again at once; but not if it pauses all the time.
+func TestPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, s := start(t)
+		fail := func() {
+			for range breaker.Failures + 10 {
+				b.Failed(errAway)
+			}
+			synctest.Wait()
+		}
+		for range 3 {
+			fail()
+			s.said(t, "opened: away", "closing", "closed after 0s")
+			for range 1000 {
+				if !b.Read() {
+					t.Fatal("a read is held back after a pause")
+				}
+			}
+			fail()
+			s.said(t, "opened: away")
+			time.Sleep(100 * time.Millisecond)
+			s.said(t, "closing", "closed after 100ms")
+			time.Sleep(2 * time.Second)
+		}
+	})
+}
+
 // One that goes away again while reads are let through little by little is not asked any more.
 func TestOpensWhileRamping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

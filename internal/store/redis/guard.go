@@ -25,7 +25,6 @@ type guard struct {
 	places  places
 	refusal atomic.Pointer[awayError] // what callers are told: built once, since it is told often
 	broke   atomic.Int64              // when a broken connection was last counted; nanoseconds since the store was opened
-	silent  atomic.Int64              // the same of a wait without an answer
 
 	repeated atomic.Int64 // invalidations, since it was last told of
 }
@@ -191,11 +190,7 @@ func (g *guard) judge(began time.Time, err error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		// A caller's own deadline, or what was left of a budget, may have been too short for any server. The engine's
 		// deadlines end up to a sixteenth early.
-		//
-		// A server that pauses lets all reads that are under way wait: that is one failure, however many there are. Else a pause of
-		// one budget would send every read to the loader, and hold some back for a second. Writes wait longer: each counts.
-		waited, patience := time.Since(began), g.store.patience
-		if waited >= 2*patience || waited >= patience-patience/8 && g.first(&g.silent, began) {
+		if waited := time.Since(began); waited >= g.store.patience-g.store.patience/8 {
 			g.fail(fmt.Errorf("no answer within %v", waited.Round(time.Millisecond)), (*breaker.Breaker).Failed)
 		}
 	case readOnly(err):
@@ -205,16 +200,11 @@ func (g *guard) judge(began time.Time, err error) {
 		g.fail(err, (*breaker.Breaker).Failed)
 	default:
 		// A connection that breaks fails all that was under way on it: that is one failure.
-		if g.first(&g.broke, began) {
+		before := g.broke.Load()
+		if began.Sub(g.store.began) >= time.Duration(before) && g.broke.CompareAndSwap(before, int64(time.Since(g.store.began))) {
 			g.fail(err, (*breaker.Breaker).Failed)
 		}
 	}
-}
-
-// first reports whether a command that failed is the first of those that were under way, and notes when.
-func (g *guard) first(last *atomic.Int64, began time.Time) bool {
-	before := last.Load()
-	return began.Sub(g.store.began) >= time.Duration(before) && last.CompareAndSwap(before, int64(time.Since(g.store.began)))
 }
 
 func (g *guard) fail(cause error, how func(*breaker.Breaker, error)) {

@@ -145,34 +145,6 @@ func TestBreakerStaysClosed(t *testing.T) {
 	}
 }
 
-// A pause is one failure, however many callers it lets wait; five in a row are an outage.
-func TestBreakerCountsAPauseOnce(t *testing.T) {
-	const budget = time.Second
-	server := redistest.Start(t)
-	var log buffer
-	s := openWith(t, server.URL(), redis.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Budget: budget})
-	if err := get(t, s, "a"); err != nil {
-		t.Fatal(err)
-	}
-	server.Pause()
-	ctx, cancel := context.WithTimeout(t.Context(), budget) // all of them began long before it ends
-	defer cancel()
-	errs := make(chan error)
-	for range 100 {
-		go func() { errs <- s.Get(ctx, "a", false).Err }()
-	}
-	for range 100 {
-		if err := <-errs; err == nil || errors.Is(err, store.ErrAway) {
-			t.Errorf("got %v, want that there was no answer", err)
-		}
-	}
-	server.Continue()
-	comesBack(t, s, "a")
-	if log.String() != "" {
-		t.Errorf("the server is taken for away:\n%s", &log)
-	}
-}
-
 // In a cluster each master has its own: what is about keys of the others goes on, in batches too.
 func TestBreakerOfAMaster(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3, 0, "--cluster-require-full-coverage", "no", "--cluster-node-timeout", "60000")
