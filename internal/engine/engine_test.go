@@ -594,7 +594,39 @@ func TestGetMany(t *testing.T) {
 	}
 }
 
-// Two batches that each hold what the other one wants do not wait for each other for ever.
+// What a batch lacks is being loaded while what it has is decoded; what does not decode is loaded behind it.
+func TestGetManyLoadsWhileItDecodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		loading, once := make(chan struct{}), sync.Once{}
+		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+			decode := c.Decode
+			c.Load = nil
+			c.Decode = func(data []byte) (string, error) {
+				select {
+				case <-loading:
+				case <-time.After(time.Second):
+					t.Error("a value is decoded, and nobody loads yet")
+				}
+				return decode(data)
+			}
+			c.LoadMany = func(_ context.Context, ks []string) (map[string]string, error) {
+				once.Do(func() { close(loading) })
+				out := map[string]string{}
+				for _, k := range ks {
+					out[k] = "loaded"
+				}
+				return out, nil
+			}
+		})
+		b.store.Put(t.Context(), []store.Put{
+			{Key: "dead", Value: []byte("?"), TTL: time.Minute}, {Key: "there", Value: []byte(`"1"`), TTL: time.Minute},
+		}, 0)
+		for i, a := range b.GetMany(t.Context(), []string{"dead", "there", "cold"}) {
+			want(t, "answer", a.Entry.Value, []string{"loaded", "1", "loaded"}[i])
+		}
+	})
+}
+
 // A loader that knows which rows failed lets the others be absent.
 func TestRowErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -616,6 +648,7 @@ func TestRowErrors(t *testing.T) {
 	})
 }
 
+// Two batches that each hold what the other one wants do not wait for each other for ever.
 func TestTwoBatchesCrossed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, nil)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/nearside/nearside/internal/flight"
@@ -53,39 +54,138 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 	if len(keys) == 0 {
 		return out
 	}
-	until := time.Now().Add(c.Budget)
-	var missing jobs[K, V]
-	var places []int
+	w := wanted[K, V]{c: c, ctx: ctx, ks: ks, keys: keys, at: at, until: time.Now().Add(c.Budget), ttl: ttl, out: out}
 	if c.cold() {
-		for n, i := range at {
-			missing = append(missing, &job[K, V]{k: ks[i], key: keys[n], ctx: ctx, until: until, ttl: ttl})
+		w.expect(len(keys))
+		for n := range keys {
+			w.miss(n, useless{})
 		}
-		places = at
+		w.load()
 	} else {
-		sought := c.seek()
-		reserved := make([]*near.Reservation, len(keys))
-		for n, key := range keys {
-			reserved[n], _ = c.reserve(sought, key)
-		}
-		past := c.pastOf(keys) // behind the reservations: see Cache.get
-		items := c.lookMany(ctx, sought, keys, past, ttl, until)
-		for n, i := range at {
-			e, why := Entry[V]{}, useless{bypass: true}
-			if past == nil || !past[n] {
-				why = c.served(ctx, ks[i], keys[n], items[n], &e)
-			}
-			c.retain(sought, reserved[n], ks[i], e, items[n])
-			if out[i].Entry = e; why == (useless{}) {
-				continue
-			}
-			missing = append(missing, &job[K, V]{k: ks[i], key: keys[n], ctx: ctx, until: until, ttl: ttl, useless: why})
-			places = append(places, i)
-		}
+		w.read()
 	}
-	if len(missing) > 0 {
-		c.await(ctx, missing, places, out)
-	}
+	w.wait()
 	return out
+}
+
+// wanted are the keys of a batch that are not kept in the process.
+type wanted[K comparable, V any] struct {
+	c     *Cache[K, V]
+	ctx   context.Context
+	ks    []K
+	keys  []string
+	at    []int // the place in ks and out of each key
+	until time.Time
+	ttl   bool
+	out   []Answer[V]
+
+	room    []job[K, V]                // for what is missing
+	missing jobs[K, V]                 // what is to be loaded, by us or by others
+	places  []int                      // in out, of each
+	tickets []flight.Ticket[result[V]] // of those whose calls were joined
+}
+
+// read takes what the store has. The rest begins to load before that is decoded.
+func (w *wanted[K, V]) read() {
+	c := w.c
+	sought := c.seek()
+	reserved := make([]*near.Reservation, len(w.keys))
+	for n, key := range w.keys {
+		reserved[n], _ = c.reserve(sought, key)
+	}
+	past := c.pastOf(w.keys) // behind the reservations: see Cache.get
+	items := c.lookMany(w.ctx, sought, w.keys, past, w.ttl, w.until)
+	take := func(n int) {
+		k := w.ks[w.at[n]]
+		e, why := Entry[V]{}, useless{bypass: true}
+		if past == nil || !past[n] {
+			why = c.served(w.ctx, k, w.keys[n], items[n], &e)
+		}
+		c.retain(sought, reserved[n], k, e, items[n])
+		if w.out[w.at[n]].Entry = e; why != (useless{}) {
+			w.miss(n, why)
+		}
+	}
+	found := make([]int, 0, len(items))
+	absent := make([]int, 0, len(items))
+	for n := range items {
+		if items[n].Found && (past == nil || !past[n]) {
+			found = append(found, n)
+		} else {
+			absent = append(absent, n)
+		}
+	}
+	w.expect(len(absent))
+	for _, n := range absent {
+		take(n)
+	}
+	if w.load(); len(absent) > 0 {
+		runtime.Gosched() // who loads sends his claims first, so that the store is at work while we decode
+	}
+	for _, n := range found {
+		take(n)
+	}
+	w.load() // what does not decode, or is stale and waited for
+}
+
+// expect makes room for what is missing, in one piece.
+func (w *wanted[K, V]) expect(n int) {
+	w.room = make([]job[K, V], n)
+	w.missing, w.places, w.tickets = make(jobs[K, V], 0, n), make([]int, 0, n), make([]flight.Ticket[result[V]], 0, n)
+}
+
+func (w *wanted[K, V]) miss(n int, why useless) {
+	i := w.at[n]
+	if len(w.room) == 0 {
+		w.room = make([]job[K, V], 1)
+	}
+	j := &w.room[0]
+	w.room = w.room[1:]
+	*j = job[K, V]{k: w.ks[i], key: w.keys[n], ctx: w.ctx, until: w.until, ttl: w.ttl, useless: why}
+	w.missing = append(w.missing, j)
+	w.places = append(w.places, i)
+}
+
+// load joins the calls of the keys that are missing by now, and runs the new ones as one batch.
+func (w *wanted[K, V]) load() {
+	c := w.c
+	fresh := w.missing[len(w.tickets):]
+	mine := make(jobs[K, V], 0, len(fresh))
+	for _, j := range fresh {
+		ticket, call := c.flights.Join(j.key)
+		w.tickets = append(w.tickets, ticket)
+		if call == nil {
+			c.count.add(tally.CoalescedProcess)
+			traceOf(w.ctx).joined(j.key)
+			continue
+		}
+		j.call = call
+		mine = append(mine, j)
+	}
+	c.lead(mine)
+}
+
+// wait waits for all calls.
+func (w *wanted[K, V]) wait() {
+	if len(w.tickets) == 0 {
+		return
+	}
+	c, soon := w.c, w.ctx
+	if c.SoftTimeout > 0 {
+		var cancel context.CancelFunc
+		soon, cancel = context.WithTimeout(w.ctx, c.SoftTimeout)
+		defer cancel()
+	}
+	for n, ticket := range w.tickets {
+		a, j := &w.out[w.places[n]], w.missing[n]
+		if j.soft {
+			a.Entry, a.Err = c.fresher(w.ctx, soon, j.key, ticket, a.Entry)
+		} else if r, err := ticket.Wait(w.ctx); err != nil {
+			a.Entry, a.Err = c.failed(err)
+		} else {
+			a.Entry, a.Err = c.answer(j.key, r)
+		}
+	}
 }
 
 func (c *Cache[K, V]) lookMany(ctx context.Context, s seeker, keys []string, past []bool, ttl bool, until time.Time) (items []store.Item) {
@@ -119,38 +219,4 @@ func (c *Cache[K, V]) pastOf(keys []string) []bool {
 		past[n] = c.past(key)
 	}
 	return past
-}
-
-// await joins the calls of the missing keys, runs the new ones as one batch, and waits for all.
-func (c *Cache[K, V]) await(ctx context.Context, missing jobs[K, V], places []int, out []Answer[V]) {
-	var mine jobs[K, V]
-	tickets := make([]flight.Ticket[result[V]], len(missing))
-	for n, j := range missing {
-		ticket, call := c.flights.Join(j.key)
-		tickets[n] = ticket
-		if call == nil {
-			c.count.add(tally.CoalescedProcess)
-			traceOf(ctx).joined(j.key)
-			continue
-		}
-		j.call = call
-		mine = append(mine, j)
-	}
-	c.lead(mine)
-	soon := ctx
-	if c.SoftTimeout > 0 {
-		var cancel context.CancelFunc
-		soon, cancel = context.WithTimeout(ctx, c.SoftTimeout)
-		defer cancel()
-	}
-	for n, ticket := range tickets {
-		a := &out[places[n]]
-		if missing[n].soft {
-			a.Entry, a.Err = c.fresher(ctx, soon, missing[n].key, ticket, a.Entry)
-		} else if r, err := ticket.Wait(ctx); err != nil {
-			a.Entry, a.Err = c.failed(err)
-		} else {
-			a.Entry, a.Err = c.answer(missing[n].key, r)
-		}
-	}
 }

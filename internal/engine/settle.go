@@ -17,7 +17,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 		c.settleUnfilled(js[0], &out[0])
 		return
 	}
-	var fills []store.Fill
+	fills := make([]store.Fill, 0, len(js))
 	var leases []store.Lease
 	results := make([]result[V], len(js))
 	sent := make([]int, len(js)) // the mark before the lease is ended, for those that hold one

@@ -33,34 +33,20 @@ func (s *Store) acquireValues(ctx context.Context, claims []store.Claim) []store
 		}
 		return out
 	}
-	cmds := make(rueidis.Commands, 0, 3*len(claims))
+	var plain, unclear []int
 	for i := range claims {
-		if c := &claims[i]; s.plain(c) {
-			side := sidecar(c.Key)
-			cmds = append(cmds, s.c.B().Set().Key(side).Value(c.Token).Nx().PxMilliseconds(max(c.Lease.Milliseconds(), 1)).Build(),
-				s.c.B().Get().Key(c.Key).Build(), s.c.B().Get().Key(side).Build())
-		}
-	}
-	var rs []rueidis.RedisResult
-	if len(cmds) > 0 {
-		rs = s.send(ctx, kind(len(claims) == 1), cmds) // one was let through above
-	}
-	var unclear []int
-	var unused []store.Lease
-	for i := range claims {
-		c, clear := &claims[i], false
-		if s.plain(c) {
-			var took bool
-			out[i], took, clear = granted(c, rs[0], rs[1], rs[2])
-			rs = rs[3:]
-			if took && clear && out[i].State == store.Hit {
-				unused = append(unused, store.Lease{Key: c.Key, Token: c.Token})
-			}
-		}
-		if !clear {
+		if s.plain(&claims[i]) {
+			plain = append(plain, i)
+		} else {
 			unclear = append(unclear, i)
 		}
 	}
+	claim := s.claimEach
+	if len(plain) > 1 && s.target.Mode != Cluster {
+		claim = s.claimTogether
+	}
+	left, unused := claim(ctx, claims, plain, out)
+	unclear = append(unclear, left...)
 	if len(unclear) > 0 {
 		s.acquireByScript(ctx, claims, unclear, out)
 	}
@@ -93,47 +79,58 @@ func (d *scripts) denied() bool {
 	return until != 0 && time.Now().UnixNano() < until
 }
 
-// granted reads the answers of SET sidecar NX, GET value, GET sidecar. They are not atomic, but in this order the lease
-// stands before the value is looked at: a value that comes between is a hit, and a lease that goes between fails to fill.
-// Not clear: another type, or a sidecar that went away while we looked.
-func granted(c *store.Claim, set, get, side rueidis.RedisResult) (g store.Grant, took, clear bool) {
-	err := set.Error()
-	took = err == nil
-	if took || rueidis.IsRedisNil(err) {
-		err = nil
+// claimEach asks for leases by three commands for each, in one trip. It returns the claims that are left to the script, and the
+// leases that were taken in vain.
+func (s *Store) claimEach(ctx context.Context, claims []store.Claim, which []int, out []store.Grant) (unclear []int, unused []store.Lease) {
+	cmds := make(rueidis.Commands, 0, 3*len(which))
+	for _, i := range which {
+		c := &claims[i]
+		side := sidecar(c.Key)
+		cmds = append(cmds, s.c.B().Set().Key(side).Value(c.Token).Nx().PxMilliseconds(max(c.Lease.Milliseconds(), 1)).Build(),
+			s.c.B().Get().Key(c.Key).Build(), s.c.B().Get().Key(side).Build())
 	}
-	m, missing := get.ToMessage()
-	if missing == nil {
-		g.Value, err = m.AsBytes()
-		g.State = store.Hit
-		return g, took, err == nil
+	rs := s.send(ctx, kind(len(claims) == 1), cmds) // one was let through before
+	for n, i := range which {
+		value, missing := rs[3*n+1].AsBytes()
+		side, _ := rs[3*n+2].ToString()
+		took, clear := granted(&claims[i], &out[i], rs[3*n].Error(), value, missing, side)
+		switch {
+		case !clear:
+			unclear = append(unclear, i)
+		case took && out[i].State == store.Hit:
+			unused = append(unused, store.Lease{Key: claims[i].Key, Token: claims[i].Token})
+		}
 	}
+	return unclear, unused
+}
+
+// granted reads the answers of SET sidecar NX, of a look at the value, and of one at the sidecar ("": there is none). They are not
+// atomic, but in this order the lease stands before the value is looked at: a value that comes between is a hit, and a lease
+// that goes between fails to fill. Not clear: another type, or a sidecar that went away while we looked.
+func granted(c *store.Claim, g *store.Grant, set error, value []byte, missing error, side string) (took, clear bool) {
+	took = set == nil
 	switch {
+	case missing == nil:
+		*g = store.Grant{State: store.Hit, Value: value}
+		return took, true
 	case wrongType(missing):
-		return g, took, false
+		return took, false
 	case !rueidis.IsRedisNil(missing):
-		err = missing
-	}
-	if err != nil {
-		return store.Grant{Err: failed("acquire", c.Key, err)}, took, true
-	}
-	if took {
-		return store.Grant{State: store.Granted}, took, true
-	}
-	l, err := side.ToString()
-	switch {
-	case err != nil || l == "":
-		return g, took, false
-	case l == c.Token: // of an earlier sending
+		*g = store.Grant{Err: failed("acquire", c.Key, missing)}
+	case !took && !rueidis.IsRedisNil(set):
+		*g = store.Grant{Err: failed("acquire", c.Key, set)}
+	case took, side == c.Token: // of an earlier sending
 		g.State = store.Granted
-	case l[0] == '-':
+	case side == "":
+		return took, false
+	case side[0] == '-':
 		g.State = store.Absent
-	case l[0] == '!':
+	case side[0] == '!':
 		g.State = store.Barrier
 	default:
-		g.State, g.Holder = store.Waiting, l
+		g.State, g.Holder = store.Waiting, side
 	}
-	return g, took, true
+	return took, true
 }
 
 // acquireByScript runs acquire.lua for some of the claims.

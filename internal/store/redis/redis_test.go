@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -68,9 +69,64 @@ func TestScriptFlush(t *testing.T) {
 				t.Errorf("got %+v", g)
 			}
 		}
+		server.Do(t, "SCRIPT", "FLUSH")
+		for _, o := range s.Fill(t.Context(), []store.Fill{{Key: "a", Token: "t1", Value: []byte("1"), TTL: time.Minute}, {Key: "b", Token: "t2", Absent: true, TTL: time.Minute}}) {
+			if !o.OK || o.Err != nil {
+				t.Errorf("got %+v", o)
+			}
+		}
 		if o := s.Invalidate(t.Context(), []string{"a"}, 0)[0]; o.Err != nil {
 			t.Error(o.Err)
 		}
+	}
+}
+
+// Keys that go in one command fail alone all the same.
+func TestBatchWithAKeyThatIsForbidden(t *testing.T) {
+	server := redistest.Start(t)
+	server.Do(t, "ACL", "SETUSER", "u", "on", ">p", "~nearside:*", "~ok:*", "~{ok:*", "+@all")
+	s, ctx := open(t, "redis://u:p@"+server.Addr), t.Context()
+	var claims []store.Claim
+	var fills []store.Fill
+	for i, key := range []string{"ok:1", "no:1", "ok:2"} {
+		token := "t" + strconv.Itoa(i)
+		claims = append(claims, store.Claim{Key: key, Token: token, Lease: time.Minute})
+		fills = append(fills, store.Fill{Key: key, Token: token, Value: []byte(key), TTL: time.Minute})
+	}
+	grants := s.Acquire(ctx, claims)
+	for i, o := range s.Fill(ctx, fills) {
+		if g := grants[i]; i == 1 {
+			if g.Err == nil || o.Err == nil {
+				t.Errorf("%s: %+v, %+v; want errors", fills[i].Key, g, o)
+			}
+		} else if g.State != store.Granted || !o.OK || o.Err != nil {
+			t.Errorf("%s: %+v, %+v", fills[i].Key, g, o)
+		}
+	}
+}
+
+// A fill replaces another type that a batch of claims has taken for nothing.
+func TestBatchWithAKeyOfAnotherType(t *testing.T) {
+	server := redistest.Shared(t)
+	s, ctx := open(t, server.URL()), t.Context()
+	server.Do(t, "FLUSHALL")
+	server.Do(t, "RPUSH", "a", "1")
+	server.Do(t, "RPUSH", "b", "1")
+	for _, g := range s.Acquire(ctx, []store.Claim{{Key: "a", Token: "t1", Lease: time.Minute}, {Key: "b", Token: "t1", Lease: time.Minute}}) {
+		if g.State != store.Granted {
+			t.Errorf("acquire: %+v", g)
+		}
+	}
+	for _, o := range s.Fill(ctx, []store.Fill{{Key: "a", Token: "t1", Value: []byte("v"), TTL: time.Minute}, {Key: "b", Token: "t1", Absent: true, TTL: time.Minute}}) {
+		if !o.OK || o.Err != nil {
+			t.Errorf("fill: %+v", o)
+		}
+	}
+	if v, _ := server.Do(t, "GET", "a").ToString(); v != "v" {
+		t.Errorf("a holds %q", v)
+	}
+	if n, _ := server.Do(t, "EXISTS", "b").AsInt64(); n != 0 {
+		t.Error("what is known to be absent is there")
 	}
 }
 

@@ -87,44 +87,55 @@ func (sc *script) aside() *script {
 
 // command is a script for one key: by its text, or by the name that the server may know it by.
 func (sc *script) command(b rueidis.Builder, text bool, key string, args []string) rueidis.Completed {
-	sc = sc.altered()
-	keys := sc.keys(key)
-	if text {
-		return b.Eval().Script(sc.src).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
-	}
-	return b.Evalsha().Sha1(sc.sha).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
+	return sc.call(b, text, sc.keys(key), args)
 }
 
-// run sends the script once for each key, in one trip to each node: one command per element, so that each fails alone. A
-// server that has forgotten the script (a restart, a failover, SCRIPT FLUSH) is sent its text.
+// call is command for what names its keys itself.
+func (sc *script) call(b rueidis.Builder, text bool, names, args []string) rueidis.Completed {
+	sc = sc.altered()
+	if text {
+		return b.Eval().Script(sc.src).Numkeys(int64(len(names))).Key(names...).Arg(args...).Build()
+	}
+	return b.Evalsha().Sha1(sc.sha).Numkeys(int64(len(names))).Key(names...).Arg(args...).Build()
+}
+
+// run sends the script once for each key, in one trip to each node: one command per element, so that each fails alone.
 func (s *Store) run(ctx context.Context, k kind, sc *script, keys []string, args func(i int) []string) []rueidis.RedisResult {
-	if len(keys) == 1 {
-		out := s.one(ctx, k, keys[0], func() rueidis.Completed { return sc.command(s.c.B(), false, keys[0], args(0)) })
+	return s.calls(ctx, k, sc, len(keys), func(i int) ([]string, []string) { return sc.keys(keys[i]), args(i) })
+}
+
+// calls sends the script n times, in one trip to each node. A server that has forgotten it (a restart, a failover, SCRIPT
+// FLUSH) is sent its text.
+func (s *Store) calls(ctx context.Context, k kind, sc *script, n int, call func(i int) (names, args []string)) []rueidis.RedisResult {
+	if n == 1 {
+		names, args := call(0)
+		out := s.one(ctx, k, names[0], func() rueidis.Completed { return sc.call(s.c.B(), false, names, args) })
 		if forgotten(out) {
-			out = s.one(ctx, k, keys[0], func() rueidis.Completed { return sc.command(s.c.B(), true, keys[0], args(0)) })
+			out = s.one(ctx, k, names[0], func() rueidis.Completed { return sc.call(s.c.B(), true, names, args) })
 		}
 		return []rueidis.RedisResult{out}
 	}
-	cmds := make(rueidis.Commands, len(keys))
-	for i, key := range keys {
-		cmds[i] = sc.command(s.c.B(), false, key, args(i))
+	send := func(which []int, text bool) []rueidis.RedisResult {
+		cmds := make(rueidis.Commands, len(which))
+		for at, i := range which {
+			names, args := call(i)
+			cmds[at] = sc.call(s.c.B(), text, names, args)
+		}
+		return s.send(ctx, k, cmds)
 	}
-	out := s.send(ctx, k, cmds)
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	out := send(all, false)
 	var left []int
 	for i := range out {
 		if forgotten(out[i]) {
 			left = append(left, i)
 		}
 	}
-	if len(left) == 0 {
-		return out
-	}
-	cmds = make(rueidis.Commands, len(left))
-	for n, i := range left {
-		cmds[n] = sc.command(s.c.B(), true, keys[i], args(i))
-	}
-	for n, r := range s.send(ctx, k, cmds) {
-		out[left[n]] = r
+	for at, r := range send(left, true) {
+		out[left[at]] = r
 	}
 	return out
 }

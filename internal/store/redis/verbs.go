@@ -175,17 +175,10 @@ func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
 	s.ended.add(len(fills), func(i int) touched { return touched{key: fills[i].Key, kind: fills[i].Kind, token: fills[i].Token} })
 	return perKind(fills, func(f *store.Fill) store.Kind { return f.Kind }, func(shape store.Kind, fills []store.Fill) []store.Outcome {
-		if shape != "" {
-			return s.fillCollections(ctx, shape, fills)
+		if shape == "" {
+			return s.fillValues(ctx, fills)
 		}
-		keys := keysOf(fills, func(f store.Fill) string { return f.Key })
-		return s.outcomes(ctx, "fill", fillScript, keys, func(i int) []string {
-			f := fills[i]
-			if f.Absent {
-				return []string{f.Token, "n", px(f.TTL)}
-			}
-			return []string{f.Token, "v", px(f.TTL), rueidis.BinaryString(f.Value)}
-		})
+		return s.fillCollections(ctx, shape, fills)
 	})
 }
 

@@ -292,8 +292,30 @@ func (c *checker) cache(s *engine.Shared, rng *rand.Rand) *engine.Cache[string, 
 		}
 		return row{v}, nil
 	}
+	loadMany := func(ctx context.Context, keys []string) (map[string]row, error) { // a batch of fills behind it
+		rows, failed := map[string]row{}, engine.RowErrors[string]{}
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for _, key := range keys {
+			wg.Go(func() {
+				r, err := load(ctx, key)
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil:
+					rows[key] = r
+				case !errors.Is(err, engine.ErrNotFound):
+					failed[key] = err
+				}
+			})
+		}
+		if wg.Wait(); len(failed) > 0 {
+			return rows, failed
+		}
+		return rows, nil
+	}
 	return engine.New(s, engine.Config[string, row]{
-		Key: func(k string) (string, error) { return k, nil }, Load: load,
+		Key: func(k string) (string, error) { return k, nil }, Load: load, LoadMany: loadMany,
 		Encode: func(v row) ([]byte, error) { return json.Marshal(v) },
 		Decode: func(d []byte) (v row, err error) { err = json.Unmarshal(d, &v); return v, err },
 		Life: func(string, string, row) time.Duration {

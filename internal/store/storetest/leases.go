@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"bytes"
+	"fmt"
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
@@ -31,6 +33,73 @@ var leaseRules = []rule{
 		k.is("an absence", k.absent("a", "t1", long), true)
 		k.is("a value after it", k.fill("a", "t1", "1"), false)
 		k.state("after both", k.acquire("a", "t2"), store.Absent)
+	}},
+	{"BatchesAreManySingles", func(k kit) { // the keys of one slot may go in one command, and those of others not
+		for _, name := range []func(i int) string{
+			func(i int) string { return fmt.Sprintf("{slot}%d", i) }, func(i int) string { return fmt.Sprintf("slots%d", i) },
+		} {
+			const n = 300 // of one slot: several commands
+			key, token := name, func(i int) string { return fmt.Sprintf("t%d", i) }
+			large := bytes.Repeat([]byte("v"), 100<<10) // several commands of few keys
+			var claims []store.Claim
+			var fills []store.Fill
+			for i := range n {
+				switch i % 6 {
+				case 1:
+					k.put(key(i), "there", long)
+				case 2:
+					k.acquire(key(i), "other")
+				case 3:
+					k.acquire(key(i), "other")
+					k.absent(key(i), "other", long)
+				case 4:
+					k.invalidate(key(i), long)
+				case 5:
+					k.acquire(key(i), token(i))
+				}
+				claims = append(claims, store.Claim{Key: key(i), Token: token(i), Lease: long, TTL: k.ttl})
+				f := store.Fill{Key: key(i), Token: token(i), Value: fmt.Append(nil, i), TTL: long}
+				switch {
+				case i%60 == 0:
+					f.Value = large
+				case i%12 == 0:
+					f.Value, f.Absent = nil, true
+				}
+				fills = append(fills, f)
+			}
+			for i, g := range k.Acquire(k.ctx, claims) {
+				want := []store.State{store.Granted, store.Hit, store.Waiting, store.Absent, store.Barrier, store.Granted}[i%6]
+				if g.Err != nil || g.State != want || want == store.Hit && string(g.Value) != "there" || want == store.Waiting && g.Holder != "other" {
+					k.Errorf("claim of %s: %+v, want %c", key(i), g, want)
+				}
+			}
+			for i := 5; i < n; i += 12 { // of some somebody has taken the lease
+				k.invalidate(key(i), 0)
+			}
+			filled := k.Fill(k.ctx, fills)
+			for i, it := range k.GetMany(k.ctx, keysOf(fills), false) {
+				stands := i%6 == 0 || i%12 == 11
+				want := ""
+				switch {
+				case i%6 == 1:
+					want = "there"
+				case stands && !fills[i].Absent:
+					want = string(fills[i].Value)
+				}
+				if o := filled[i]; o.Err != nil || o.OK != stands {
+					k.Errorf("fill of %s: %+v, want %v", key(i), o, stands)
+				}
+				if string(it.Value) != want {
+					k.Errorf("%s holds %.20q, want %.20q", key(i), it.Value, want)
+				}
+				if stands && fills[i].Absent {
+					k.state("an absence of a batch", k.acquire(key(i), "t"), store.Absent)
+				}
+			}
+			k.state("behind a fill", k.acquire(key(6), "t"), store.Hit)
+			k.state("a hold", k.acquire(key(4), "t"), store.Barrier)
+			k.is("a lease of somebody else", k.fill(key(2), "other", "1"), true)
+		}
 	}},
 	{"FillExpires", func(k kit) {
 		k.acquire("a", "t1")
@@ -204,4 +273,12 @@ var leaseRules = []rule{
 		k.state("an intent", k.acquire("intent", "t1", dead("dead")), store.Barrier)
 		k.holds("intent", "")
 	}},
+}
+
+func keysOf(fills []store.Fill) []string {
+	keys := make([]string, len(fills))
+	for i, f := range fills {
+		keys[i] = f.Key
+	}
+	return keys
 }
