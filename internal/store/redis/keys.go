@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,18 +33,37 @@ import (
 // choose its slot keeps them; any other is put into braces as a whole; where that cannot be, because the key is empty or
 // has a brace of its own, a short string that hashes to the slot stands in the braces.
 func around(key string) (before, after string) {
+	switch formOf(key) {
+	case ownBraces:
+		return key + ":~", ""
+	case inBraces:
+		return "{" + key + "}:~", ""
+	}
+	return "~", ":{" + tagOf(Slot(key)) + "}:" + key
+}
+
+// form is how the names beside a key are made.
+type form int
+
+const (
+	ownBraces form = iota
+	inBraces
+	behindTag
+)
+
+func formOf(key string) form {
 	open := strings.IndexByte(key, '{')
 	if open >= 0 {
 		n := strings.IndexByte(key[open+1:], '}')
 		whole := open == 0 && n == len(key)-2 // {u}: its braces and a suffix are the sidecar of u
 		if n > 0 && !whole {
-			return key + ":~", ""
+			return ownBraces
 		}
 	}
 	if key != "" && !strings.Contains(key, "}") {
-		return "{" + key + "}:~", ""
+		return inBraces
 	}
-	return "~", ":{" + tagOf(Slot(key)) + "}:" + key
+	return behindTag
 }
 
 // letters are those of L, T, R, I and E, in the order in which scripts take them.
@@ -82,25 +100,21 @@ func besides(glob string) string {
 	return before + "?" + after
 }
 
-// keyOf returns the key that a name stands beside. False: the name is none of ours.
+// keyOf returns the key that a name stands beside. False: the name is none of ours. The reader of pushes calls it.
 func keyOf(name string) (key string, ok bool) {
-	var forms []string
 	n := len(name)
 	if n >= 3 && name[n-3:n-1] == ":~" && strings.IndexByte(letters, name[n-1]) >= 0 {
-		base := name[:n-3]
-		forms = append(forms, base)
-		if n := len(base); n >= 2 {
-			forms = append(forms, base[1:n-1])
+		key := name[:n-3]
+		if formOf(key) == ownBraces {
+			return key, store.CheckKey(key) == nil
+		}
+		if n := len(key); n > 2 && key[0] == '{' && key[n-1] == '}' && formOf(key[1:n-1]) == inBraces {
+			return key[1 : n-1], store.CheckKey(key[1:n-1]) == nil
 		}
 	}
 	if n >= 4 && name[0] == '~' && strings.IndexByte(letters, name[1]) >= 0 && name[2:4] == ":{" {
-		_, key, _ := strings.Cut(name[4:], "}:")
-		forms = append(forms, key)
-	}
-	for _, key := range forms {
-		if store.CheckKey(key) == nil && slices.Contains(family(key)[1:], name) {
-			return key, true
-		}
+		tag, key, found := strings.Cut(name[4:], "}:")
+		return key, found && formOf(key) == behindTag && tag == tagOf(Slot(key)) && store.CheckKey(key) == nil
 	}
 	return "", false
 }
@@ -114,11 +128,14 @@ func Slot(key string) uint16 {
 			key = key[open+1 : open+1+n]
 		}
 	}
-	crc := uint16(0)
-	for i := range len(key) {
-		crc = crc<<8 ^ crcTable[byte(crc>>8)^key[i]]
+	return crc(key) % slots
+}
+
+func crc[T string | []byte](text T) (sum uint16) {
+	for i := range len(text) {
+		sum = sum<<8 ^ crcTable[byte(sum>>8)^text[i]]
 	}
-	return crc % slots
+	return sum
 }
 
 // crcTable is CRC-16/XMODEM of each byte.
@@ -140,12 +157,14 @@ var crcTable = func() (t [256]uint16) {
 // tagOf returns the shortest number, in base 36, that hashes to a slot.
 func tagOf(s uint16) string { return tags()[s] }
 
+// Made in 2 ms, and only where a key needs it.
 var tags = sync.OnceValue(func() []string {
 	out := make([]string, slots)
+	var tag [8]byte
 	for n, left := uint64(0), slots; left > 0; n++ {
-		tag := strconv.FormatUint(n, 36)
-		if s := Slot(tag); out[s] == "" {
-			out[s] = tag
+		text := strconv.AppendUint(tag[:0], n, 36)
+		if s := crc(text) % slots; out[s] == "" {
+			out[s] = string(text)
 			left--
 		}
 	}
