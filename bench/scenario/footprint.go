@@ -82,6 +82,7 @@ func footprintChild(j job, in *json.Decoder, out *json.Encoder) error {
 		if _, err := l.Get(context.Background(), freshFrom); err != nil {
 			return err
 		}
+		time.Sleep(500 * time.Millisecond) // neither are those of connections that are made behind it, as for pushes
 	}
 	before := heap()
 	if err := out.Encode(true); err != nil {
