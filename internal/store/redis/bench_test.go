@@ -3,7 +3,9 @@ package redis_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -172,6 +174,52 @@ func BenchmarkSession(b *testing.B) {
 			if o := s.Save(ctx, r); o.Err != nil {
 				b.Error(o.Err)
 			}
+		})
+	}
+}
+
+// The time from the moment a write has returned to the moment another client has been told of it, as which it drops what it
+// keeps near: with some clients that have all read the key.
+func BenchmarkPush(b *testing.B) {
+	server := redistest.Start(b)
+	writer := open(b, server.URL())
+	for _, clients := range []int{2, 8, 32} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			told := make(chan time.Time, 2*clients)
+			var readers []store.Tracking
+			for range clients - 1 {
+				t, err := open(b, server.URL()).Track(b.Context(), func(key string) {
+					if key == "k" {
+						told <- time.Now()
+					}
+				}, func() {})
+				if err != nil {
+					b.Fatal(err)
+				}
+				readers = append(readers, t)
+			}
+			var delays []time.Duration
+			for b.Loop() {
+				for _, t := range readers {
+					if item := t.Get(b.Context(), "k", false); item.Err != nil {
+						b.Fatal(item.Err)
+					}
+				}
+				if o := writer.Put(b.Context(), []store.Put{{Key: "k", Value: []byte("v"), TTL: time.Hour}}, 0)[0]; o.Err != nil {
+					b.Fatal(o.Err)
+				}
+				written := time.Now()
+				for range readers {
+					delays = append(delays, max((<-told).Sub(written), 0))
+				}
+			}
+			for _, t := range readers {
+				t.Close()
+			}
+			slices.Sort(delays)
+			b.ReportMetric(float64(delays[len(delays)/2].Microseconds()), "µs-p50")
+			b.ReportMetric(float64(delays[len(delays)*99/100].Microseconds()), "µs-p99")
+			b.ReportMetric(float64(delays[len(delays)-1].Microseconds()), "µs-max")
 		})
 	}
 }
