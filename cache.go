@@ -190,6 +190,10 @@ func (c *Cache[K, V]) GetEntry(ctx context.Context, k K) (Entry[V], error) { ret
 // in the map, and is no error. On an error the map holds what succeeded.
 func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 	found := make(map[K]V, len(ks))
+	ks = c.e.TakeNear(ctx, ks, found)
+	if len(ks) == 0 {
+		return found, nil
+	}
 	var failed error
 	for i, a := range c.e.GetMany(ctx, ks) {
 		switch {

@@ -1,5 +1,7 @@
 package layer
 
+import "time"
+
 // The names of the kinds that scenarios ask for: the floors, and ours.
 const (
 	Otter        = "otter"
@@ -23,7 +25,8 @@ var Kinds = []Kind{
 		Note: "one connection, AlwaysPipelining, MaxFlushDelay 20 µs: what nearside uses"},
 	{Name: Nearside, Module: OwnModule, New: newNearside(false), Batch: true,
 		Note: "Budget 50 ms in place of 25: what goes past a Redis that is slower is not measured, but measured again"},
-	{Name: NearsideNear, Module: OwnModule, New: newNearside(true), Near: true, Batch: true},
+	{Name: NearsideNear, Module: OwnModule, New: newNearside(true), Near: true, Batch: true, Settles: 13 * time.Second,
+		Note: "remembers for 10 s which leases it has ended, at most 100,000, in case a failover brings them back: that is waited for where memory is counted"},
 	{Name: RueidisNear, Module: "github.com/redis/rueidis", New: newRueidis(false, true), Near: true, Batch: true, Bare: true,
 		Note: "keeps bytes, which are decoded at each hit; bounded in bytes"},
 	{Name: "rueidisaside", Module: "github.com/redis/rueidis/rueidisaside", New: newAside, Near: true,

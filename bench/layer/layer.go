@@ -82,6 +82,8 @@ type Kind struct {
 	Batch   bool // it reads many keys at once; others do it one by one
 	Bare    bool // no layer, but a client with the least around it: it merges no loads
 	Note    string
+
+	Settles time.Duration // until it has let go of what a load needs for a while; zero: 0.2 s
 }
 
 // Version returns the version of the kind's module in this program.

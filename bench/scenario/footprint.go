@@ -102,6 +102,7 @@ func footprintChild(j job, in *json.Decoder, out *json.Encoder) error {
 		}
 		time.Sleep(200 * time.Millisecond) // some fill behind the answer
 	}
+	time.Sleep(l.Settles)
 	if err := out.Encode(float64(heap()-before) / float64(j.Keys)); err != nil {
 		return err
 	}

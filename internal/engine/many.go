@@ -23,6 +23,23 @@ func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) []Answer[V] {
 	return c.many(ctx, ks, c.lives())
 }
 
+// TakeNear puts what is kept in the process into found, and returns the other keys, for GetMany. A batch that is near as a
+// whole then costs nothing but the map.
+func (c *Cache[K, V]) TakeNear(ctx context.Context, ks []K, found map[K]V) (rest []K) {
+	if c.near == nil || traceOf(ctx) != nil { // a trace is told of all keys by GetMany
+		return ks
+	}
+	for _, k := range ks {
+		switch e, ok := c.kept(k); {
+		case !ok:
+			rest = append(rest, k)
+		case !e.Absent:
+			found[k] = c.give(e.Value)
+		}
+	}
+	return rest
+}
+
 // Entries is GetMany with what is known about each value.
 func (c *Cache[K, V]) Entries(ctx context.Context, ks []K) []Answer[V] { return c.many(ctx, ks, true) }
 
