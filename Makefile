@@ -4,7 +4,7 @@ help:
 	@echo 'make test     everything, real servers and the race detector included'
 	@echo 'make fuzz     each fuzz test for 20 s'
 	@echo 'make bench    the Go benchmarks, and a short pass of the comparison with the peers: about 15 minutes'
-	@echo 'make bench-full  the long pass, which writes its tables into docs/benchmarks.md: an hour and a half on a machine without other work; TRACE=file for the real trace'
+	@echo 'make bench-full  the long pass, which writes its tables into docs/benchmarks.md: half an hour on a machine without other work; TRACE=file for the real trace'
 	@echo 'make checker  the randomized checker, 30 s a profile'
 	@echo 'make model    the lease as a model, every interleaving, by spin'
 	@echo 'make e2e      failovers and moving slots under traffic, at length, with figures'

@@ -1,7 +1,7 @@
 // Command bench compares nearside with what a user would take instead, and shows how its cost grows.
 //
 //	go run .                        a few minutes, to see that all is well
-//	go run . -full                  the figures of docs/benchmarks.md: an hour and a half, on a machine without other work
+//	go run . -full                  the figures of docs/benchmarks.md: half an hour, on a machine without other work
 //	go run . -only near-hit,race    some scenarios of either
 //	go run . -draw                  tables and plots again, from the results that are kept
 //
@@ -30,10 +30,10 @@ func main() {
 	var (
 		full   = flag.Bool("full", false, "the long pass")
 		only   = flag.String("only", "", "scenarios, separated by commas: "+names())
-		rounds = flag.Int("rounds", 0, "how often each layer is measured (3, or 7 with -full)")
-		each   = flag.Duration("each", 0, "for how long (300ms, or 2s with -full)")
+		rounds = flag.Int("rounds", 0, "how often each layer is measured (3, or 5 with -full)")
+		each   = flag.Duration("each", 0, "for how long (300ms, or 500ms with -full)")
 		trace  = flag.String("trace", "", "file of the trace orm-busy, for the scenario of that name")
-		reads  = flag.Int("reads", -1, "so many reads of the trace, 0 for all (100000, or 1000000 with -full)")
+		reads  = flag.Int("reads", -1, "so many reads of the trace, 0 for all (100000, or 300000 with -full)")
 		docs   = flag.String("docs", "", "folder of the documents, in which tables, plots and results are written; empty: tables are printed, no more")
 		draw   = flag.Bool("draw", false, "measure nothing; write tables and plots from the results in -docs")
 	)

@@ -44,9 +44,12 @@ type Size struct {
 	Trace      int // so many reads of the trace; zero: all
 }
 
+// shop is for how long a shop is asked in one round: the slow pages are few.
+func (s Size) shop() time.Duration { return 4 * s.Each }
+
 // words writes the numbers of a size into a text.
 func (s Size) words(text string) string {
-	return strings.NewReplacer("{keys}", result.Thousands(s.Keys), "{entries}", result.Thousands(s.Entries), "{trials}", result.Thousands(s.Trials), "{users}", result.Thousands(s.Users), "{each}", s.Each.String(),
+	return strings.NewReplacer("{keys}", result.Thousands(s.Keys), "{entries}", result.Thousands(s.Entries), "{trials}", result.Thousands(s.Trials), "{users}", result.Thousands(s.Users), "{shop}", s.shop().String(),
 		"{processes}", strconv.Itoa(s.Herd.Processes), "{callers}", strconv.Itoa(s.Herd.Callers), "{cold}", strconv.Itoa(s.Herd.Keys),
 		"{load}", fmt.Sprintf("%d ms", s.Herd.Load.Milliseconds())).Replace(text)
 }
@@ -70,10 +73,10 @@ var (
 		KeyCounts: []int{1_000, 10_000, 100_000}, Processes: []int{1, 2, 4}, Masters: []int{1, 2, 3}, Trace: 100_000,
 	}
 	Full = Size{
-		Rounds: 7, Each: 2 * time.Second, Keys: 10_000, Users: 100_000, Trials: 2_000, Entries: 100_000,
+		Rounds: 5, Each: 500 * time.Millisecond, Keys: 10_000, Users: 100_000, Trials: 2_000, Entries: 100_000,
 		Herd: Herd{4, 250, 20, 50 * time.Millisecond}, Goroutines: []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024},
 		Values:    []int{100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000},
-		KeyCounts: []int{1_000, 10_000, 100_000, 1_000_000}, Processes: []int{1, 2, 4, 8, 16}, Masters: []int{1, 2, 3}, Trace: 1_000_000,
+		KeyCounts: []int{1_000, 10_000, 100_000, 1_000_000}, Processes: []int{1, 2, 4, 8, 16}, Masters: []int{1, 2, 3}, Trace: 300_000,
 	}
 )
 

@@ -55,7 +55,7 @@ var shopPages = Scenario{
 	Name: "shop", Title: "A web shop, end to end",
 	Text: "examples/shop on PostgreSQL and Redis, each a process of its own. 16 visitors ask for profiles (half of the pages), products (four in ten) and leaderboards, each as soon as he has the last page; " +
 		"whose and which is by Zipf (1.1) among {users} users and 2,000 products. Nobody signs in, and nothing is written. Without a cache; with a cache-aside as one writes it by hand, on go-redis; and with nearside, whose profiles " +
-		"are kept near (10,000 of them) where the one by hand asks Redis: the code of all three is in examples/shop/shop. Warm is when every page has been asked for once before, cold the first {each} after Redis was emptied. " +
+		"are kept near (10,000 of them) where the one by hand asks Redis: the code of all three is in examples/shop/shop. Warm is when every page has been asked for once before, cold the first {shop} after Redis was emptied. " +
 		"The visitors, the shop, Redis and PostgreSQL share the machine, which is busy all the time: a page counts what it costs all of them.",
 	Tables: []result.Table{shopTable("Warm:", warm), shopTable("Cold:", cold)},
 	Run:    runShop,
@@ -156,7 +156,7 @@ func (r *Run) visit(s *shop, at string, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), r.Each)
+	ctx, cancel := context.WithTimeout(context.Background(), r.shop())
 	defer cancel()
 	began := time.Now()
 	took, err := browse(s.url, func(visitor int) func() string {

@@ -189,6 +189,10 @@ func (t *tracking) Get(ctx context.Context, key string, ttl bool) store.Item {
 // GetMany is Get of many keys, in one trip to each node.
 func (t *tracking) GetMany(ctx context.Context, keys []string, ttl bool) []store.Item {
 	out := make([]store.Item, len(keys))
+	if t.s.target.Mode != Cluster && len(keys) > 1 && t.s.guard(keys[0]).admits(ctx, read) == nil {
+		mgot(t.c.DoMulti(ctx, mget(t.c, keys, ttl)...), keys, ttl, out)
+		return out
+	}
 	cmds := make(rueidis.Commands, 0, 2*len(keys))
 	var sent []int
 	for i, key := range keys {

@@ -95,13 +95,25 @@ func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.It
 		}
 		return out
 	}
-	cmds := rueidis.Commands{s.c.B().Mget().Key(keys...).Build()}
+	rs := g.send(ctx, write, mget(s.c, keys, ttl)) // it was let through as a read above
+	mgot(rs, keys, ttl, out)
+	return out
+}
+
+// mget is one MGET, with the PTTLs behind it if ttl is set.
+func mget(c rueidis.Client, keys []string, ttl bool) rueidis.Commands {
+	cmds := make(rueidis.Commands, 1, 1+len(keys))
+	cmds[0] = c.B().Mget().Key(keys...).Build()
 	if ttl {
 		for _, key := range keys {
-			cmds = append(cmds, s.c.B().Pttl().Key(key).Build())
+			cmds = append(cmds, c.B().Pttl().Key(key).Build())
 		}
 	}
-	rs := g.send(ctx, write, cmds) // it was let through as a read above
+	return cmds
+}
+
+// mgot reads what mget was answered.
+func mgot(rs []rueidis.RedisResult, keys []string, ttl bool, out []store.Item) {
 	values, err := rs[0].ToArray()
 	for i, key := range keys {
 		if err != nil {
@@ -115,7 +127,6 @@ func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.It
 			}
 		}
 	}
-	return out
 }
 
 func (s *Store) getEach(ctx context.Context, keys []string, ttl bool, out []store.Item) []store.Item {

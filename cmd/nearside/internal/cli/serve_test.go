@@ -234,7 +234,7 @@ func TestHTTP(t *testing.T) {
 		t.Errorf("got %d %v %s", resp.StatusCode, resp.Header, body)
 	}
 	resp, _ = r.get(t, "GET", "/v1/user/42", "If-None-Match", resp.Header.Get("ETag"))
-	if resp.StatusCode != 304 || resp.Header.Get("X-Cache") != "store" || resp.Header.Get("Age") != "0" {
+	if from := resp.Header.Get("X-Cache"); resp.StatusCode != 304 || from != "store" && from != "near" || resp.Header.Get("Age") != "0" { // near as soon as it was read back
 		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
 	}
 	r.get(t, "GET", "/v1/user/100001")
