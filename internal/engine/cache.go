@@ -221,7 +221,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	found := useless{bypass: why != nil}
 	if shared != nil && why == nil {
 		var ok bool
-		if e, ok, found.missing, err = c.share(ctx, shared, k, ttl); ok {
+		if e, ok, found.missing, err = c.share(ctx, shared, k, ttl, until); ok {
 			c.near.Leave(reserved, false)
 			return e, err
 		}

@@ -297,9 +297,11 @@ func (c *Cache[K, V]) reserve(s seeker, key string) (*near.Reservation, *near.Re
 // share waits for another one's read of a key. What that keeps near may be given to those who came while it was under way: had
 // they come a moment later they would have found it, or would have found that it was dropped. Not ok: they look for themselves,
 // unless it is missing.
-func (c *Cache[K, V]) share(ctx context.Context, read *near.Read, k K, ttl bool) (e Entry[V], ok, missing bool, err error) {
+func (c *Cache[K, V]) share(ctx context.Context, read *near.Read, k K, ttl bool, until time.Time) (e Entry[V], ok, missing bool, err error) {
 	select {
-	case <-read.Done: // within the budget of who has begun it, which ends before this one's
+	case <-read.Done:
+	case <-c.budgets.at(until).Done(): // who has begun it decodes, or has left it behind in a panic of his caller's code
+		return e, false, false, nil
 	case <-ctx.Done():
 		e, err = c.failed(ctx.Err())
 		return e, true, false, err

@@ -49,9 +49,9 @@ func (g *gated) close() (open func()) {
 }
 
 // nearCache is a cache near of numbers, each of which is its key at first.
-func nearCache(t *testing.T) (*gated, *engine.Cache[int, string], *atomic.Int64) {
+func nearCache(t *testing.T, budget time.Duration) (*gated, *engine.Cache[int, string], *atomic.Int64) {
 	g := &gated{Store: memory.New(memory.Options{})}
-	s := engine.NewShared(g, time.Minute, time.Minute, slog.New(slog.DiscardHandler))
+	s := engine.NewShared(g, budget, time.Minute, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { s.Close(context.Background()) })
 	loads := new(atomic.Int64)
 	c := engine.New(s, engine.Config[int, string]{
@@ -84,7 +84,7 @@ func eventually(t *testing.T, otherwise string, f func() bool) {
 
 // What was loaded is kept near without being asked for again.
 func TestLoadedIsKeptNear(t *testing.T) {
-	g, c, loads := nearCache(t)
+	g, c, loads := nearCache(t, time.Minute)
 	n := g.reads.Load()
 	if _, err := c.Get(t.Context(), 1); err != nil {
 		t.Fatal(err)
@@ -104,7 +104,7 @@ func TestLoadedIsKeptNear(t *testing.T) {
 func TestReadsForNearAreShared(t *testing.T) {
 	for _, change := range []bool{false, true} {
 		t.Run(fmt.Sprintf("change=%v", change), func(t *testing.T) {
-			g, c, _ := nearCache(t)
+			g, c, _ := nearCache(t, time.Minute)
 			g.Put(t.Context(), []store.Put{{Key: "k:1", Value: []byte("old"), TTL: time.Hour}}, 0)
 			n, open := g.reads.Load(), g.close()
 			var all sync.WaitGroup
@@ -140,7 +140,7 @@ func TestReadsForNearAreShared(t *testing.T) {
 
 // Who shares a read and leaves does not wait, and what was missing is loaded once, by one read of the store.
 func TestSharedReadFindsNothing(t *testing.T) {
-	g, c, loads := nearCache(t)
+	g, c, loads := nearCache(t, time.Minute)
 	n, before, open := g.reads.Load(), loads.Load(), g.close()
 	var all sync.WaitGroup
 	get := func(ctx context.Context) {
@@ -165,4 +165,21 @@ func TestSharedReadFindsNothing(t *testing.T) {
 	if loads.Load()-before != 1 {
 		t.Errorf("%d loads", loads.Load()-before)
 	}
+}
+
+// Who shares a read waits no longer than his budget, whatever has become of it.
+func TestSharedReadThatDoesNotEnd(t *testing.T) {
+	g, c, _ := nearCache(t, 25*time.Millisecond)
+	g.Put(t.Context(), []store.Put{{Key: "k:1", Value: []byte("1"), TTL: time.Hour}}, 0)
+	n, open := g.reads.Load(), g.close()
+	var first sync.WaitGroup
+	first.Go(func() { c.Get(t.Context(), 1) })
+	eventually(t, "nobody reads", func() bool { return g.reads.Load() == n+1 })
+	gate := g.gate.Swap(nil) // later reads are let through
+	if v, err := c.Get(t.Context(), 1); err != nil || v == "" {
+		t.Errorf("got %q, %v", v, err)
+	}
+	g.gate.Store(gate)
+	open()
+	first.Wait()
 }

@@ -73,7 +73,7 @@ func (c *Cache[K, V]) readBack(k K, key string) {
 	if b.waiting == nil {
 		b.waiting, b.wake = make(map[string]K), make(chan struct{}, 1)
 	}
-	if len(b.waiting) < readBackMost {
+	if len(b.waiting)+len(b.ready) < readBackMost {
 		b.waiting[key] = k
 	}
 	if !b.running {
