@@ -15,6 +15,7 @@ func TestDependencies(t *testing.T) {
 		"github.com/maypok86/otter/v2",                           // the near tier
 		"github.com/tidwall/btree",                               // collections in the process
 		"github.com/klauspost/compress",                          // codec.Compressed
+		"github.com/go-json-experiment/json",                     // codec.JSON: encoding/json of Go 1.27
 		"github.com/zeebo/xxh3", "github.com/klauspost/cpuid/v2", // xxh3 asks cpuid for the processor's instructions
 		"golang.org/x/sys",
 	}

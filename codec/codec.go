@@ -4,25 +4,11 @@
 // programs in other languages may read and write the same keys.
 package codec
 
-import "encoding/json"
-
 // Codec encodes and decodes values of one type. It must be safe for concurrent use. Decode must not keep data, which is
 // shared, nor modify it; bytes that it refuses count as a miss and are loaded again.
 type Codec[V any] interface {
 	Encode(v V) ([]byte, error)
 	Decode(data []byte) (V, error)
-}
-
-// JSON returns the codec of encoding/json, the default for all types but []byte.
-func JSON[V any]() Codec[V] { return jsonCodec[V]{} }
-
-type jsonCodec[V any] struct{}
-
-func (jsonCodec[V]) Encode(v V) ([]byte, error) { return json.Marshal(v) }
-
-func (jsonCodec[V]) Decode(data []byte) (v V, err error) {
-	err = json.Unmarshal(data, &v)
-	return v, err
 }
 
 // Bytes returns the codec that stores bytes as they are, the default for []byte. Get then returns the stored bytes

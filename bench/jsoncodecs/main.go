@@ -19,6 +19,7 @@ import (
 
 	"github.com/bytedance/sonic"
 	experiment "github.com/go-json-experiment/json"
+	experimentV1 "github.com/go-json-experiment/json/v1"
 	goccy "github.com/goccy/go-json"
 	segmentio "github.com/segmentio/encoding/json"
 
@@ -37,6 +38,7 @@ var libraries = []library{
 	{"goccy/go-json", "github.com/goccy/go-json", goccy.Marshal, goccy.Unmarshal},
 	{"segmentio/encoding", "github.com/segmentio/encoding", segmentio.Marshal, segmentio.Unmarshal},
 	{"bytedance/sonic, ConfigStd", "github.com/bytedance/sonic", sonic.ConfigStd.Marshal, sonic.ConfigStd.Unmarshal},
+	{"go-json-experiment/json/v1", "github.com/go-json-experiment/json", experimentV1.Marshal, experimentV1.Unmarshal},
 	{"go-json-experiment/json", "github.com/go-json-experiment/json",
 		func(v any) ([]byte, error) { return experiment.Marshal(v) }, func(data []byte, v any) error { return experiment.Unmarshal(data, v) }},
 }
