@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"encoding/binary"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,19 +31,29 @@ var NoRepeat atomic.Bool
 
 // A member's write that is lost is an invalidation too: what it said of the member is not known any more.
 //
-// recent is what was invalidated, or which leases were ended, lately; the oldest first.
+// recent is what was invalidated, or which leases were ended, lately. It is written to with every miss and nearly never read, so
+// it is kept as bytes: a hundred thousand of them cost the garbage collector nothing.
 type recent struct {
 	mu      sync.Mutex
-	list    []touched
-	dropped bool // some were forgotten since the last change of the topology
+	pages   []page // the oldest first
+	n       int    // in all pages
+	dropped bool   // some were forgotten since the last change of the topology
 }
+
+// page is what was noted within a second, or less: it is forgotten as a whole.
+type page struct {
+	bytes       []byte
+	n           int
+	first, last time.Time
+}
+
+const pageBytes = 64 << 10
 
 type touched struct {
 	key   string
 	hold  time.Duration // of an invalidation
 	kind  store.Kind    // of a lease
 	token string
-	at    time.Time
 }
 
 // add notes what is about to be sent: a change that is seen while it is under way must repeat it.
@@ -51,36 +62,82 @@ func (r *recent) add(n int, what func(i int) touched) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range n {
-		t := what(i)
-		t.at = now
-		r.list = append(r.list, t)
+		last := len(r.pages) - 1
+		if last < 0 || len(r.pages[last].bytes) > pageBytes || now.Sub(r.pages[last].first) > time.Second {
+			r.pages = append(r.pages, page{first: now})
+			last++
+		}
+		p := &r.pages[last]
+		p.last = now
+		p.add(what(i))
+		p.n++
+		r.n++
 	}
-	if over := len(r.list) - recentMax; over > 0 {
-		r.list, r.dropped = r.list[over:], true
+	for r.n > recentMax && len(r.pages) > 1 {
+		r.forget(1)
+		r.dropped = true
 	}
 }
 
-// prune forgets what is older.
+func (p *page) add(t touched) {
+	b := binary.AppendUvarint(p.bytes, uint64(t.hold))
+	for _, text := range [...]string{t.key, string(t.kind), t.token} {
+		b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
+	}
+	p.bytes = b
+}
+
+// all yields what was noted.
+func (p *page) all(yield func(touched) bool) {
+	b := p.bytes
+	number := func() uint64 {
+		v, n := binary.Uvarint(b)
+		b = b[n:]
+		return v
+	}
+	text := func() string {
+		n := number()
+		s := string(b[:n])
+		b = b[n:]
+		return s
+	}
+	for len(b) > 0 {
+		hold := time.Duration(number())
+		if !yield(touched{hold: hold, key: text(), kind: store.Kind(text()), token: text()}) {
+			return
+		}
+	}
+}
+
+// forget ends the oldest pages.
+func (r *recent) forget(pages int) {
+	for i := range pages {
+		r.n -= r.pages[i].n
+	}
+	r.pages = slices.Delete(r.pages, 0, pages)
+}
+
+// prune forgets what is older, and sometimes keeps a second more.
 func (r *recent) prune(than time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := 0
-	for n < len(r.list) && r.list[n].at.Before(than) {
+	for n < len(r.pages) && r.pages[n].last.Before(than) {
 		n++
 	}
-	if r.list = r.list[n:]; len(r.list) == 0 {
-		r.list = nil
-	}
+	r.forget(n)
 }
 
-// in returns what is about keys of some slots, and whether anything was forgotten.
+// in returns what is about keys of some slots, the oldest first, and whether anything was forgotten.
 func (r *recent) in(spans []span) (list []touched, dropped bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, t := range r.list {
-		slot := Slot(t.key)
-		if slices.ContainsFunc(spans, func(sp span) bool { return sp.first <= slot && slot <= sp.last }) {
-			list = append(list, t)
+	for i := range r.pages {
+		for t := range r.pages[i].all {
+			slot := Slot(t.key)
+			if slices.ContainsFunc(spans, func(sp span) bool { return sp.first <= slot && slot <= sp.last }) {
+				list = append(list, t)
+			}
 		}
 	}
 	dropped, r.dropped = r.dropped, false
