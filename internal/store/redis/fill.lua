@@ -1,11 +1,12 @@
 -- Ends leases with what was loaded.
--- KEYS  value, sidecar; of further keys the same
+-- KEYS  values; behind them the sidecar of each
 -- ARGV  token, kind ('v' a value | 'n' no such row), ms to live, value; of further keys the same
 -- Returns a digit for each key: 1; 0 if the token no longer stands: nothing was stored
-local out = {}
-for i = 1, #KEYS / 2 do
-  local K, L, a = KEYS[2*i-1], KEYS[2*i], 4*i-4
-  if redis.call('GET', L) ~= ARGV[a+1] then
+local n = #KEYS / 2
+local held, out, over = redis.call('MGET', unpack(KEYS, n+1)), {}, {}
+for i = 1, n do
+  local K, L, a = KEYS[i], KEYS[n+i], 4*i-4
+  if held[i] ~= ARGV[a+1] then
     out[i] = 0
   elseif ARGV[a+2] == 'n' then
     redis.call('DEL', K)
@@ -13,8 +14,9 @@ for i = 1, #KEYS / 2 do
     out[i] = 1
   else
     redis.call('SET', K, ARGV[a+4], 'PX', ARGV[a+3])
-    redis.call('DEL', L)
+    over[#over+1] = L
     out[i] = 1
   end
 end
+if #over > 0 then redis.call('DEL', unpack(over)) end
 return table.concat(out)

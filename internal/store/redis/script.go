@@ -18,6 +18,8 @@ var prelude string
 var (
 	//go:embed acquire.lua
 	acquireSrc string
+	//go:embed claims.lua
+	claimsSrc string
 	//go:embed fill.lua
 	fillSrc string
 	//go:embed release.lua
@@ -36,6 +38,7 @@ var (
 	saveSrc string
 
 	acquireScript    = newScript(pair, givenUp, acquireSrc)
+	claimsScript     = newScript(pair, givenUp, claimsSrc)
 	fillScript       = newScript(pair, givenUp, fillSrc)
 	releaseScript    = newScript(side, givenUp, releaseSrc)
 	invalidateScript = newScript(family, inSteps, prelude, invalidateSrc).told()

@@ -15,29 +15,38 @@ const (
 	bytesTogether = 256 << 10 // of values; a larger one is alone
 )
 
-// together divides fills into groups, by their places in the batch: each goes to the server in one command. In a cluster a
-// command is about one slot.
-func (s *Store) together(fills []store.Fill) [][]int {
+// together divides what is about n keys into groups, by their places in the batch: each goes to the server in one command. In a
+// cluster a command is about one slot.
+func (s *Store) together(n int, about func(i int) (key string, bytes int)) [][]int {
 	type group struct{ at, bytes int }
 	latest := make(map[uint16]*group) // of each slot
 	var groups [][]int
 	var g *group
-	for i := range fills {
+	for i := range n {
+		key, size := about(i)
 		if s.target.Mode == Cluster {
-			g = latest[Slot(fills[i].Key)]
+			g = latest[Slot(key)]
 		}
-		size := len(fills[i].Value)
 		if g == nil || len(groups[g.at]) == keysTogether || g.bytes+size > bytesTogether {
 			g = &group{at: len(groups)}
-			groups = append(groups, make([]int, 0, min(keysTogether, len(fills)-i)))
+			groups = append(groups, make([]int, 0, min(keysTogether, n-i)))
 			if s.target.Mode == Cluster {
-				latest[Slot(fills[i].Key)] = g
+				latest[Slot(key)] = g
 			}
 		}
 		groups[g.at] = append(groups[g.at], i)
 		g.bytes += size
 	}
 	return groups
+}
+
+// namesOf are the names that a script about many keys takes.
+func namesOf(which []int, key func(i int) string) []string {
+	names := make([]string, 2*len(which))
+	for n, i := range which {
+		names[n], names[len(which)+n] = key(i), sidecar(key(i))
+	}
+	return names
 }
 
 // fillValues runs fill.lua, for many keys at once.
@@ -53,7 +62,8 @@ func (s *Store) fillValues(ctx context.Context, fills []store.Fill) []store.Outc
 		}
 		return out
 	}
-	alone := s.fillTogether(ctx, fills, s.together(fills), out)
+	groups := s.together(len(fills), func(i int) (string, int) { return fills[i].Key, len(fills[i].Value) })
+	alone := s.fillTogether(ctx, fills, groups, out)
 	if len(alone) > 0 {
 		s.fillTogether(ctx, fills, alone, out)
 	}
@@ -64,11 +74,11 @@ func (s *Store) fillValues(ctx context.Context, fills []store.Fill) []store.Outc
 // sent once more, each by itself. What was done of them by then counts as not filled, which is always safe.
 func (s *Store) fillTogether(ctx context.Context, fills []store.Fill, groups [][]int, out []store.Outcome) (alone [][]int) {
 	rs := s.calls(ctx, write, fillScript, len(groups), func(n int) (names, args []string) {
-		names, args = make([]string, 0, 2*len(groups[n])), make([]string, 0, 4*len(groups[n]))
+		args = make([]string, 0, 4*len(groups[n]))
 		for _, i := range groups[n] {
-			names, args = append(names, fills[i].Key, sidecar(fills[i].Key)), fillArgs(args, &fills[i])
+			args = fillArgs(args, &fills[i])
 		}
-		return names, args
+		return namesOf(groups[n], func(i int) string { return fills[i].Key }), args
 	})
 	for n, r := range rs {
 		filled, err := r.ToString()
@@ -94,41 +104,47 @@ func fillArgs(args []string, f *store.Fill) []string {
 	return append(args, f.Token, "v", px(f.TTL), rueidis.BinaryString(f.Value))
 }
 
-// claimTogether asks for leases by one command for each, and two for all, in one trip: it takes them, and then looks at the
-// values and at the sidecars, in the order that granted needs. A key of another type counts as missing here, and what is filled
-// takes its place. Not in a cluster, whose MGET knows one slot alone. It returns the claims that are left to the script, and the
-// leases that were taken in vain.
-func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which []int, out []store.Grant) (unclear []int, unused []store.Lease) {
-	keys, sides := make([]string, len(which)), make([]string, len(which))
-	cmds := make(rueidis.Commands, 0, len(which)+2)
-	for n, i := range which {
-		keys[n], sides[n] = claims[i].Key, sidecar(claims[i].Key)
-		cmds = append(cmds, s.c.B().Set().Key(sides[n]).Value(claims[i].Token).Nx().PxMilliseconds(max(claims[i].Lease.Milliseconds(), 1)).Build())
+// claimTogether asks for leases by one command for many keys, of which it may take those that have one token: claims.lua. It
+// returns the claims that are left to acquire.lua.
+func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which []int, out []store.Grant) (unclear []int) {
+	key := func(i int) string { return claims[i].Key }
+	groups := s.together(len(which), func(n int) (string, int) { return key(which[n]), 0 })
+	for _, g := range groups {
+		for n := range g {
+			g[n] = which[g[n]]
+		}
 	}
-	cmds = append(cmds, s.c.B().Mget().Key(keys...).Build(), s.c.B().Mget().Key(sides...).Build())
-	rs := s.send(ctx, read, cmds)
-	values, err := rs[len(which)].ToArray()
-	if answered(err) && !away(err) { // because of one key, perhaps: who has taken a lease by now is told so again
-		return s.claimEach(ctx, claims, which, out)
-	}
-	held, _ := rs[len(which)+1].ToArray()
-	for n, i := range which {
-		var value []byte
-		var side string
-		missing := err
+	rs := s.calls(ctx, read, claimsScript, len(groups), func(n int) (names, args []string) {
+		first := claims[groups[n][0]]
+		return namesOf(groups[n], key), []string{first.Token, px(first.Lease)}
+	})
+	for n, r := range rs {
+		parts, err := r.ToArray()
+		var states string
 		if err == nil {
-			value, missing = values[n].AsBytes()
+			states, err = parts[0].ToString()
 		}
-		if held != nil {
-			side, _ = held[n].ToString()
+		if s.forbidden(claimsScript, err); answered(err) && !away(err) { // because of one key, perhaps
+			unclear = append(unclear, groups[n]...)
+			continue
 		}
-		took, clear := granted(&claims[i], &out[i], rs[n].Error(), value, missing, side)
-		switch {
-		case !clear:
-			unclear = append(unclear, i)
-		case took && out[i].State == store.Hit:
-			unused = append(unused, store.Lease{Key: claims[i].Key, Token: claims[i].Token})
+		more := 1
+		for at, i := range groups[n] {
+			if err != nil {
+				out[i] = store.Grant{Err: failed("acquire", claims[i].Key, err)}
+				continue
+			}
+			switch out[i].State = store.State(states[at]); out[i].State {
+			case store.Hit:
+				out[i].Value, _ = parts[more].AsBytes()
+				more++
+			case store.Waiting:
+				out[i].Holder, _ = parts[more].ToString()
+				more++
+			case '?':
+				unclear = append(unclear, i)
+			}
 		}
 	}
-	return unclear, unused
+	return unclear
 }
