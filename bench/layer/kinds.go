@@ -54,6 +54,12 @@ var Kinds = []Kind{
 		Note: "its loader asks Redis first, over rueidis; loaders get no context; in one piece, since its WithSharding (0.13.0) leaves the shards without a lock, and the program dies of concurrent map writes; other processes are not told of changes"},
 }
 
+// OwnWithOldJSON is nearside with the peers' decoder, which shows how much of the difference that makes.
+var OwnWithOldJSON = Kind{Name: "nearside, decoder of Go 1.26", Module: OwnModule, Batch: true, New: func(o Options) (Layer, error) {
+	o.Codec = peersJSON{}
+	return newNearside(false)(o)
+}}
+
 // Find returns the kinds of these names, in their order.
 func Find(names ...string) (found []Kind) {
 	for _, name := range names {

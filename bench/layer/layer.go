@@ -121,6 +121,12 @@ func decode(data []byte) (v Item, err error) {
 	return v, err
 }
 
+// peersJSON is encode and decode as our codec.
+type peersJSON struct{}
+
+func (peersJSON) Encode(v Item) ([]byte, error)    { return encode(v) }
+func (peersJSON) Decode(data []byte) (Item, error) { return decode(data) }
+
 // decodeAny is decode as the peers want it.
 func decodeAny(data []byte, v any) error { return json.Unmarshal(data, v) }
 

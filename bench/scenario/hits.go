@@ -43,11 +43,23 @@ func columns(places []string, metric, unit, floor string, format func(float64) s
 	return cs
 }
 
+const oldJSON = "The peers decode by encoding/json of this Go; nearside by that of Go 1.27, and once more by theirs."
+
+// withOldJSON adds nearside with the decoder of the peers.
+func withOldJSON(kinds []layer.Kind) (all []layer.Kind) {
+	for _, k := range kinds {
+		if all = append(all, k); k.Name == layer.Nearside {
+			all = append(all, layer.OwnWithOldJSON)
+		}
+	}
+	return all
+}
+
 var hitCallers = []string{"1", "16", "128", "512"}
 
 var redisHit = Scenario{
 	Name: "redis-hit", Title: "Redis hit",
-	Text: "Values that Redis holds, decoded, Zipf over {keys} keys, by goroutines. In brackets the ratio to rueidis with its default settings.",
+	Text: "Values that Redis holds, decoded, Zipf over {keys} keys, by goroutines. In brackets the ratio to rueidis with its default settings. " + oldJSON,
 	Tables: []result.Table{
 		{Title: "Per second:", Columns: append(columns(hitCallers, perSecond, "", layer.Rueidis, result.Count),
 			result.Column{Head: "allocations (at 128)", At: "128", Metric: allocations, Format: result.Exact},
@@ -55,7 +67,7 @@ var redisHit = Scenario{
 		{Title: "The 99th percentile:", Columns: columns(hitCallers, p99, "", layer.Rueidis, result.Seconds)},
 	},
 	Run: func(r *Run) {
-		ins := r.open(layer.Where(func(k layer.Kind) bool { return !k.Near }), 0, nil)
+		ins := r.open(withOldJSON(layer.Where(func(k layer.Kind) bool { return !k.Near })), 0, nil)
 		r.ready(ins, r.Keys, hitCallers, perSecond, p99)
 		ids := zipf(r.Keys)
 		r.rounds(ins, hitCallers, func(in *instance, at string) {
@@ -100,7 +112,7 @@ const batch = 100
 var getMany = Scenario{
 	Name: "get-many", Title: "GetMany of 100",
 	Text: "By one goroutine, batches per second: all in Redis, all in the process, and half of them asked for by nobody before. Layers that read many keys one by one are left out. " +
-		"In brackets the ratio to the floor: rueidis with MGET and a pipeline of SETs, and otter in the process.",
+		"In brackets the ratio to the floor: rueidis with MGET and a pipeline of SETs, and otter in the process. " + oldJSON,
 	Tables: []result.Table{{Columns: []result.Column{
 		{Head: "in Redis", At: "redis", Metric: perSecond, Floor: layer.Rueidis, Format: result.Count},
 		{Head: "near", At: "near", Metric: perSecond, Floor: layer.Otter, Format: result.Count},
@@ -111,7 +123,7 @@ var getMany = Scenario{
 		{Head: "Redis commands, half cold", At: "half", Metric: commands, Format: result.Whole},
 	}}},
 	Run: func(r *Run) {
-		ins := r.open(layer.Where(func(k layer.Kind) bool { return k.Batch }), 2*r.Keys, nil)
+		ins := r.open(withOldJSON(layer.Where(func(k layer.Kind) bool { return k.Batch })), 2*r.Keys, nil)
 		places := []string{"redis", "near", "half"}
 		r.ready(ins, r.Keys, nil)
 		r.rounds(ins, places, func(in *instance, at string) {
