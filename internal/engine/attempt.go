@@ -12,7 +12,7 @@ import (
 )
 
 func (c *Cache[K, V]) loadOne(j *job[K, V], settled func()) {
-	one := &j.alone
+	one := j.single()
 	one.jobs[0] = j
 	a := &one.attempt
 	a.c, a.js, a.out, a.settled = c, one.jobs[:], one.loaded[:], settled

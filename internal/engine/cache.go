@@ -249,7 +249,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 		c.count.add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
-		j := &job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found}
+		j := newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found})
 		if why != nil { // no time has gone by since
 			j.alone.attempt.start = began
 		}
@@ -392,7 +392,7 @@ func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string, early time.D
 			c.count.add(tally.Early)
 			early += time.Millisecond // what has less to live than this is taken for stale
 		}
-		c.leadOne(&job[K, V]{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.Budget), early: early})
+		c.leadOne(newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.Budget), early: early}))
 	}
 }
 

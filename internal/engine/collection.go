@@ -194,7 +194,7 @@ func (c *Collection[K]) wait(ctx context.Context, k K, key string, found useless
 		c.c.count.add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
-		c.c.lead([]*job[K, contents]{{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.c.Budget), ttl: true, whole: round > 0, useless: found}})
+		c.c.leadOne(newJob(job[K, contents]{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.c.Budget), ttl: true, whole: round > 0, useless: found}))
 	}
 	if found.soft {
 		soon, cancel := context.WithTimeout(ctx, c.SoftTimeout)

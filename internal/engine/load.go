@@ -42,14 +42,34 @@ type job[K comparable, V any] struct {
 	holder  string // who else holds the lease, and how many of them were seen
 	holders int
 
-	alone alone[K, V]
+	alone *alone[K, V] // nil until it is loaded by itself
 }
 
-// alone is what a job needs to be loaded by itself, as part of it: three allocations less for each load.
+// alone is what a job needs to be loaded by itself, in one piece: three allocations less for each load.
 type alone[K comparable, V any] struct {
 	attempt attempt[K, V]
 	jobs    [1]*job[K, V]
 	loaded  [1]loaded[V]
+}
+
+// one is a job that will be loaded by itself, all of it in one piece.
+type one[K comparable, V any] struct {
+	job   job[K, V]
+	alone alone[K, V]
+}
+
+func newJob[K comparable, V any](j job[K, V]) *job[K, V] {
+	one := &one[K, V]{job: j}
+	one.job.alone = &one.alone
+	return &one.job
+}
+
+// single makes room for what it takes to load j by itself, if there is none.
+func (j *job[K, V]) single() *alone[K, V] {
+	if j.alone == nil {
+		j.alone = new(alone[K, V])
+	}
+	return j.alone
 }
 
 type jobs[K comparable, V any] []*job[K, V]
@@ -64,7 +84,7 @@ func (c *Cache[K, V]) lead(js jobs[K, V]) {
 }
 
 func (c *Cache[K, V]) leadOne(j *job[K, V]) {
-	j.alone.attempt.c = c
+	j.single().attempt.c = c
 	if !c.workers.run(j) {
 		c.closed(j)
 	}
@@ -84,7 +104,7 @@ func (j *job[K, V]) do() {
 func (c *Cache[K, V]) closed(js ...*job[K, V]) {
 	var held []store.Lease
 	for _, j := range js {
-		j.call.Finish(result[V]{err: ErrClosed}, flight.Everyone)
+		j.call.Finish(&result[V]{err: ErrClosed}, flight.Everyone)
 		if j.fills || j.claimed {
 			held = append(held, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 		}
@@ -134,7 +154,7 @@ func (c *Cache[K, V]) run(js jobs[K, V]) {
 			stop()
 			timer.Stop()
 			for _, j := range waiting {
-				c.finish(j, result[V]{err: ErrClosed}, flight.Everyone)
+				c.finish(j, &result[V]{err: ErrClosed}, flight.Everyone)
 			}
 			return
 		}
@@ -160,10 +180,10 @@ func (c *Cache[K, V]) watch(js jobs[K, V]) (changed <-chan struct{}, stop func()
 }
 
 // finish ends a job; who may not have its result shares the next one.
-func (c *Cache[K, V]) finish(j *job[K, V], r result[V], until int) {
+func (c *Cache[K, V]) finish(j *job[K, V], r *result[V], until int) {
 	if next := j.call.Finish(r, until); next != nil {
 		// If the store did not answer, those who have waited for it once do not wait again.
-		c.leadOne(&job[K, V]{k: j.k, key: j.key, ctx: untraced(j.ctx), call: next, until: time.Now().Add(c.Budget), whole: j.whole, useless: useless{bypass: j.bypass || j.claimed}})
+		c.leadOne(newJob(job[K, V]{k: j.k, key: j.key, ctx: untraced(j.ctx), call: next, until: time.Now().Add(c.Budget), whole: j.whole, useless: useless{bypass: j.bypass || j.claimed}}))
 	}
 }
 
@@ -174,6 +194,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 		var again jobs[K, V]
 		claims := make([]store.Claim, 0, len(js))
 		asked := make(jobs[K, V], 0, len(js))
+		token := "" // of all: a batch that has one takes one command
 		for _, j := range js {
 			if j.bypass || c.past(j.key) { // asked here too: the invalidation may have come before the call, and behind its read
 				j.left = time.Until(j.until)
@@ -181,7 +202,10 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 				continue
 			}
 			if j.token == "" {
-				j.token = store.NewToken()
+				if token == "" {
+					token = store.NewToken()
+				}
+				j.token = token
 			}
 			j.sent = j.call.Mark()
 			asked = append(asked, j)
@@ -247,7 +271,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 		}
 		return waitForIt
 	case store.Absent:
-		c.finish(j, result[V]{entry: Entry[V]{Source: Negative, Age: -1, TTL: g.TTL}, err: c.absent(j.key)}, j.sent)
+		c.finish(j, &result[V]{entry: Entry[V]{Source: Negative, Age: -1, TTL: g.TTL}, err: c.absent(j.key)}, j.sent)
 		return nothing
 	case store.Foreign:
 		c.count.add(tally.CodecError)
@@ -273,7 +297,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 	if j.holders > 0 {
 		c.count.add(tally.CoalescedFleet)
 	}
-	r := result[V]{entry: c.stored(j.k, j.key, v, g.TTL)}
+	r := &result[V]{entry: c.stored(j.k, j.key, v, g.TTL)}
 	switch {
 	case g.State == store.Stale && c.SoftTimeout > 0:
 		return waitForIt // for the fresh value of somebody else

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"runtime"
+
 	"time"
 
 	"github.com/nearside/nearside/internal/flight"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/nearside/nearside/internal/flight"
@@ -20,6 +21,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 	fills := make([]store.Fill, 0, len(js))
 	var leases []store.Lease
 	results := make([]result[V], len(js))
+	answered := false
 	sent := make([]int, len(js)) // the mark before the lease is ended, for those that hold one
 	for i, j := range js {
 		value := c.judge(j, &out[i], &results[i])
@@ -35,11 +37,18 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 		} else {
 			leases = append(leases, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 		}
+		if until := c.fit(j, results[i].err); until != flight.Everyone && c.ahead(j) {
+			j.call = j.call.Answer(&results[i], until)
+			answered = true
+		}
+	}
+	if answered && len(js) > 1 {
+		runtime.Gosched() // who was answered would run here, when the fill has been sent
 	}
 	filled, released := c.end(js[0], fills, leases)
 	var lost []store.Lease
 	for i, j := range js {
-		until := j.began
+		until := c.fit(j, results[i].err)
 		if j.fills {
 			var ended *[]store.Outcome
 			if len(fills) > 0 && fills[0].Key == j.key && fills[0].Token == j.token {
@@ -50,7 +59,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 			}
 			switch o := (*ended)[0]; {
 			case o.OK:
-				if c.gather.kind == "" { // what was written of members meanwhile is in the store, and not in the result
+				if c.gather.kind == "" && until != flight.Everyone { // what was written of members meanwhile is in the store, and not in the result
 					until = sent[i] // nobody had invalidated until then
 				}
 			case o.Err != nil:
@@ -67,10 +76,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 				lost = append(lost, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 			}
 		}
-		if results[i].err != nil && !errors.Is(results[i].err, ErrNotFound) {
-			until = flight.Everyone // a failure cannot be stale
-		}
-		c.finish(j, results[i], until)
+		c.finish(j, &results[i], until)
 	}
 	if len(lost) > 0 {
 		c.release(js[0].ctx, lost)
@@ -79,14 +85,26 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 
 // settleUnfilled is settle for a load that has nothing to do with the store.
 func (c *Cache[K, V]) settleUnfilled(j *job[K, V], out *loaded[V]) {
-	var r result[V]
-	c.judge(j, out, &r)
+	r := new(result[V])
+	c.judge(j, out, r)
 	c.unleased(j, out.err)
-	until := j.began
-	if r.err != nil && !errors.Is(r.err, ErrNotFound) {
-		until = flight.Everyone
+	c.finish(j, r, c.fit(j, r.err))
+}
+
+// ahead reports whether who has waited since before the load is answered before the fill is, which saves him a trip. Others must
+// know that the fill was taken: that nobody had invalidated by then. Not where a fill takes no trip, nor for a trace, which tells
+// of it, nor of collections, which are read from the store if they are large; and not of a failure, which who tries again at once
+// would be given again.
+func (c *Cache[K, V]) ahead(j *job[K, V]) bool {
+	return j.fills && c.gather.kind == "" && !c.Store.Local() && traceOf(j.ctx) == nil
+}
+
+// fit is the event before which one must have joined for what a load has found, whatever becomes of its fill.
+func (c *Cache[K, V]) fit(j *job[K, V], err error) (until int) {
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return flight.Everyone // a failure cannot be stale
 	}
-	c.finish(j, r, until)
+	return j.began
 }
 
 func (c *Cache[K, V]) unfilled(err error) {

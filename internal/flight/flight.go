@@ -18,17 +18,18 @@ type Group[R any] struct {
 	calls map[string]*Call[R] // the current call of a key
 }
 
-// Call is the work for one key. Whoever leads it runs it: Mark at each event, then Finish or Replace, once.
+// Call is the work for one key. Whoever leads it runs it: Mark at each event, then Finish, Replace or Answer, once.
 type Call[R any] struct {
 	g    *Group[R]
 	key  string
-	done chan struct{} // closed by finish
+	rest bool          // the work of the call before, which goes on: who joined that one has joined this one as well, at the same event
+	done chan struct{} // closed by finish; nil while nobody waits for the rest
 
 	// Guarded by g.mu until done is closed, constant afterwards.
 	tick  int // events so far
 	last  int // the latest tick at which somebody joined; -1: nobody did
 	until int
-	res   R
+	res   *R
 	next  *Call[R] // what those wait for who may not have res
 }
 
@@ -48,6 +49,9 @@ func (g *Group[R]) Join(key string) (Ticket[R], *Call[R]) {
 		lead = c
 	}
 	c.last = c.tick
+	if c.done == nil {
+		c.done = make(chan struct{})
+	}
 	return Ticket[R]{c, c.tick}, lead
 }
 
@@ -91,12 +95,28 @@ func (c *Call[R]) Mark() int {
 
 // Finish gives r to all who joined before the event until. If others are waiting they share the call that Finish
 // returns, which the caller must run.
-func (c *Call[R]) Finish(r R, until int) *Call[R] { return c.finish(r, until, false) }
+func (c *Call[R]) Finish(r *R, until int) *Call[R] { return c.finish(r, until, false) }
 
 // Replace is Finish for a call that has more work to do: the call that it returns is never nil.
-func (c *Call[R]) Replace(r R, until int) *Call[R] { return c.finish(r, until, true) }
+func (c *Call[R]) Replace(r *R, until int) *Call[R] { return c.finish(r, until, true) }
 
-func (c *Call[R]) finish(r R, until int, goOn bool) *Call[R] {
+// Answer gives r to those who joined before the event until, and goes on: the call that it returns is the rest of this one, with
+// its events, and whoever else has joined, or joins, is given what that is finished with.
+func (c *Call[R]) Answer(r *R, until int) *Call[R] {
+	c.g.mu.Lock()
+	defer c.g.mu.Unlock()
+	rest := &Call[R]{g: c.g, key: c.key, rest: true, tick: c.tick, last: -1}
+	if c.last >= until {
+		rest.last, rest.done = c.last, make(chan struct{})
+	}
+	if c.g.calls[c.key] == c {
+		c.g.calls[c.key] = rest
+	}
+	c.end(r, until, rest)
+	return rest
+}
+
+func (c *Call[R]) finish(r *R, until int, goOn bool) *Call[R] {
 	c.g.mu.Lock()
 	defer c.g.mu.Unlock()
 	current := c.g.calls[c.key]
@@ -104,30 +124,38 @@ func (c *Call[R]) finish(r R, until int, goOn bool) *Call[R] {
 		delete(c.g.calls, c.key)
 		current = nil
 	}
-	c.res, c.until = r, until
+	var next *Call[R]
 	if goOn || c.last >= until {
 		// A forgotten call may have a successor that has begun already: a third load for those who wait here. So
 		// their next one is their own.
 		if current == nil {
-			c.next = c.g.start(c.key)
+			next = c.g.start(c.key)
 		} else {
-			c.next = c.g.alone(c.key)
+			next = c.g.alone(c.key)
 		}
 	}
-	close(c.done)
-	return c.next
+	c.end(r, until, next)
+	return next
+}
+
+func (c *Call[R]) end(r *R, until int, next *Call[R]) {
+	c.res, c.until, c.next = r, until, next
+	if c.done != nil {
+		close(c.done)
+	}
 }
 
 // Wait returns the result that the caller may have: of this call, or of the one after it. All share it. The error is ctx's.
 func (t Ticket[R]) Wait(ctx context.Context) (*R, error) {
+	joined := true // so that the events of c tell who may have its result; what comes after it has begun later
 	for c := t.call; ; c = c.next {
 		select {
 		case <-c.done:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if c != t.call || t.at < c.until {
-			return &c.res, nil
+		if joined = joined && (c == t.call || c.rest); !joined || t.at < c.until {
+			return c.res, nil
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+func text(s string) *string { return &s }
+
 func wait(t *testing.T, k flight.Ticket[string], want string) {
 	t.Helper()
 	if got, err := k.Wait(t.Context()); err != nil || *got != want {
@@ -31,12 +33,12 @@ func TestWhoCameLaterSharesTheNextCall(t *testing.T) {
 	if lead != nil {
 		t.Fatal("two lead one call")
 	}
-	next := call.Finish("old", mark)
+	next := call.Finish(text("old"), mark)
 	if next == nil {
 		t.Fatal("two wait for a call that nobody runs")
 	}
 	next.Mark()
-	if again := next.Finish("new", 1); again != nil {
+	if again := next.Finish(text("new"), 1); again != nil {
 		t.Error("a third call for nobody")
 	}
 	wait(t, before, "old")
@@ -49,7 +51,7 @@ func TestResultForEveryone(t *testing.T) {
 	a, call := g.Join("k")
 	call.Mark()
 	b, _ := g.Join("k")
-	if call.Finish("r", flight.Everyone) != nil {
+	if call.Finish(text("r"), flight.Everyone) != nil {
 		t.Error("a next call for nobody")
 	}
 	wait(t, a, "r")
@@ -66,11 +68,11 @@ func TestForgottenCallServesItsOwn(t *testing.T) {
 	if second == nil {
 		t.Fatal("a forgotten call was joined")
 	}
-	next := call.Finish("old", mark)
+	next := call.Finish(text("old"), mark)
 	next.Mark()
-	next.Finish("next", 1)
+	next.Finish(text("next"), 1)
 	second.Mark()
-	second.Finish("new", 1)
+	second.Finish(text("new"), 1)
 	wait(t, old, "old")
 	wait(t, late, "next")
 	wait(t, fresh, "new")
@@ -82,15 +84,79 @@ func TestForgottenCallServesItsOwn(t *testing.T) {
 func TestReplaceGoesOn(t *testing.T) {
 	var g flight.Group[string]
 	a, call := g.Join("k")
-	next := call.Replace("stale", call.Mark())
+	next := call.Replace(text("stale"), call.Mark())
 	if g.Lead("k") != nil {
 		t.Error("the call that goes on has lost its place")
 	}
 	b, _ := g.Join("k")
 	next.Mark()
-	next.Finish("fresh", 1)
+	next.Finish(text("fresh"), 1)
 	wait(t, a, "stale")
 	wait(t, b, "fresh")
+}
+
+func TestAnswerBeforeTheEnd(t *testing.T) {
+	for _, early := range []int{0, 1} { // those who wait are all there before the answer, or one of them comes behind it
+		var g flight.Group[string]
+		before, call := g.Join("k")
+		began := call.Mark()
+		var during flight.Ticket[string]
+		if early == 0 {
+			during, _ = g.Join("k")
+		}
+		rest := call.Answer(text("loaded"), began)
+		wait(t, before, "loaded")
+		if early == 1 {
+			var lead *flight.Call[string]
+			if during, lead = g.Join("k"); lead != nil {
+				t.Fatal("a call that goes on is not joined")
+			}
+		}
+		sent := rest.Mark()
+		after, _ := g.Join("k")
+		next := rest.Finish(text("filled"), sent)
+		if next == nil {
+			t.Fatal("two calls, and nobody runs the second")
+		}
+		wait(t, during, "filled")
+		rest = next.Answer(text("again"), next.Mark())
+		wait(t, after, "again")
+		if rest.Finish(text("again filled"), rest.Mark()) != nil {
+			t.Error("a call for nobody")
+		}
+	}
+}
+
+// Who came after the load began is not given what was loaded, unless the fill tells that it may be: neither before the answer nor
+// behind it.
+func TestAnswerOfWhatWasNotFilled(t *testing.T) {
+	for _, early := range []bool{true, false} {
+		var g flight.Group[string]
+		before, call := g.Join("k")
+		began := call.Mark()
+		var later flight.Ticket[string]
+		if early {
+			later, _ = g.Join("k")
+		}
+		rest := call.Answer(text("old"), began)
+		if !early {
+			later, _ = g.Join("k")
+		}
+		g.Forget("k")
+		fresh, lead := g.Join("k")
+		if lead == nil {
+			t.Fatal("a forgotten call was joined")
+		}
+		next := rest.Finish(text("old"), began)
+		if next == nil {
+			t.Fatal("somebody waits for a call that nobody runs")
+		}
+		lead.Finish(text("fresh"), 1)
+		next.Finish(text("next"), 1)
+		wait(t, before, "old")
+		wait(t, later, "next")
+		wait(t, fresh, "fresh")
+	}
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
@@ -101,5 +167,5 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	if _, err := k.Wait(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	call.Finish("r", flight.Everyone)
+	call.Finish(text("r"), flight.Everyone)
 }

@@ -17,6 +17,8 @@ type Store interface {
 	// Refuses says why a read of a key would not be sent, since the store is away; nil: it would be. It takes some
 	// nanoseconds, where a read that is refused takes a context and a place to answer in.
 	Refuses(key string) error
+	// Local reports whether the store is in this process, so that nothing takes a trip.
+	Local() bool
 	// Inspect looks at keys without reading their values.
 	Inspect(ctx context.Context, keys []string) []Info
 

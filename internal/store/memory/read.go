@@ -7,6 +7,9 @@ import (
 	"github.com/nearside/nearside/internal/store"
 )
 
+// Local implements store.Store.
+func (s *Store) Local() bool { return true }
+
 // Refuses says why reads are refused, by Options.Refuse.
 func (s *Store) Refuses(string) error {
 	if s.refuse == nil {

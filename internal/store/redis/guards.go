@@ -179,6 +179,9 @@ func (s *Store) one(ctx context.Context, k kind, key string, cmd func() rueidis.
 	return r
 }
 
+// Local implements store.Store.
+func (s *Store) Local() bool { return false }
+
 // Refuses implements store.Store.
 func (s *Store) Refuses(key string) error {
 	if err := s.unusable(); err != nil {

@@ -286,6 +286,9 @@ func (m *mortal) dies(c *engine.Cache[string, row], db *database, key string) {
 	switch m.at.op {
 	case "get":
 		c.Entry(ctx, key)
+		for asked := time.Now(); !m.isDead() && time.Since(asked) < crashSlack; { // the fill is behind the answer
+			time.Sleep(time.Millisecond)
+		}
 		return
 	case "invalidate":
 		if err = commit(); err == nil {

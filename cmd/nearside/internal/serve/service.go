@@ -13,7 +13,6 @@ import (
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/store/memory"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
 )
@@ -72,7 +71,7 @@ type Service struct {
 func New(shared *engine.Shared, specs []Spec) *Service {
 	s := &Service{shared: shared}
 	log := &journal{logger: shared.Logger, seen: make(map[string]*cause)}
-	_, s.local = shared.Store.(*memory.Store)
+	s.local = shared.Store.Local()
 	patterns := make([]*pattern.Pattern, len(specs))
 	for i, spec := range specs {
 		patterns[i] = spec.Key

@@ -1,0 +1,143 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
+)
+
+// distant is a store to which writes take a while.
+type distant struct {
+	store.Store
+	takes time.Duration
+}
+
+func (s *distant) Local() bool { return false }
+
+func (s *distant) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
+	time.Sleep(s.takes)
+	return s.Store.Fill(ctx, fills)
+}
+
+func (s *distant) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
+	time.Sleep(s.takes)
+	return s.Store.Release(ctx, leases)
+}
+
+// far opens a bench whose fills take 10 ms.
+func far(t *testing.T) *bench {
+	return open(t, func(b *bench, c *engine.Config[string, string]) {
+		b.store = &distant{b.store, 10 * time.Millisecond}
+		c.NotFoundTTL = time.Minute
+	})
+}
+
+func TestWhoHasWaitedIsAnsweredBeforeTheFill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := far(t)
+		began := time.Now()
+		if v, err := b.Get(t.Context(), "a"); v != "1" || err != nil {
+			t.Error(v, err)
+		}
+		want(t, "a load of 50 ms, and no fill", time.Since(began), b.delay)
+		began = time.Now()
+		if _, err := b.Get(t.Context(), "nobody"); !errors.Is(err, engine.ErrNotFound) {
+			t.Error(err)
+		}
+		want(t, "the same of an absence", time.Since(began), b.delay)
+		synctest.Wait()
+		time.Sleep(10 * time.Millisecond)
+		e, err := b.Entry(t.Context(), "a")
+		if err != nil || e.Source != engine.Store {
+			t.Errorf("after the fill: %+v, %v", e, err)
+		}
+		want(t, "loads", b.loads.Load(), 2)
+	})
+}
+
+// Who comes while the load runs may have its value only if nobody has invalidated until the fill was sent, which the fill tells.
+func TestWhoCameLaterWaitsForTheFill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, invalidated := range []bool{false, true} {
+			b := far(t)
+			began := time.Now()
+			go b.Get(t.Context(), "a")
+			time.Sleep(20 * time.Millisecond)
+			if invalidated { // by another process: this one is not told
+				b.set("a", "2")
+				b.store.Invalidate(t.Context(), []string{"a"}, 0)
+			}
+			v, err := b.Get(t.Context(), "a") // it joins a load that has begun already
+			if invalidated {
+				if v != "2" || err != nil {
+					t.Errorf("%q, %v: older than its read", v, err)
+				}
+				want(t, "loads", b.loads.Load(), 2)
+				continue
+			}
+			if v != "1" || err != nil {
+				t.Error(v, err)
+			}
+			want(t, "a load, and its fill", time.Since(began), b.delay+10*time.Millisecond)
+			want(t, "loads", b.loads.Load(), 1)
+		}
+	})
+}
+
+// Between the answer and the end of the fill the call is joined: nobody asks the store for what is on its way there.
+func TestWhoComesBetweenAnswerAndFillJoins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := far(t)
+		b.Get(t.Context(), "a")
+		began := time.Now()
+		// Its read of the store finds nothing, and it joins. What was loaded before it came may be older than its read: it waits
+		// for the fill, which cannot tell, and for the load after it.
+		b.set("a", "2")
+		b.store.Invalidate(t.Context(), []string{"a"}, 0)
+		if v, err := b.Get(t.Context(), "a"); v != "2" || err != nil {
+			t.Errorf("%q, %v", v, err)
+		}
+		want(t, "the rest of the fill, and a load", time.Since(began), 10*time.Millisecond+b.delay)
+	})
+}
+
+// Who tries again after a failure is not given the same failure again.
+func TestFailuresAreAnsweredBehindTheRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := far(t)
+		b.fail = errors.New("the database is on fire")
+		if _, err := b.Get(t.Context(), "a"); !errors.Is(err, b.fail) {
+			t.Error(err)
+		}
+		b.mu.Lock()
+		b.fail = nil
+		b.mu.Unlock()
+		if v, err := b.Get(t.Context(), "a"); v != "1" || err != nil {
+			t.Errorf("%q, %v", v, err)
+		}
+	})
+}
+
+// A batch is answered before its fill, and what is traced behind it, so that the trace can tell of it.
+func TestBatchesAndTraces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := far(t)
+		b.set("b", "2")
+		began := time.Now()
+		for i, a := range b.GetMany(t.Context(), []string{"a", "b"}) {
+			if a.Err != nil || a.Entry.Value != []string{"1", "2"}[i] {
+				t.Errorf("%d: %+v", i, a)
+			}
+		}
+		want(t, "a batch", time.Since(began), b.delay)
+		b.set("c", "3")
+		began = time.Now()
+		b.Get(engine.WithTrace(t.Context(), new(engine.Trace)), "c")
+		want(t, "with a trace", time.Since(began), b.delay+10*time.Millisecond)
+	})
+}
