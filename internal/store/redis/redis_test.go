@@ -86,21 +86,23 @@ func TestBatchWithAKeyThatIsForbidden(t *testing.T) {
 	server := redistest.Start(t)
 	server.Do(t, "ACL", "SETUSER", "u", "on", ">p", "~nearside:*", "~ok:*", "~{ok:*", "+@all")
 	s, ctx := open(t, "redis://u:p@"+server.Addr), t.Context()
-	var claims []store.Claim
-	var fills []store.Fill
-	for i, key := range []string{"ok:1", "no:1", "ok:2"} {
-		token := "t" + strconv.Itoa(i)
-		claims = append(claims, store.Claim{Key: key, Token: token, Lease: time.Minute})
-		fills = append(fills, store.Fill{Key: key, Token: token, Value: []byte(key), TTL: time.Minute})
-	}
-	grants := s.Acquire(ctx, claims)
-	for i, o := range s.Fill(ctx, fills) {
-		if g := grants[i]; i == 1 {
-			if g.Err == nil || o.Err == nil {
-				t.Errorf("%s: %+v, %+v; want errors", fills[i].Key, g, o)
+	for _, token := range []func(i int) string{strconv.Itoa, func(int) string { return "t" }} { // with one token they are claimed by one command
+		server.Do(t, "FLUSHALL")
+		var claims []store.Claim
+		var fills []store.Fill
+		for i, key := range []string{"ok:1", "no:1", "ok:2"} {
+			claims = append(claims, store.Claim{Key: key, Token: token(i), Lease: time.Minute})
+			fills = append(fills, store.Fill{Key: key, Token: token(i), Value: []byte(key), TTL: time.Minute})
+		}
+		grants := s.Acquire(ctx, claims)
+		for i, o := range s.Fill(ctx, fills) {
+			if g := grants[i]; i == 1 {
+				if g.Err == nil || o.Err == nil {
+					t.Errorf("%s: %+v, %+v; want errors", fills[i].Key, g, o)
+				}
+			} else if g.State != store.Granted || !o.OK || o.Err != nil {
+				t.Errorf("%s: %+v, %+v", fills[i].Key, g, o)
 			}
-		} else if g.State != store.Granted || !o.OK || o.Err != nil {
-			t.Errorf("%s: %+v, %+v", fills[i].Key, g, o)
 		}
 	}
 }
@@ -127,6 +129,24 @@ func TestBatchWithAKeyOfAnotherType(t *testing.T) {
 	}
 	if n, _ := server.Do(t, "EXISTS", "b").AsInt64(); n != 0 {
 		t.Error("what is known to be absent is there")
+	}
+}
+
+// A sidecar of another type is nothing that a batch can wait for, and is refused by itself.
+func TestBatchWithASidecarOfAnotherType(t *testing.T) {
+	server := redistest.Shared(t)
+	s, ctx := open(t, server.URL()), t.Context()
+	server.Do(t, "FLUSHALL")
+	server.Do(t, "RPUSH", "{b}:~l", "1")
+	claims := []store.Claim{{Key: "a", Token: "t", Lease: time.Minute}, {Key: "b", Token: "t", Lease: time.Minute}, {Key: "c", Token: "t", Lease: time.Minute}}
+	for i, g := range s.Acquire(ctx, claims) {
+		if i == 1 {
+			if g.Err == nil {
+				t.Errorf("b: %+v, want an error", g)
+			}
+		} else if g.State != store.Granted || g.Err != nil {
+			t.Errorf("%s: %+v", claims[i].Key, g)
+		}
 	}
 }
 

@@ -35,11 +35,13 @@ var leaseRules = []rule{
 		k.state("after both", k.acquire("a", "t2"), store.Absent)
 	}},
 	{"BatchesAreManySingles", func(k kit) { // the keys of one slot may go in one command, and those of others not
-		for _, name := range []func(i int) string{
-			func(i int) string { return fmt.Sprintf("{slot}%d", i) }, func(i int) string { return fmt.Sprintf("slots%d", i) },
+		own, one := func(i int) string { return fmt.Sprintf("t%d", i) }, func(int) string { return "t" }
+		for _, names := range []struct{ key, token func(i int) string }{
+			{func(i int) string { return fmt.Sprintf("{slot}%d", i) }, own}, {func(i int) string { return fmt.Sprintf("slots%d", i) }, own},
+			{func(i int) string { return fmt.Sprintf("{token}%d", i) }, one}, {func(i int) string { return fmt.Sprintf("tokens%d", i) }, one},
 		} {
 			const n = 300 // of one slot: several commands
-			key, token := name, func(i int) string { return fmt.Sprintf("t%d", i) }
+			key, token := names.key, names.token
 			large := bytes.Repeat([]byte("v"), 100<<10) // several commands of few keys
 			var claims []store.Claim
 			var fills []store.Fill
@@ -93,11 +95,11 @@ var leaseRules = []rule{
 					k.Errorf("%s holds %.20q, want %.20q", key(i), it.Value, want)
 				}
 				if stands && fills[i].Absent {
-					k.state("an absence of a batch", k.acquire(key(i), "t"), store.Absent)
+					k.state("an absence of a batch", k.acquire(key(i), "next"), store.Absent)
 				}
 			}
-			k.state("behind a fill", k.acquire(key(6), "t"), store.Hit)
-			k.state("a hold", k.acquire(key(4), "t"), store.Barrier)
+			k.state("behind a fill", k.acquire(key(6), "next"), store.Hit)
+			k.state("a hold", k.acquire(key(4), "next"), store.Barrier)
 			k.is("a lease of somebody else", k.fill(key(2), "other", "1"), true)
 		}
 	}},
