@@ -181,7 +181,7 @@ type Entry[V any] = engine.Entry[V]
 
 // Get returns the value of k: from the store, else loaded, by one process for all. ErrNotFound if there is no such row.
 // An error of the loader is returned wrapped, and never remembered. What was loaded is on its way to Redis when Get returns it, and
-// there a moment later: who asks this cache need not care, who asks Redis itself may find nothing yet.
+// there a moment later. This cache's own methods know of it; who asks Redis itself may find nothing yet.
 func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) { return c.e.Get(ctx, k) }
 
 // GetEntry is Get with where the value came from, its age and its TTL. With ErrNotFound, Source says who knew.

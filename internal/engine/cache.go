@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -61,9 +62,15 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 	c.Encode, c.Decode = guarded(c.Encode), guarded(c.Decode)
 	sp := s.space(c.Glob, c.Ours, c.Hold, c.LoadTimeout)
 	sp.lives(max(cmp.Or(c.TTL, time.Hour)+c.Stale, c.NotFoundTTL))
-	life, stale := c.Life, c.Stale
-	c.Life = func(k K, key string, v V) time.Duration {
-		d := life(k, key, v)
+	life, stale, ttl := c.Life, c.Stale, cmp.Or(c.TTL, time.Hour)
+	c.Life = func(k K, key string, v V) (d time.Duration) {
+		defer func() {
+			if p := recover(); p != nil { // it may run in a goroutine of ours, as a codec may
+				s.Logger.Error("Expire panicked: the TTL of the cache holds", "key", key, "panic", p, "stack", string(debug.Stack()))
+				d = ttl
+			}
+		}()
+		d = life(k, key, v)
 		sp.lives(d + stale)
 		return d
 	}
@@ -417,6 +424,7 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	if c.past(key) {
 		return none, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
+	c.flights.Settled(ctx, key) // what this process has loaded is there
 	item := c.look(ctx, seeker{}, key, true, time.Now().Add(c.Budget))
 	if item.Err != nil {
 		return none, item.Err
@@ -437,6 +445,9 @@ func (c *Cache[K, V]) Inspect(ctx context.Context, ks []K) ([]store.Info, error)
 	keys, err := c.keys(ks)
 	if err != nil {
 		return nil, err
+	}
+	for _, key := range keys {
+		c.flights.Settled(ctx, key)
 	}
 	ctx, cancel := c.read(ctx, time.Now().Add(c.Budget))
 	defer cancel()

@@ -238,6 +238,26 @@ func TestLoaderThatPanics(t *testing.T) {
 	}
 }
 
+// What says how long a value lives runs where the loader does: its panic costs its opinion, and no more.
+func TestLifeThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+			c.TTL = time.Minute
+			c.Life = func(string, string, string) time.Duration { panic("boom") }
+		})
+		for range 2 {
+			if v, err := b.Get(t.Context(), "a"); v != "1" || err != nil {
+				t.Errorf("%q, %v", v, err)
+			}
+		}
+		want(t, "loads", b.loads.Load(), 1)
+		infos, err := b.Inspect(t.Context(), []string{"a"})
+		if err != nil || infos[0].TTL != time.Minute {
+			t.Errorf("%+v, %v", infos, err)
+		}
+	})
+}
+
 func TestLoaderThatIsDeaf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, func(b *bench, c *engine.Config[string, string]) {

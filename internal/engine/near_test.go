@@ -49,12 +49,12 @@ func (g *gated) close() (open func()) {
 }
 
 // nearCache is a cache near of numbers, each of which is its key at first.
-func nearCache(t *testing.T, budget time.Duration) (*gated, *engine.Cache[int, string], *atomic.Int64) {
+func nearCache(t *testing.T, budget time.Duration, change ...func(*engine.Config[int, string])) (*gated, *engine.Cache[int, string], *atomic.Int64) {
 	g := &gated{Store: memory.New(memory.Options{})}
 	s := engine.NewShared(g, budget, time.Minute, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { s.Close(context.Background()) })
 	loads := new(atomic.Int64)
-	c := engine.New(s, engine.Config[int, string]{
+	cfg := engine.Config[int, string]{
 		Key: func(k int) (string, error) { return fmt.Sprint("k:", k), nil },
 		Load: func(_ context.Context, k int) (string, error) {
 			return fmt.Sprint(k, " of load ", loads.Add(1)), nil
@@ -64,7 +64,11 @@ func nearCache(t *testing.T, budget time.Duration) (*gated, *engine.Cache[int, s
 		Life:        func(int, string, string) time.Duration { return time.Hour },
 		LoadTimeout: time.Minute, MaxValue: 100,
 		Near: engine.NearConfig[int, string]{Size: 100, Max: time.Minute},
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	c := engine.New(s, cfg)
 	eventually(t, "nothing is kept near", func() bool { // tracking begins behind New
 		c.Get(t.Context(), 0)
 		_, _, ok := c.Kept(0)
@@ -96,6 +100,27 @@ func TestLoadedIsKeptNear(t *testing.T) {
 	c.GetMany(t.Context(), []int{2, 3})
 	for k := 2; k < 4; k++ {
 		eventually(t, "a loaded value of a batch is not kept near", func() bool { _, _, ok := c.Kept(k); return ok })
+	}
+}
+
+// What is read back is copied where nobody is called to blame: a Clone that panics costs what would have been kept, and no more.
+func TestCloneThatPanics(t *testing.T) {
+	_, c, _ := nearCache(t, time.Minute, func(cfg *engine.Config[int, string]) {
+		cfg.Near.Clone = func(v string) string {
+			if strings.HasPrefix(v, "1 ") {
+				panic("boom")
+			}
+			return v
+		}
+	})
+	for k := 1; k < 3; k++ {
+		if _, err := c.Get(t.Context(), k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "what came behind it is not kept near", func() bool { _, _, ok := c.Kept(2); return ok })
+	if _, _, ok := c.Kept(1); ok {
+		t.Error("what was not copied is kept")
 	}
 }
 

@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/nearside/nearside/internal/near"
+	"github.com/nearside/nearside/internal/store"
 )
 
 // What this process has loaded and filled is kept near as well, or the next read of it would go to the store. The loaded value
@@ -129,10 +131,21 @@ func (c *Cache[K, V]) readFilled(all []filled[K]) {
 		return
 	}
 	for i, item := range s.t.GetMany(c.rest(time.Now().Add(c.Budget)), keys, true) {
-		var e Entry[V]
-		if v, err := c.Decode(item.Value); item.Err == nil && item.Found && err == nil {
-			e = c.stored(asked[i].k, asked[i].key, v, item.TTL)
-		}
-		c.retain(s, reserved[i], asked[i].k, e, item)
+		c.keepFilled(s, reserved[i], asked[i], item)
 	}
+}
+
+// keepFilled keeps what was read back. It copies for those who modify what they get, which may panic: nobody is called to blame.
+func (c *Cache[K, V]) keepFilled(s seeker, r *near.Reservation, f filled[K], item store.Item) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.near.Leave(r, false)
+			c.Logger.Error("Clone panicked: a value is not kept near", "key", f.key, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	var e Entry[V]
+	if v, err := c.Decode(item.Value); item.Err == nil && item.Found && err == nil {
+		e = c.stored(f.k, f.key, v, item.TTL)
+	}
+	c.retain(s, r, f.k, e, item)
 }

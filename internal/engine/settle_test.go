@@ -141,3 +141,19 @@ func TestBatchesAndTraces(t *testing.T) {
 		want(t, "with a trace", time.Since(began), b.delay+10*time.Millisecond)
 	})
 }
+
+// Who looks at what he was just given finds it, although it is still on its way.
+func TestWhoLooksFindsWhatWasLoaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := far(t)
+		b.Get(t.Context(), "a")
+		if infos, err := b.Inspect(t.Context(), []string{"a", "b"}); err != nil || infos[0].TTL <= 0 || infos[1].Type != "none" {
+			t.Errorf("inspect: %+v, %v", infos, err)
+		}
+		b.set("b", "2")
+		b.Get(t.Context(), "b")
+		if e, err := b.Peek(t.Context(), "b"); e.Value != "2" || err != nil {
+			t.Errorf("peek: %+v, %v", e, err)
+		}
+	})
+}

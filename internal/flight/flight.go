@@ -23,7 +23,7 @@ type Call[R any] struct {
 	g    *Group[R]
 	key  string
 	rest bool          // the work of the call before, which goes on: who joined that one has joined this one as well, at the same event
-	done chan struct{} // closed by finish; nil while nobody waits for the rest
+	done chan struct{} // closed at the end; nil while nobody waits for the rest
 
 	// Guarded by g.mu until done is closed, constant afterwards.
 	tick  int // events so far
@@ -70,6 +70,24 @@ func (g *Group[R]) Forget(key string) {
 	g.mu.Lock()
 	delete(g.calls, key)
 	g.mu.Unlock()
+}
+
+// Settled waits for the rest of a call whose answer is known already. It takes part in nothing, and does not wait longer than ctx.
+func (g *Group[R]) Settled(ctx context.Context, key string) {
+	g.mu.Lock()
+	c := g.calls[key]
+	if c == nil || !c.rest {
+		g.mu.Unlock()
+		return
+	}
+	if c.done == nil {
+		c.done = make(chan struct{})
+	}
+	g.mu.Unlock()
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+	}
 }
 
 func (g *Group[R]) start(key string) *Call[R] {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -157,6 +158,29 @@ func TestAnswerOfWhatWasNotFilled(t *testing.T) {
 		wait(t, later, "next")
 		wait(t, fresh, "fresh")
 	}
+}
+
+func TestSettled(t *testing.T) {
+	var g flight.Group[string]
+	g.Settled(t.Context(), "k") // there is nothing
+	_, call := g.Join("k")
+	g.Settled(t.Context(), "k") // what is being loaded is not waited for
+	rest := call.Answer(text("r"), call.Mark())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	g.Settled(ctx, "k")
+	settled := make(chan struct{})
+	go func() { g.Settled(t.Context(), "k"); close(settled) }()
+	time.Sleep(10 * time.Millisecond)
+	select {
+	case <-settled:
+		t.Error("the rest was not waited for")
+	default:
+	}
+	if rest.Finish(text("r"), rest.Mark()) != nil {
+		t.Error("who takes no part has a call run")
+	}
+	<-settled
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {

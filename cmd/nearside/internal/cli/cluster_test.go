@@ -179,6 +179,7 @@ func TestServeOnTLS(t *testing.T) {
 	}
 	server.ACLSetUser(t, "app", "~{user:*}:~?")
 	c.ask(t, "GET", "user:42")
+	c.ask(t, "TTL", "user:42") // waits until it is stored
 	if n, _ := server.Do(t, "EXISTS", "user:42").AsInt64(); n != 1 {
 		t.Error("the command that grants it does not help")
 	}
