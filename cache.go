@@ -57,7 +57,8 @@ type Config[K comparable, V any] struct {
 	// long. Off if zero.
 	NearUntracked time.Duration
 
-	// Clone copies a value for a caller who modifies what he gets. Values from near are shared if it is nil.
+	// Clone copies a value for a caller who modifies what he gets. It is for caches with a NearSize or NearBytes. If it is nil,
+	// values from near, and those that were loaded, are shared.
 	Clone func(V) V
 
 	// Jitter shortens each key's TTL by a share of its own between 0 and this, so that keys that were loaded together
@@ -181,7 +182,8 @@ type Entry[V any] = engine.Entry[V]
 
 // Get returns the value of k: from the store, else loaded, by one process for all. ErrNotFound if there is no such row.
 // An error of the loader is returned wrapped, and never remembered. What was loaded is on its way to Redis when Get returns it, and
-// there a moment later. This cache's own methods know of it; who asks Redis itself may find nothing yet.
+// there a moment later. This cache's own methods know of it; who asks Redis itself may find nothing yet, and a process that ends
+// without Client.Close may leave it undone.
 func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) { return c.e.Get(ctx, k) }
 
 // GetEntry is Get with where the value came from, its age and its TTL. With ErrNotFound, Source says who knew.

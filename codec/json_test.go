@@ -3,6 +3,7 @@ package codec_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/big"
 	"math/rand/v2"
 	"net/netip"
@@ -51,11 +52,11 @@ type every struct {
 	base
 	*twin
 	Int     int8              `json:"int"`
-	Uint    uint64            `json:"uint,string"`
+	Uint    uint64            `json:"uint"`
 	Float   float32           `json:"float,omitempty"`
-	Truth   bool              `json:"truth,string"`
+	Truth   bool              `json:"truth"`
 	Text    string            `json:"text"`
-	Quoted  string            `json:"quoted,string"`
+	Quoted  string            `json:"quoted"`
 	Bytes   []byte            `json:"bytes"`
 	Array   [3]byte           `json:"array"`
 	Numbers [2]int            `json:"numbers"`
@@ -150,6 +151,12 @@ func (v *itself) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return d.SkipValue()
 }
 
+// both reads itself in two ways.
+type both string
+
+func (b *both) UnmarshalText([]byte) error { *b = "text"; return nil }
+func (b *both) UnmarshalJSON([]byte) error { *b = "JSON"; return nil }
+
 // What newer rules read otherwise is decoded by the rules of encoding/json, which has written it.
 func TestJSONOfTypesThatAreReadOtherwise(t *testing.T) {
 	same[json.Number](t, []byte(`12`))
@@ -160,6 +167,24 @@ func TestJSONOfTypesThatAreReadOtherwise(t *testing.T) {
 		Embed   struct{ B int } `json:",embed"`
 		Unknown map[string]any  `json:",unknown"`
 	}](t, []byte(`{"A":1,"In":{"A":2},"B":3,"Embed":{"B":4},"C":5,"Unknown":{"D":6}}`))
+	same[struct {
+		A int `json:"हिन्दी"`
+		B int `json:"price€"`
+		C int `json:"a\tb"`
+		D int `json:"имя"`
+	}](t, []byte(`{"A":1,"हिन्दी":2,"B":3,"price€":4,"C":5,"a\tb":6,"D":7,"имя":8}`))
+	for _, text := range []string{`"+1"`, `"NaN"`, `"1"`, `1`, `null`, `"null"`, `"n\u0075ll"`} {
+		same[struct {
+			N float64  `json:",string"`
+			P *float64 `json:",string"`
+			U uint64   `json:",string"`
+		}](t, fmt.Appendf(nil, `{"N":%s,"P":%[1]s,"U":%[1]s}`, text))
+	}
+	same[map[both]int](t, []byte(`{"a":1}`))
+	same[map[time.Time]int](t, []byte(`{"2026-01-02T03:04:05Z":1}`))
+	same[map[time.Duration]int](t, []byte(`{"null":1}`))
+	same[map[float64]int](t, []byte(`{"1":1}`))
+	same[map[any]int](t, []byte(`{"1":1}`))
 	same[struct {
 		A int `json:"'b'"`
 		C int `json:"c d"`

@@ -408,10 +408,14 @@ func (c *Cache[K, V]) failed(err error) (Entry[V], error) {
 	return Entry[V]{}, err
 }
 
-// answer counts a result for one of its callers.
+// answer counts a result for one of its callers, who may modify it if there is a Clone.
 func (c *Cache[K, V]) answer(key string, r *result[V]) (Entry[V], error) {
 	c.count.answered(r.entry.Source, key)
-	return r.entry, r.err
+	e := r.entry
+	if r.err == nil {
+		e.Value = c.give(e.Value)
+	}
+	return e, r.err
 }
 
 // Peek returns what the store holds, and never loads. ErrNotFound if there is nothing that may be served.

@@ -194,7 +194,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 		var again jobs[K, V]
 		claims := make([]store.Claim, 0, len(js))
 		asked := make(jobs[K, V], 0, len(js))
-		token := "" // of all: a batch that has one takes one command
+		token, leased := "", map[string]bool{} // one token for all keys: the claims are one command
 		for _, j := range js {
 			if j.bypass || c.past(j.key) { // asked here too: the invalidation may have come before the call, and behind its read
 				j.left = time.Until(j.until)
@@ -202,10 +202,13 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 				continue
 			}
 			if j.token == "" {
-				if token == "" {
+				if token == "" || leased[j.key] { // of two loads of a key none must fill by the lease of the other
 					token = store.NewToken()
+					clear(leased)
 				}
-				j.token = token
+				if j.token = token; len(js) > 1 {
+					leased[j.key] = true
+				}
 			}
 			j.sent = j.call.Mark()
 			asked = append(asked, j)

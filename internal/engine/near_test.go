@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -107,7 +108,7 @@ func TestLoadedIsKeptNear(t *testing.T) {
 func TestCloneThatPanics(t *testing.T) {
 	_, c, _ := nearCache(t, time.Minute, func(cfg *engine.Config[int, string]) {
 		cfg.Near.Clone = func(v string) string {
-			if strings.HasPrefix(v, "1 ") {
+			if strings.HasPrefix(v, "1 ") && strings.Contains(string(debug.Stack()), "readFilled") { // the caller gets a copy as well
 				panic("boom")
 			}
 			return v

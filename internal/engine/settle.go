@@ -21,7 +21,6 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 	fills := make([]store.Fill, 0, len(js))
 	var leases []store.Lease
 	results := make([]result[V], len(js))
-	answered := false
 	sent := make([]int, len(js)) // the mark before the lease is ended, for those that hold one
 	for i, j := range js {
 		value := c.judge(j, &out[i], &results[i])
@@ -37,13 +36,16 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 		} else {
 			leases = append(leases, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 		}
-		if until := c.fit(j, results[i].err); until != flight.Everyone && c.ahead(j) {
-			j.call = j.call.Answer(&results[i], until)
+	}
+	answered := false
+	for i, j := range js { // when all are encoded: rows of one load may have parts in common
+		if c.ahead(j, results[i].err) {
+			j.call = j.call.Answer(&results[i], j.began)
 			answered = true
 		}
 	}
 	if answered && len(js) > 1 {
-		runtime.Gosched() // who was answered would run here, when the fill has been sent
+		runtime.Gosched() // who was answered goes on now; else he would wait, on this processor, until the fill has been sent
 	}
 	filled, released := c.end(js[0], fills, leases)
 	var lost []store.Lease
@@ -95,8 +97,8 @@ func (c *Cache[K, V]) settleUnfilled(j *job[K, V], out *loaded[V]) {
 // know that the fill was taken: that nobody had invalidated by then. Not where a fill takes no trip, nor for a trace, which tells
 // of it, nor of collections, which are read from the store if they are large; and not of a failure, which who tries again at once
 // would be given again.
-func (c *Cache[K, V]) ahead(j *job[K, V]) bool {
-	return j.fills && c.gather.kind == "" && !c.Store.Local() && traceOf(j.ctx) == nil
+func (c *Cache[K, V]) ahead(j *job[K, V], err error) bool {
+	return j.fills && c.fit(j, err) == j.began && c.gather.kind == "" && !c.Store.Local() && traceOf(j.ctx) == nil
 }
 
 // fit is the event before which one must have joined for what a load has found, whatever becomes of its fill.

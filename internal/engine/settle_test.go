@@ -1,14 +1,18 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/memory"
 )
 
 // distant is a store to which writes take a while.
@@ -156,4 +160,36 @@ func TestWhoLooksFindsWhatWasLoaded(t *testing.T) {
 			t.Errorf("peek: %+v, %v", e, err)
 		}
 	})
+}
+
+// With a Clone whoever gets a value may modify it: neither what is being stored nor what another caller gets is his.
+func TestLoadedValuesAreCopied(t *testing.T) {
+	s := engine.NewShared(&distant{memory.New(memory.Options{}), 10 * time.Millisecond}, time.Minute, time.Minute, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { s.Close(context.Background()) })
+	began := make(chan struct{})
+	c := engine.New(s, engine.Config[string, []byte]{
+		Key:         func(k string) (string, error) { return k, nil },
+		Load:        func(context.Context, string) ([]byte, error) { <-began; return []byte("right"), nil },
+		Encode:      func(v []byte) ([]byte, error) { return v, nil },
+		Decode:      func(d []byte) ([]byte, error) { return d, nil },
+		Life:        func(string, string, []byte) time.Duration { return time.Hour },
+		LoadTimeout: time.Minute, MaxValue: 100,
+		Near: engine.NearConfig[string, []byte]{Size: 10, Max: time.Minute, Clone: bytes.Clone},
+	})
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			v, err := c.Get(t.Context(), "a")
+			if string(v) != "right" || err != nil {
+				t.Errorf("%q, %v", v, err)
+			}
+			copy(v, "WRONG")
+		})
+	}
+	time.Sleep(10 * time.Millisecond)
+	close(began)
+	both.Wait()
+	if e, err := c.Peek(t.Context(), "a"); string(e.Value) != "right" || err != nil {
+		t.Errorf("stored is %q, %v", e.Value, err)
+	}
 }

@@ -91,7 +91,7 @@ type Info struct {
 type Claim struct {
 	Key   string
 	Kind  Kind
-	Token string        // drawn by NewToken, once per load
+	Token string        // drawn by NewToken, once per load; keys that are loaded together may have one
 	Lease time.Duration // the lease's life: the load's time limit and a little more
 	Stale time.Duration // a value with less than this to live is stale; zero: values are never stale
 	Dead  *Dead         // what the caller judged to be no value; deleted if it is still there

@@ -79,7 +79,7 @@ func (s *Store) check(ctx context.Context) error {
 				return err // a failover is under way
 			}
 			return remedy{errors.New("the server is a read-only replica"), "connect to its master, or by redis-sentinel:// to whoever is the master"}
-		case strings.HasPrefix(e.Error(), "OOM"), strings.HasPrefix(e.Error(), "MISCONF"), strings.HasPrefix(e.Error(), "NOREPLICAS"):
+		case full(e):
 			s.problem("the server refuses writes (%s): values are loaded and not stored", e.Error())
 		default:
 			return err

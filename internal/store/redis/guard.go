@@ -254,6 +254,11 @@ func answered(err error) bool {
 	return ok
 }
 
+// full reports whether a server refuses to write, whatever the key.
+func full(e *rueidis.RedisError) bool {
+	return strings.HasPrefix(e.Error(), "OOM") || strings.HasPrefix(e.Error(), "MISCONF") || strings.HasPrefix(e.Error(), "NOREPLICAS")
+}
+
 // away reports whether an error is of a node that cannot serve, whatever it is asked. One that is full, or that refuses a
 // command, is there.
 func away(err error) bool {

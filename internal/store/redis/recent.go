@@ -18,6 +18,8 @@ import (
 //
 // A lease may come back as well, whose end was lost: until it expires, all others wait for a load that is over. So leases
 // that have ended are remembered likewise, and given back again.
+//
+// A member's write that is lost is an invalidation too: what it said of the member is not known any more.
 
 const (
 	recentFor = 10 * time.Second // how long an invalidation is remembered, counted from when all masters were last seen
@@ -29,8 +31,6 @@ const (
 // sets it.
 var NoRepeat atomic.Bool
 
-// A member's write that is lost is an invalidation too: what it said of the member is not known any more.
-//
 // recent is what was invalidated, or which leases were ended, lately. It is written to with every miss and nearly never read, so
 // it is kept as bytes: a hundred thousand of them cost the garbage collector nothing.
 type recent struct {

@@ -124,7 +124,8 @@ func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which [
 		if err == nil {
 			states, err = parts[0].ToString()
 		}
-		if s.forbidden(claimsScript, err); answered(err) && !away(err) { // because of one key, perhaps
+		s.forbidden(claimsScript, err)
+		if e, ok := rueidis.IsRedisErr(err); ok && !away(err) && !full(e) { // because of one key, perhaps
 			unclear = append(unclear, groups[n]...)
 			continue
 		}
