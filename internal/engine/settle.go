@@ -23,14 +23,14 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 	results := make([]result[V], len(js))
 	sent := make([]int, len(js)) // the mark before the lease is ended, for those that hold one
 	for i, j := range js {
-		value := c.judge(j, &out[i], &results[i])
+		fill, ok := c.judge(j, &out[i], &results[i])
 		if !j.fills {
 			continue
 		}
 		sent[i] = j.call.Mark()
-		if value != nil {
-			fills = append(fills, *value)
-			if !value.Absent {
+		if ok {
+			fills = append(fills, fill)
+			if !fill.Absent {
 				c.readBack(j.k, j.key)
 			}
 		} else {
@@ -140,8 +140,8 @@ func tellFill(ctx context.Context, key string, o store.Outcome) {
 	}
 }
 
-// judge turns the loader's words into a result, and into what is to be filled; nil if nothing is.
-func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) *store.Fill {
+// judge turns the loader's words into a result, and into what is to be filled; not ok: nothing is.
+func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill store.Fill, ok bool) {
 	r.entry.Source = Load
 	c.count.loaded(l.err)
 	switch {
@@ -152,48 +152,48 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) *store.Fil
 			r.err = c.absent(j.key)
 		}
 		if c.NotFoundTTL > 0 {
-			return &store.Fill{Key: j.key, Token: j.token, Absent: true, TTL: c.NotFoundTTL}
+			return store.Fill{Key: j.key, Token: j.token, Absent: true, TTL: c.NotFoundTTL}, true
 		}
 		if j.fills {
 			traceOf(j.ctx).filled(j.key, errAbsence)
 		}
-		return nil
+		return fill, false
 	case l.err != nil:
 		c.trouble.note(false)
 		r.entry.Source = ""
 		r.err = fmt.Errorf("load %.100q: %w", j.key, l.err)
-		return nil
+		return fill, false
 	}
 	c.trouble.note(true)
 	r.entry.Value = l.v
 	r.entry.TTL = c.Life(j.k, j.key, l.v)
 	switch {
 	case !j.fills:
-		return nil
+		return fill, false
 	case l.partial != nil:
 		traceOf(j.ctx).filled(j.key, l.partial)
 		c.unfilled(l.err)
 		if l.partial != errLost {
 			c.count.add(tally.StoreError)
 		}
-		return nil
+		return fill, false
 	case c.gather.kind != "":
-		return &store.Fill{Key: j.key, Token: j.token, Kind: c.gather.kind, Last: l.last, TTL: r.entry.TTL + c.Config.Stale, Empty: c.NotFoundTTL}
+		return store.Fill{Key: j.key, Token: j.token, Kind: c.gather.kind, Last: l.last, TTL: r.entry.TTL + c.Config.Stale, Empty: c.NotFoundTTL}, true
 	}
 	value, err := c.Encode(l.v)
 	if err != nil {
 		c.count.add(tally.CodecError)
 		c.Logger.Warn("a value cannot be encoded: it is served and not stored", "key", j.key, "error", err)
 		traceOf(j.ctx).filled(j.key, err)
-		return nil
+		return fill, false
 	}
 	if len(value) > c.MaxValue {
 		c.count.add(tally.TooLarge)
 		traceOf(j.ctx).filled(j.key, fmt.Errorf("%w: %d bytes, at most %d are stored", ErrTooLarge, len(value), c.MaxValue))
-		return nil
+		return fill, false
 	}
 	c.count.addN(tally.BytesWritten, len(value))
-	return &store.Fill{Key: j.key, Token: j.token, Value: value, TTL: r.entry.TTL + c.Config.Stale}
+	return store.Fill{Key: j.key, Token: j.token, Value: value, TTL: r.entry.TTL + c.Config.Stale}, true
 }
 
 // end ends leases. A caller waits here, so it takes no longer than what is left of the budget: a command that is not

@@ -1,19 +1,19 @@
 -- Ends leases with what was loaded.
 -- KEYS  values; behind them the sidecar of each
--- ARGV  token, kind ('v' a value | 'n' no such row), ms to live, value; of further keys the same
+-- ARGV  token of all; for each key: ms to live, and the value; or, of a row that does not exist, 'n' and the ms, and nothing
 -- Returns a digit for each key: 1; 0 if the token no longer stands: nothing was stored
-local n = #KEYS / 2
+local n, token = #KEYS / 2, ARGV[1]
 local held, out, over = redis.call('MGET', unpack(KEYS, n+1)), {}, {}
 for i = 1, n do
-  local K, L, a = KEYS[i], KEYS[n+i], 4*i-4
-  if held[i] ~= ARGV[a+1] then
+  local K, L, px = KEYS[i], KEYS[n+i], ARGV[2*i]
+  if held[i] ~= token then
     out[i] = 0
-  elseif ARGV[a+2] == 'n' then
+  elseif string.byte(px) == 110 then
     redis.call('DEL', K)
-    redis.call('SET', L, '-', 'PX', ARGV[a+3])
+    redis.call('SET', L, '-', 'PX', string.sub(px, 2))
     out[i] = 1
   else
-    redis.call('SET', K, ARGV[a+4], 'PX', ARGV[a+3])
+    redis.call('SET', K, ARGV[2*i+1], 'PX', px)
     over[#over+1] = L
     out[i] = 1
   end

@@ -64,7 +64,11 @@ func (r *recent) add(n int, what func(i int) touched) {
 	for i := range n {
 		last := len(r.pages) - 1
 		if last < 0 || len(r.pages[last].bytes) > pageBytes || now.Sub(r.pages[last].first) > time.Second {
-			r.pages = append(r.pages, page{first: now})
+			next := page{first: now}
+			if last >= 0 && len(r.pages[last].bytes) > pageBytes { // there is much to note
+				next.bytes = make([]byte, 0, cap(r.pages[last].bytes))
+			}
+			r.pages = append(r.pages, next)
 			last++
 		}
 		p := &r.pages[last]

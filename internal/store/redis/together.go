@@ -15,20 +15,23 @@ const (
 	bytesTogether = 256 << 10 // of values; a larger one is alone
 )
 
-// together divides what is about n keys into groups, by their places in the batch: each goes to the server in one command. In a
-// cluster a command is about one slot.
-func (s *Store) together(n int, about func(i int) (key string, bytes int)) [][]int {
-	type group struct{ at, bytes int }
+// together divides what is about n keys into groups, by their places in the batch: each has one token, and goes to the server in
+// one command. In a cluster a command is about one slot.
+func (s *Store) together(n int, about func(i int) (key, token string, bytes int)) [][]int {
+	type group struct {
+		at, bytes int
+		token     string
+	}
 	latest := make(map[uint16]*group) // of each slot
 	var groups [][]int
 	var g *group
 	for i := range n {
-		key, size := about(i)
+		key, token, size := about(i)
 		if s.target.Mode == Cluster {
 			g = latest[Slot(key)]
 		}
-		if g == nil || len(groups[g.at]) == keysTogether || g.bytes+size > bytesTogether {
-			g = &group{at: len(groups)}
+		if g == nil || g.token != token || len(groups[g.at]) == keysTogether || g.bytes+size > bytesTogether {
+			g = &group{at: len(groups), token: token}
 			groups = append(groups, make([]int, 0, min(keysTogether, n-i)))
 			if s.target.Mode == Cluster {
 				latest[Slot(key)] = g
@@ -53,7 +56,7 @@ func namesOf(which []int, key func(i int) string) []string {
 func (s *Store) fillValues(ctx context.Context, fills []store.Fill) []store.Outcome {
 	if len(fills) == 1 {
 		key := fills[0].Key
-		return s.outcomes(ctx, "fill", fillScript, []string{key}, func(int) []string { return fillArgs(nil, &fills[0]) })
+		return s.outcomes(ctx, "fill", fillScript, []string{key}, func(int) []string { return fillArgs(fills, []int{0}) })
 	}
 	out := make([]store.Outcome, len(fills))
 	if err := s.unusable(); err != nil {
@@ -62,7 +65,9 @@ func (s *Store) fillValues(ctx context.Context, fills []store.Fill) []store.Outc
 		}
 		return out
 	}
-	groups := s.together(len(fills), func(i int) (string, int) { return fills[i].Key, len(fills[i].Value) })
+	groups := s.together(len(fills), func(i int) (key, token string, bytes int) {
+		return fills[i].Key, fills[i].Token, len(fills[i].Value)
+	})
 	alone := s.fillTogether(ctx, fills, groups, out)
 	if len(alone) > 0 {
 		s.fillTogether(ctx, fills, alone, out)
@@ -74,11 +79,7 @@ func (s *Store) fillValues(ctx context.Context, fills []store.Fill) []store.Outc
 // sent once more, each by itself. What was done of them by then counts as not filled, which is always safe.
 func (s *Store) fillTogether(ctx context.Context, fills []store.Fill, groups [][]int, out []store.Outcome) (alone [][]int) {
 	rs := s.calls(ctx, write, fillScript, len(groups), func(n int) (names, args []string) {
-		args = make([]string, 0, 4*len(groups[n]))
-		for _, i := range groups[n] {
-			args = fillArgs(args, &fills[i])
-		}
-		return namesOf(groups[n], func(i int) string { return fills[i].Key }), args
+		return namesOf(groups[n], func(i int) string { return fills[i].Key }), fillArgs(fills, groups[n])
 	})
 	for n, r := range rs {
 		filled, err := r.ToString()
@@ -97,18 +98,25 @@ func (s *Store) fillTogether(ctx context.Context, fills []store.Fill, groups [][
 	return alone
 }
 
-func fillArgs(args []string, f *store.Fill) []string {
-	if f.Absent {
-		return append(args, f.Token, "n", px(f.TTL), "")
+// fillArgs are the arguments of some fills that have one token.
+func fillArgs(fills []store.Fill, which []int) []string {
+	args := make([]string, 1, 1+2*len(which))
+	args[0] = fills[which[0]].Token
+	for _, i := range which {
+		if f := &fills[i]; f.Absent {
+			args = append(args, "n"+px(f.TTL), "")
+		} else {
+			args = append(args, px(f.TTL), rueidis.BinaryString(f.Value))
+		}
 	}
-	return append(args, f.Token, "v", px(f.TTL), rueidis.BinaryString(f.Value))
+	return args
 }
 
 // claimTogether asks for leases by one command for many keys, of which it may take those that have one token: claims.lua. It
 // returns the claims that are left to acquire.lua.
 func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which []int, out []store.Grant) (unclear []int) {
 	key := func(i int) string { return claims[i].Key }
-	groups := s.together(len(which), func(n int) (string, int) { return key(which[n]), 0 })
+	groups := s.together(len(which), func(n int) (string, string, int) { return key(which[n]), claims[which[n]].Token, 0 })
 	for _, g := range groups {
 		for n := range g {
 			g[n] = which[g[n]]
