@@ -194,7 +194,11 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 		var again jobs[K, V]
 		claims := make([]store.Claim, 0, len(js))
 		asked := make(jobs[K, V], 0, len(js))
-		token, leased := "", map[string]bool{} // one token for all keys: the claims are one command
+		token := "" // of all keys: the claims are one command
+		var leased map[string]bool
+		if len(js) > 1 {
+			leased = make(map[string]bool, len(js))
+		}
 		for _, j := range js {
 			if j.bypass || c.past(j.key) { // asked here too: the invalidation may have come before the call, and behind its read
 				j.left = time.Until(j.until)
@@ -206,7 +210,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 					token = store.NewToken()
 					clear(leased)
 				}
-				if j.token = token; len(js) > 1 {
+				if j.token = token; leased != nil {
 					leased[j.key] = true
 				}
 			}
