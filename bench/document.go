@@ -21,7 +21,11 @@ func section(s scenario.Scenario, o *result.Outcome) string {
 	if o.Machine.Busy() {
 		b.WriteString("**Beside other work on the machine: times and throughputs are not good enough to judge by.**\n\n")
 	}
-	fmt.Fprintf(&b, "`-only %s`; %d rounds, %s. %s.\n", s.Name, o.Rounds, o.Took, o.Machine)
+	rounds := "rounds"
+	if o.Rounds == 1 {
+		rounds = "round"
+	}
+	fmt.Fprintf(&b, "`-only %s`; %d %s, %s. %s.\n", s.Name, o.Rounds, rounds, o.Took, o.Machine)
 	return b.String()
 }
 

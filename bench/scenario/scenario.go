@@ -49,7 +49,7 @@ func (s Size) shop() time.Duration { return 4 * s.Each }
 
 // words writes the numbers of a size into a text.
 func (s Size) words(text string) string {
-	return strings.NewReplacer("{keys}", result.Thousands(s.Keys), "{entries}", result.Thousands(s.Entries), "{trials}", result.Thousands(s.Trials), "{users}", result.Thousands(s.Users), "{shop}", s.shop().String(),
+	return strings.NewReplacer("{keys}", result.Thousands(s.Keys), "{entries}", result.Thousands(s.Entries), "{trials}", result.Thousands(s.Trials), "{users}", result.Thousands(s.Users), "{shop}", s.shop().String(), "{reads}", s.reads(),
 		"{processes}", strconv.Itoa(s.Herd.Processes), "{callers}", strconv.Itoa(s.Herd.Callers), "{cold}", strconv.Itoa(s.Herd.Keys),
 		"{load}", fmt.Sprintf("%d ms", s.Herd.Load.Milliseconds())).Replace(text)
 }
@@ -88,3 +88,11 @@ const (
 	p50         = "p50"
 	p99         = "p99"
 )
+
+// reads says how much of the trace is replayed.
+func (s Size) reads() string {
+	if s.Trace == 0 {
+		return "Replayed as a whole"
+	}
+	return "The first " + result.Thousands(s.Trace) + " reads replayed"
+}
