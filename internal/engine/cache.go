@@ -428,8 +428,9 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	if c.past(key) {
 		return none, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
-	c.flights.Settled(ctx, key) // what this process has loaded is there
-	item := c.look(ctx, seeker{}, key, true, time.Now().Add(c.Budget))
+	until := time.Now().Add(c.Budget)
+	c.settled(ctx, until, key)
+	item := c.look(ctx, seeker{}, key, true, until)
 	if item.Err != nil {
 		return none, item.Err
 	}
@@ -450,10 +451,9 @@ func (c *Cache[K, V]) Inspect(ctx context.Context, ks []K) ([]store.Info, error)
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range keys {
-		c.flights.Settled(ctx, key)
-	}
-	ctx, cancel := c.read(ctx, time.Now().Add(c.Budget))
+	until := time.Now().Add(c.Budget)
+	c.settled(ctx, until, keys...)
+	ctx, cancel := c.read(ctx, until)
 	defer cancel()
 	past := c.pastOf(keys)
 	infos := c.Store.Inspect(ctx, keys)
@@ -463,6 +463,15 @@ func (c *Cache[K, V]) Inspect(ctx context.Context, ks []K) ([]store.Info, error)
 		}
 	}
 	return infos, nil
+}
+
+// settled waits until what this process has loaded is stored, as part of the budget of a look.
+func (c *Cache[K, V]) settled(ctx context.Context, until time.Time, keys ...string) {
+	ctx, cancel := c.read(ctx, until)
+	defer cancel()
+	for _, key := range keys {
+		c.flights.Settled(ctx, key)
+	}
 }
 
 func (c *Cache[K, V]) keys(ks []K) ([]string, error) {

@@ -162,34 +162,88 @@ func TestWhoLooksFindsWhatWasLoaded(t *testing.T) {
 	})
 }
 
+// Who looks waits no longer than the budget, for the fill and his own trip together.
+func TestWhoLooksWaitsForNoMoreThanTheBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, func(b *bench, _ *engine.Config[string, string]) { b.store = &distant{b.store, time.Minute} })
+		b.Get(t.Context(), "a")
+		began := time.Now()
+		b.Inspect(t.Context(), []string{"a", "b"})
+		want(t, "inspect", time.Since(began), 25*time.Millisecond)
+		began = time.Now()
+		b.Peek(t.Context(), "a")
+		want(t, "peek", time.Since(began), 25*time.Millisecond)
+		time.Sleep(time.Minute)
+	})
+}
+
+// claiming notes the tokens of claims.
+type claiming struct {
+	store.Store
+	tokens chan string
+}
+
+func (s *claiming) Acquire(ctx context.Context, claims []store.Claim) []store.Grant {
+	for _, c := range claims {
+		s.tokens <- c.Token
+	}
+	return s.Store.Acquire(ctx, claims)
+}
+
+// The keys of a batch have one token, but for a key that is in it twice: the later load must not fill by the lease of the one that
+// was forgotten in between.
+func TestTwoLoadsOfAKeyHaveTwoTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &claiming{tokens: make(chan string, 10)}
+		var b *bench
+		asked := 0
+		b = open(t, func(b *bench, c *engine.Config[string, string]) {
+			s.Store, b.store = b.store, s
+			c.Key = func(k string) (string, error) {
+				if asked++; asked == 3 { // while the batch is put together
+					b.Invalidate(t.Context(), []string{"a"})
+				}
+				return k, nil
+			}
+		})
+		b.Prefetch(t.Context(), []string{"a", "b", "a"})
+		first, second, again := <-s.tokens, <-s.tokens, <-s.tokens
+		if first != second || first == again {
+			t.Errorf("the tokens of a, b and a: %s, %s, %s", first, second, again)
+		}
+	})
+}
+
 // With a Clone whoever gets a value may modify it: neither what is being stored nor what another caller gets is his.
 func TestLoadedValuesAreCopied(t *testing.T) {
-	s := engine.NewShared(&distant{memory.New(memory.Options{}), 10 * time.Millisecond}, time.Minute, time.Minute, slog.New(slog.DiscardHandler))
-	t.Cleanup(func() { s.Close(context.Background()) })
-	began := make(chan struct{})
-	c := engine.New(s, engine.Config[string, []byte]{
-		Key:         func(k string) (string, error) { return k, nil },
-		Load:        func(context.Context, string) ([]byte, error) { <-began; return []byte("right"), nil },
-		Encode:      func(v []byte) ([]byte, error) { return v, nil },
-		Decode:      func(d []byte) ([]byte, error) { return d, nil },
-		Life:        func(string, string, []byte) time.Duration { return time.Hour },
-		LoadTimeout: time.Minute, MaxValue: 100,
-		Near: engine.NearConfig[string, []byte]{Size: 10, Max: time.Minute, Clone: bytes.Clone},
-	})
-	var both sync.WaitGroup
-	for range 2 {
-		both.Go(func() {
-			v, err := c.Get(t.Context(), "a")
-			if string(v) != "right" || err != nil {
-				t.Errorf("%q, %v", v, err)
-			}
-			copy(v, "WRONG")
+	synctest.Test(t, func(t *testing.T) {
+		s := engine.NewShared(&distant{memory.New(memory.Options{}), 10 * time.Millisecond}, time.Minute, time.Minute, slog.New(slog.DiscardHandler))
+		t.Cleanup(func() { s.Close(context.Background()) })
+		began := make(chan struct{})
+		c := engine.New(s, engine.Config[string, []byte]{
+			Key:         func(k string) (string, error) { return k, nil },
+			Load:        func(context.Context, string) ([]byte, error) { <-began; return []byte("right"), nil },
+			Encode:      func(v []byte) ([]byte, error) { return v, nil },
+			Decode:      func(d []byte) ([]byte, error) { return d, nil },
+			Life:        func(string, string, []byte) time.Duration { return time.Hour },
+			LoadTimeout: time.Minute, MaxValue: 100,
+			Near: engine.NearConfig[string, []byte]{Size: 10, Max: time.Minute, Clone: bytes.Clone},
 		})
-	}
-	time.Sleep(10 * time.Millisecond)
-	close(began)
-	both.Wait()
-	if e, err := c.Peek(t.Context(), "a"); string(e.Value) != "right" || err != nil {
-		t.Errorf("stored is %q, %v", e.Value, err)
-	}
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() {
+				v, err := c.Get(t.Context(), "a")
+				if string(v) != "right" || err != nil {
+					t.Errorf("%q, %v", v, err)
+				}
+				copy(v, "WRONG")
+			})
+		}
+		synctest.Wait()
+		close(began)
+		both.Wait()
+		if e, err := c.Peek(t.Context(), "a"); string(e.Value) != "right" || err != nil {
+			t.Errorf("stored is %q, %v", e.Value, err)
+		}
+	})
 }

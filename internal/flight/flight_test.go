@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 
@@ -161,26 +161,28 @@ func TestAnswerOfWhatWasNotFilled(t *testing.T) {
 }
 
 func TestSettled(t *testing.T) {
-	var g flight.Group[string]
-	g.Settled(t.Context(), "k") // there is nothing
-	_, call := g.Join("k")
-	g.Settled(t.Context(), "k") // what is being loaded is not waited for
-	rest := call.Answer(text("r"), call.Mark())
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	g.Settled(ctx, "k")
-	settled := make(chan struct{})
-	go func() { g.Settled(t.Context(), "k"); close(settled) }()
-	time.Sleep(10 * time.Millisecond)
-	select {
-	case <-settled:
-		t.Error("the rest was not waited for")
-	default:
-	}
-	if rest.Finish(text("r"), rest.Mark()) != nil {
-		t.Error("who takes no part has a call run")
-	}
-	<-settled
+	synctest.Test(t, func(t *testing.T) {
+		var g flight.Group[string]
+		g.Settled(t.Context(), "k") // there is nothing
+		_, call := g.Join("k")
+		g.Settled(t.Context(), "k") // what is being loaded is not waited for
+		rest := call.Answer(text("r"), call.Mark())
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		g.Settled(ctx, "k")
+		settled := make(chan struct{})
+		go func() { g.Settled(t.Context(), "k"); close(settled) }()
+		synctest.Wait()
+		select {
+		case <-settled:
+			t.Error("the rest was not waited for")
+		default:
+		}
+		if rest.Finish(text("r"), rest.Mark()) != nil {
+			t.Error("who takes no part has a call run")
+		}
+		<-settled
+	})
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
