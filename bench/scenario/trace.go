@@ -53,7 +53,7 @@ var realTrace = Scenario{
 	Name: "trace", Title: "A real trace",
 	Text: "orm-busy of cache2k: which objects the ORM of a shop read at a busy time of day, in order (headissue GmbH, Jens Wilke; CC BY 4.0; in the resources of Caffeine's simulator, " +
 		"https://github.com/ben-manes/caffeine). {reads}, by 16 goroutines, from cold caches, with rows in PostgreSQL that are loaded by primary key. How many reads the process answers, by how many " +
-		"of the keys it may keep. What neither Redis nor the loader has counted was answered by the process, reads that were merged included. A database query is saved by whichever tier answers. `go run . -only trace -trace FILE` repeats it.",
+		"of the keys it may keep. What neither Redis nor the loader has counted was answered by the process, reads that were merged included. A database query is saved by whichever tier answers. `go run . -only trace -reads N -trace FILE` repeats it.",
 	Tables: []result.Table{{Columns: traceColumns()}},
 	Run:    runTrace,
 }

@@ -196,8 +196,8 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 	return store.Fill{Key: j.key, Token: j.token, Value: value, TTL: r.entry.TTL + c.Config.Stale}, true
 }
 
-// end ends leases. A caller waits here, so it takes no longer than what is left of the budget: a command that is not
-// answered by then is carried out all the same, and counts as unfilled.
+// end ends leases. Who came after the load began waits here, so it takes no longer than what is left of the budget: a command that
+// is not answered by then is carried out all the same, and counts as unfilled.
 func (c *Cache[K, V]) end(first *job[K, V], fills []store.Fill, leases []store.Lease) (filled, released []store.Outcome) {
 	ctx := c.rest(time.Now().Add(first.left))
 	if len(fills) > 0 {
