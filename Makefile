@@ -1,10 +1,11 @@
-.PHONY: help test race fuzz bench bench-full checker model e2e chaos
+.PHONY: help test race fuzz bench bench-full compare checker model e2e chaos
 
 help:
 	@echo 'make test     everything, real servers and the race detector included'
 	@echo 'make fuzz     each fuzz test for 20 s'
 	@echo 'make bench    the Go benchmarks, and a short pass of the comparison with the peers: about 15 minutes'
 	@echo 'make bench-full  the long pass, which writes its tables into docs/benchmarks.md: half an hour on a machine without other work; TRACE=file for the real trace'
+	@echo 'make compare  the Go benchmarks of this checkout and of another revision in turns: BASE=revision BENCH=pattern PKG=folders'
 	@echo 'make checker  the randomized checker, 30 s a profile'
 	@echo 'make model    the lease as a model, every interleaving, by spin'
 	@echo 'make e2e      failovers and moving slots under traffic, at length, with figures'
@@ -24,6 +25,13 @@ bench:
 
 bench-full:
 	cd bench && GOWORK=off go run . -full -docs ../docs -trace '$(TRACE)'
+
+# Pairs of runs, with the base against itself as the measure of the noise: tools/compare.
+BASE ?= HEAD~1
+PKG ?= .
+BENCH ?= RedisHit/^nearside$$|NearHit/nearside|MemoryHit/nearside|RedisMiss/nearside|GetMany|Update
+compare:
+	cd tools && go run ./compare -base '$(BASE)' -bench '$(BENCH)' $(PKG)
 
 checker:
 	go test -run TestChecker -v ./internal/store/storetest -checker 30s -timeout 2h

@@ -107,7 +107,7 @@ func decode(c rueidis.Client, ctx context.Context, key string) (p profile, err e
 func BenchmarkRedisHit(b *testing.B) {
 	_, cache, c := seeded(b, 0)
 	_, staleCache, _ := seeded(b, time.Minute)
-	for _, n := range []int{1, 64} {
+	for _, n := range []int{1, 2, 4, 8, 16, 64, 128, 512} {
 		b.Run(fmt.Sprintf("rueidis/%d", n), func(b *testing.B) {
 			parallel(b, n, func(ctx context.Context, i int64) error {
 				_, err := decode(c, ctx, "user:"+strconv.FormatInt(i%benchKeys, 10))
@@ -208,6 +208,19 @@ func BenchmarkGetMany(b *testing.B) {
 			}
 		}
 	})
+}
+
+// A write through the cache: the intent, a write that takes no time, and its end.
+func BenchmarkUpdate(b *testing.B) {
+	_, cache, _ := seeded(b, 0)
+	for _, n := range []int{1, 64} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			parallel(b, n, func(ctx context.Context, i int64) error {
+				_, err := cache.Update(ctx, i%benchKeys, func(context.Context) (profile, error) { return profileOf(i % benchKeys), nil })
+				return err
+			})
+		})
+	}
 }
 
 // A hit on the memory store, beside the decoding alone.
