@@ -13,12 +13,28 @@ import (
 
 // Config says how a cache loads and keeps its values. Zero means the default, negative switches off.
 type Config[K comparable, V any] struct {
-	// Load asks the database for one row. It returns or wraps ErrNotFound if there is none. Its context has the limit
-	// LoadTimeout and the values of a caller's context, but not his cancel: others may wait for the same row.
+	// Load asks the database for one row. It returns or wraps ErrNotFound if there is none. A value that it returns together
+	// with an error is not used. Its context has the limit LoadTimeout and the values of a caller's context, but not his
+	// cancel: others may wait for the same row.
+	//
+	// The first Get returns the value that Load has returned itself, later ones what Codec has made of it. Load must not modify
+	// it afterwards.
 	Load func(context.Context, K) (V, error)
 
-	// LoadMany asks for many rows at once; rows that it leaves out are not found. Without it GetMany calls Load, at most
-	// 16 times at once. Load or LoadMany must be set.
+	// LoadMany asks for many rows at once. Without it GetMany calls Load, at most 16 times at once. Load or LoadMany must be
+	// set; without Load, Get calls LoadMany with one key.
+	//
+	//   - The slice of keys is LoadMany's own: it may sort it, shorten it, append to it or keep it. It has no key twice, except
+	//     where an invalidation came in between.
+	//   - With a nil error, the map has the rows that were found. A key that it lacks has no row; that is remembered for
+	//     NotFoundTTL. A key in it that was not asked for is ignored.
+	//   - With an error every key fails, whatever the map has: it may be what was read until then. A BatchError is the exception: it
+	//     says which keys failed.
+	//   - ErrNotFound is such an error, since it does not say which rows are missing. It means that there is no row only if one
+	//     key was asked for and the map is empty.
+	//
+	// Rows are matched to keys by ==, and where that finds nothing by the text of the key, as Key writes it: a time.Time in another
+	// zone, or another pointer, is the same key if its text is the same. Times are written in UTC. Two rows of one text that differ fail their key.
 	LoadMany func(context.Context, []K) (map[K]V, error)
 
 	TTL         time.Duration // how long a value is fresh. 1 h if zero; it cannot be switched off
@@ -57,7 +73,7 @@ type Config[K comparable, V any] struct {
 	// long. Off if zero.
 	NearUntracked time.Duration
 
-	// Clone copies a value for a caller who modifies what he gets. It is for caches with a NearSize or NearBytes. If it is nil,
+	// Clone copies a value for a caller who modifies what he gets. It must return a value that shares nothing with its argument. It is for caches with a NearSize or NearBytes. If it is nil,
 	// values from near, and those that were loaded, are shared.
 	Clone func(V) V
 
@@ -69,10 +85,12 @@ type Config[K comparable, V any] struct {
 	// be the same in all processes. Off if zero.
 	Hold time.Duration
 
-	// Expire returns the TTL of one value, in place of TTL. Zero or less means TTL.
+	// Expire returns the TTL of one value, in place of TTL. Zero or less means TTL. It must not modify the value. The longest TTL, like
+	// any other duration here, is 100 years: math.MaxInt64 is "never".
 	Expire func(K, V) time.Duration
 
-	// Key writes a key as text. Strings, integers, bools and encoding.TextMarshaler need none.
+	// Key writes a key as text. Strings, integers, bools and encoding.TextMarshaler need none. Keys of the same text are one key,
+	// so keys of different rows need different texts.
 	Key func(K) string
 
 	// Codec writes values as bytes. JSON if nil, for []byte the bytes as they are.

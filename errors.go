@@ -25,5 +25,18 @@ var (
 	ErrTooLarge = engine.ErrTooLarge
 )
 
+// BatchError is the error of a Config.LoadMany that knows which keys failed, each with its error:
+//
+//	failed := nearside.BatchError[int64]{}
+//	...
+//	failed[id] = err
+//	...
+//	return users, failed // or fmt.Errorf("...: %w", failed)
+//
+// The keys that it names fail, whatever the map has for them; one with ErrNotFound has no row. Those that it does not name have the
+// row that is in the map, or no row if the map lacks it. With an empty BatchError no key failed. Joined with another error
+// (errors.Join) it is an error of all keys.
+type BatchError[K comparable] = engine.BatchError[K]
+
 // PanicError is the error that callers get whose loader panicked, with the panic's value and stack.
 type PanicError = engine.PanicError

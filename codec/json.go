@@ -15,6 +15,10 @@ import (
 // Most types it decodes as encoding/json of Go 1.27 does, in less than half of the time that the one of Go 1.26 takes:
 // https://pkg.go.dev/github.com/go-json-experiment/json/v1 is a mirror of it, and nothing but another name for it from Go 1.27 on.
 // What the mirror may take otherwise than Go 1.26 is decoded by encoding/json itself; that is seen from the type.
+//
+// What JSON loses of a value, later reads do not have: fields that are not exported or have the tag "-", the kind of a number in a
+// field of the type any (float64 afterwards), the location of a time but for its offset, the difference between nil and empty where
+// omitempty leaves a field out.
 func JSON[V any]() Codec[V] {
 	if alike(reflect.TypeFor[V](), make(map[reflect.Type]bool)) {
 		return jsonCodec[V]{go127.Unmarshal}

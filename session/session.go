@@ -49,7 +49,7 @@ type Store struct {
 // [a-z0-9][a-z0-9_.-]* or is taken, a negative TTL or MaxValue.
 func New(client *nearside.Client, cfg Config) *Store {
 	cfg.Name = cmp.Or(cfg.Name, "session")
-	cfg.TTL = cmp.Or(cfg.TTL, 30*time.Minute)
+	cfg.TTL = store.Bounded(cmp.Or(cfg.TTL, 30*time.Minute))
 	cfg.MaxValue = cmp.Or(cfg.MaxValue, 1<<20)
 	err := text.CheckName(cfg.Name)
 	switch {
@@ -120,9 +120,9 @@ func (s *Store) CommitCtx(ctx context.Context, token string, b []byte, expiry ti
 		return fmt.Errorf("commit a session: %w: %d bytes, at most %d are stored", nearside.ErrTooLarge, len(b), s.cfg.MaxValue)
 	}
 	r := store.Record{Key: key, Value: append([]byte(nil), b...), TTL: s.cfg.TTL}
-	switch left := time.Until(expiry); {
+	switch left := store.Bounded(time.Until(expiry)); {
 	case expiry.IsZero() && !s.cfg.Absolute:
-		r.End = time.Now().Add(endless)
+		r.End = time.Now().Add(store.Forever)
 	case expiry.IsZero():
 	case left <= 0:
 		return s.DeleteCtx(ctx, token)
@@ -141,9 +141,6 @@ func (s *Store) CommitCtx(ctx context.Context, token string, b []byte, expiry ti
 	s.saved.Add(1)
 	return nil
 }
-
-// endless is the end of a sliding session that was given none.
-const endless = 100 * 365 * 24 * time.Hour
 
 // Delete ends a session. That there is none is no error. It does not end with its context: a session that somebody has left
 // must not live on.

@@ -24,6 +24,9 @@ func fieldsOf[V any]() (f fields[V], err error) {
 	f.t = reflect.TypeFor[V]()
 	switch {
 	case f.t.Kind() == reflect.Map && f.t.Key().Kind() == reflect.String:
+		if err := readable(f.t.Elem()); err != nil {
+			return f, fmt.Errorf("the values of %v cannot be read back: %w", f.t, err)
+		}
 		return f, nil
 	case f.t.Kind() != reflect.Struct:
 		return f, fmt.Errorf("a hash shows a struct or a map with strings for keys, and %v is neither", f.t)
@@ -43,6 +46,9 @@ func fieldsOf[V any]() (f fields[V], err error) {
 		}
 		if f.index[name] != nil {
 			return f, fmt.Errorf("%v has two fields %q", f.t, name)
+		}
+		if err := readable(field.Type); err != nil {
+			return f, fmt.Errorf("the field %q of %v cannot be read back: %w; give it another type, or leave it out by the tag `json:\"-\"`", name, f.t, err)
 		}
 		f.index[name], f.order = field.Index, append(f.order, name)
 	}
@@ -97,6 +103,7 @@ func (f fields[V]) one(v V, name string) (e store.Element, ok bool, err error) {
 	} else if r, err = r.FieldByIndexErr(f.index[name]); err != nil {
 		return e, false, nil // of an embedded struct that is nil
 	}
+	loose := r.IsValid() && holdsAny(r.Type())
 	for r.IsValid() && (r.Kind() == reflect.Pointer || r.Kind() == reflect.Interface) {
 		r = r.Elem()
 	}
@@ -108,7 +115,10 @@ func (f fields[V]) one(v V, name string) (e store.Element, ok bool, err error) {
 		p.Set(r)
 		r = p
 	}
-	s, plain, err := text.Value(r)
+	s, plain := "", false
+	if !loose { // else its text would not tell what it was: 12 or "12"
+		s, plain, err = text.Value(r)
+	}
 	if !plain && err == nil {
 		var b []byte
 		b, err = json.Marshal(r.Addr().Interface())
@@ -161,11 +171,62 @@ func setText(r reflect.Value, s string) error {
 		return nil
 	}
 	if r.Kind() == reflect.Interface && r.NumMethod() == 0 {
-		r.Set(reflect.ValueOf(s))
-		return nil
+		return json.Unmarshal([]byte(s), r.Addr().Interface())
 	}
 	if plain, err := text.Set(r, s); plain {
 		return err
 	}
 	return json.Unmarshal([]byte(s), r.Addr().Interface())
+}
+
+// holdsAny reports whether a field of this type is an interface, or points to one. Such fields are written as JSON, which keeps the
+// kinds of their values.
+func holdsAny(t reflect.Type) bool {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Kind() == reflect.Interface
+}
+
+// readable returns nil for a type of a field that can be read back from what is written of it.
+func readable(t reflect.Type) error {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if p := reflect.PointerTo(t); p.Implements(reflect.TypeFor[encoding.TextMarshaler]()) && !p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) &&
+		t.Kind() != reflect.Interface {
+		return fmt.Errorf("%v is an encoding.TextMarshaler and no encoding.TextUnmarshaler", t)
+	}
+	return decodes(t, make(map[reflect.Type]bool))
+}
+
+// decodes returns nil for a type that encoding/json can decode. seen are the types that have been looked at, of which some are part of
+// themselves.
+func decodes(t reflect.Type, seen map[reflect.Type]bool) error {
+	p := reflect.PointerTo(t)
+	if seen[t] || p.Implements(reflect.TypeFor[json.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return nil
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Interface:
+		if t.NumMethod() > 0 {
+			return fmt.Errorf("%v is an interface with methods, and JSON does not tell which type is to implement it", t)
+		}
+	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer:
+		return fmt.Errorf("JSON cannot show a %v", t)
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		return decodes(t.Elem(), seen)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			field := t.Field(i)
+			if tag := field.Tag.Get("json"); tag == "-" || !field.IsExported() && !field.Anonymous {
+				continue
+			}
+			if err := decodes(field.Type, seen); err != nil {
+				return fmt.Errorf("%v.%s: %w", t, field.Name, err)
+			}
+		}
+	}
+	return nil
 }

@@ -26,7 +26,9 @@ type HashConfig[K comparable, V any] struct {
 
 // Hash is a cache of hashes: a product by its fields. V is a struct, whose exported fields are those of the hash, or a map with
 // strings for keys. A field is named as in JSON (`json:"name"`; "-" leaves it out), and written as text if it is a string, a
-// number, a bool or an encoding.TextMarshaler, else as JSON; nil is no field. A field in Redis that the struct lacks is left
+// number, a bool or an encoding.TextMarshaler, else as JSON; nil is no field. A field of the type any, or a map's value of it, is
+// always written as JSON, so that it comes back as the kind of JSON value that it was: a string stands in quotes in Redis, and all
+// numbers come back as float64. NewHash panics for a type that cannot be read back, such as an interface with methods. A field in Redis that the struct lacks is left
 // alone, and one that Redis lacks is zero: so that two versions of a program can share their hashes. It is safe for concurrent
 // use.
 type Hash[K comparable, V any] struct {
@@ -36,7 +38,7 @@ type Hash[K comparable, V any] struct {
 }
 
 // NewHash makes a cache of hashes whose keys are name, a colon, and the key: "product:42". It panics as nearside.New does,
-// and for a V that is neither a struct nor a map.
+// and for a V that is neither a struct nor a map, or that has a field which cannot be read back.
 func NewHash[K comparable, V any](client *nearside.Client, name string, c HashConfig[K, V]) *Hash[K, V] {
 	f, err := fieldsOf[V]()
 	if err != nil {

@@ -21,6 +21,7 @@ type Scored[T any] struct {
 // SortedSetConfig says how sorted sets are loaded and kept.
 type SortedSetConfig[K comparable, T any] struct {
 	// Load returns the members with their scores, in any order; none, or ErrNotFound, is an empty set. Load or Stream must be set.
+	// A member that comes twice has the first of its scores; beyond 10,000 members it may have either.
 	Load func(context.Context, K) ([]Scored[T], error)
 	// Stream is Load for sets that are too large for a slice: members go to Redis while they are read.
 	Stream func(context.Context, K) iter.Seq2[Scored[T], error]

@@ -33,21 +33,7 @@ func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
 	a := &attempt[K, V]{c: c, js: js, out: make([]loaded[V], len(js))}
 	a.run(func() {
 		found, err := c.LoadMany(a, ks)
-		var rows RowErrors[K]
-		errors.As(err, &rows)
-		for i, k := range ks {
-			v, ok := found[k]
-			switch {
-			case ok:
-				a.out[i] = loaded[V]{v: v}
-			case rows[k] != nil:
-				a.out[i] = loaded[V]{err: rows[k]}
-			case err != nil && rows == nil:
-				a.out[i] = loaded[V]{err: err}
-			default:
-				a.out[i] = loaded[V]{err: ErrNotFound}
-			}
-		}
+		c.assign(js, found, err, a.out)
 	})
 }
 

@@ -60,6 +60,9 @@ type Cache[K comparable, V any] struct {
 // New returns a cache.
 func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 	c.Encode, c.Decode = guarded(c.Encode), guarded(c.Decode)
+	for _, d := range []*time.Duration{&c.TTL, &c.Stale, &c.NotFoundTTL, &c.Hold, &c.LoadTimeout, &c.SoftTimeout, &c.Near.Max, &c.Near.Untracked} {
+		*d = store.Bounded(*d)
+	}
 	sp := s.space(c.Glob, c.Ours, c.Hold, c.LoadTimeout)
 	sp.lives(max(cmp.Or(c.TTL, time.Hour)+c.Stale, c.NotFoundTTL))
 	life, stale, ttl := c.Life, c.Stale, cmp.Or(c.TTL, time.Hour)
@@ -70,7 +73,7 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 				d = ttl
 			}
 		}()
-		d = life(k, key, v)
+		d = store.Bounded(life(k, key, v))
 		sp.lives(d + stale)
 		return d
 	}

@@ -54,6 +54,7 @@ func NewCollection[K comparable](s *Shared, c CollectionConfig[K]) *Collection[K
 	if c.MaxElements == 0 {
 		c.MaxElements = defaultMaxElements
 	}
+	c.Hold, c.LoadTimeout = store.Bounded(c.Hold), store.Bounded(c.LoadTimeout)
 	out := &Collection[K]{CollectionConfig: c}
 	out.c = New(s, Config[K, contents]{
 		Key:    c.Key,

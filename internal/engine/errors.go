@@ -22,20 +22,6 @@ var (
 	ErrTooLarge = errors.New("value too large")
 )
 
-// RowErrors is the error of a LoadMany that knows which rows failed. Keys that it does not name and that were not found do
-// not exist; with any other error that is not known.
-type RowErrors[K comparable] map[K]error
-
-func (e RowErrors[K]) Error() string {
-	for k, err := range e {
-		if len(e) == 1 {
-			return fmt.Sprintf("%v: %v", k, err)
-		}
-		return fmt.Sprintf("%d rows failed, such as %v: %v", len(e), k, err)
-	}
-	return "no row failed"
-}
-
 // PanicError is what the callers of a loader that panicked get.
 type PanicError struct {
 	Value any    // what it panicked with; nil if it called runtime.Goexit

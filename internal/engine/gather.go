@@ -67,6 +67,9 @@ func (in *intake) add(e store.Element) error {
 		in.err = fmt.Errorf("the score of %.100q is NaN, which has no place in an order", e.Member)
 		return in.err
 	}
+	if in.local != nil && in.kind != store.List && in.local.Has(e.Member) {
+		return nil // the first holds, as in the store, whatever chunks the two would be in
+	}
 	if in.token != "" {
 		in.chunk, in.bytes = append(in.chunk, e), in.bytes+len(e.Member)+len(e.Value)
 		if len(in.chunk) == store.MaxChunk || in.bytes >= chunkBytes {

@@ -101,7 +101,7 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 // life is how long an intent stands if its writer dies: longer than the write may take, which begins up to WriteBudget
 // after the begin that was carried out, and then until a lagging replica shows it. docs/model has what breaks without each.
 func (s *Shared) life(in *intent) time.Duration {
-	return in.limit + s.WriteBudget + in.hold + leaseMargin
+	return store.Sum(in.limit, s.WriteBudget, in.hold, leaseMargin)
 }
 
 // begin announces writes. Each sending draws a fresh token and names the earlier ones: a late copy of an old one must

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nearside/nearside/internal/store"
 )
 
 // An invalidation that the store did not confirm is kept until it is delivered (redeliver.go): one per key, the last wins.
@@ -32,7 +34,7 @@ type space struct {
 
 // space returns what recovery has to know of a cache, but for the life of its values.
 func (s *Shared) space(glob string, ours func(string) bool, hold, loadTimeout time.Duration) *space {
-	return &space{glob: glob, ours: ours, hold: hold, margin: loadTimeout + leaseMargin + s.WriteBudget + hold}
+	return &space{glob: glob, ours: ours, hold: hold, margin: store.Sum(loadTimeout, leaseMargin, s.WriteBudget, hold)}
 }
 
 // lives notes how long something is stored.
@@ -46,7 +48,7 @@ func (sp *space) lives(d time.Duration) {
 }
 
 // life is how long after an invalidation a value from before it can be in the store.
-func (sp *space) life() time.Duration { return time.Duration(sp.longest.Load()) + sp.margin }
+func (sp *space) life() time.Duration { return store.Sum(time.Duration(sp.longest.Load()), sp.margin) }
 
 // pending keeps invalidations. Its lock is held for a few lines that call nothing.
 type pending struct {

@@ -33,6 +33,7 @@ type Shared struct {
 
 // NewShared returns what the caches of one client share.
 func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.Logger) *Shared {
+	budget, writeBudget = store.Bounded(budget), store.Bounded(writeBudget)
 	s := &Shared{Store: st, Budget: budget, WriteBudget: writeBudget, Logger: logger}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.budgets = newDeadlines(context.Background(), budget) // not s.ctx: loads that Close ends give back their leases

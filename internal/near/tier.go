@@ -30,7 +30,7 @@ type Options[K comparable, V any] struct {
 	Bytes uint64 // of encoded values, with what keeping them costs; zero: as many as Size entries have
 
 	Text  func(K) string         // a key as it stands in the store
-	Parse func(string) (K, bool) // and back; nil: it cannot be told, and entries are kept by their text
+	Parse func(string) (K, bool) // and back; nil: it cannot be told, and entries are kept by their text. What it makes another key of is not kept
 
 	Clock *Clock
 }
@@ -192,6 +192,9 @@ func (t *Tier[K, V]) Fill(r *Reservation, k K, e Entry[V], sent time.Duration, d
 		return false
 	}
 	if t.byKey != nil {
+		if found, ok := t.parse(r.text); !ok || found != k {
+			return false // Drop would not find it: k is another way to write the same text, such as a time in another zone
+		}
 		t.byKey.Set(k, &e)
 	} else {
 		t.byText.Set(r.text, &e)

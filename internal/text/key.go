@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nearside/nearside/internal/store"
 )
@@ -36,6 +37,9 @@ func KeyWriter[K comparable](name string, user func(K) string) (func(K) (string,
 		return f.(func(K) (string, error)), nil
 	}
 	write, t := Writer[K](), reflect.TypeFor[K]()
+	if zoned(write) {
+		return nil, fmt.Errorf("keys of type %v: the same time has another text in each zone, and would be another key; set Config.Key", t)
+	}
 	if write == nil || t.Kind() == reflect.Float64 || t.Kind() == reflect.Float32 {
 		return nil, fmt.Errorf("keys of type %v: they are no strings, integers, bools or encoding.TextMarshaler; set Config.Key", t)
 	}
@@ -63,10 +67,29 @@ func numbered(prefix string, k any) any {
 	return nil
 }
 
+// zoned reports whether a struct with an embedded time is written with the zone of the time.
+func zoned[K any](write func(K) (string, error)) bool {
+	var utc, east K
+	t := reflect.TypeFor[K]()
+	if write == nil || t.Kind() != reflect.Struct {
+		return false
+	}
+	field, ok := t.FieldByName("Time")
+	if !ok || !field.Anonymous || len(field.Index) != 1 || field.Type != reflect.TypeFor[time.Time]() {
+		return false
+	}
+	at := time.Unix(1e9, 0)
+	reflect.ValueOf(&utc).Elem().FieldByIndex(field.Index).Set(reflect.ValueOf(at.UTC()))
+	reflect.ValueOf(&east).Elem().FieldByIndex(field.Index).Set(reflect.ValueOf(at.In(time.FixedZone("", 3600))))
+	a, errA := write(utc)
+	b, errB := write(east)
+	return errA == nil && errB == nil && a != b
+}
+
 // KeyReader returns what reads the keys that KeyWriter writes without a function of the user's; nil: they cannot be read.
 func KeyReader[K comparable](name string, user func(K) string) func(key string) (K, bool) {
 	read := Reader[K]()
-	if read == nil || user != nil {
+	if read == nil || user != nil || reflect.TypeFor[K]() == reflect.TypeFor[time.Time]() { // times that are equal are not all ==
 		return nil
 	}
 	prefix := name + ":"

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"time"
 )
 
-// Writer returns how a T is written; nil: it is none of the types above.
+// Writer returns how a T is written that names something; nil: it is none of the types above. Times are written in UTC, so that equal
+// ones have one name.
 func Writer[T any]() func(T) (string, error) {
 	if f := plain(*new(T)); f != nil {
 		return f.(func(T) (string, error))
@@ -37,6 +39,11 @@ func plain(v any) any {
 		return func(v int) (string, error) { return strconv.Itoa(v), nil }
 	case int64:
 		return func(v int64) (string, error) { return strconv.FormatInt(v, 10), nil }
+	case time.Time:
+		return func(v time.Time) (string, error) {
+			text, err := v.UTC().MarshalText()
+			return string(text), err
+		}
 	case uint64:
 		return func(v uint64) (string, error) { return strconv.FormatUint(v, 10), nil }
 	}

@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"slices"
 	"time"
+
+	"github.com/nearside/nearside/internal/store"
 )
 
 // entry is a key with its value and its sidecar. It exists while it has one of them.
@@ -73,7 +75,9 @@ func (e *entry) hold(d time.Duration, now int64) {
 }
 
 // after is the end of a life that begins now.
-func after(now int64, life time.Duration) int64 { return now + int64(millis(life)) }
+func after(now int64, life time.Duration) int64 {
+	return int64(store.Sum(time.Duration(now), millis(life)))
+}
 
 // millis rounds as Redis does, so that both stores agree.
 func millis(d time.Duration) time.Duration {

@@ -28,9 +28,6 @@ func (s *Store) Touch(ctx context.Context, key string, life time.Duration) (item
 	return store.Item{Value: e.value, Found: true}
 }
 
-// forever is longer than a value may live; it keeps the store's clock from running over.
-const forever = 100 * 365 * 24 * time.Hour
-
 // Save stores a value.
 func (s *Store) Save(ctx context.Context, r store.Record) store.Outcome {
 	return write(s, ctx, []store.Record{r}, func(r store.Record) bool {
@@ -38,7 +35,7 @@ func (s *Store) Save(ctx context.Context, r store.Record) store.Outcome {
 		defer k.unlock()
 		k.put(r.Value, after(k.now, r.TTL))
 		if !r.End.IsZero() {
-			k.last = max(k.now+int64(min(time.Until(r.End), forever)), 1)
+			k.last = max(k.now+int64(store.Bounded(time.Until(r.End))), 1)
 		}
 		return true
 	})[0]

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -71,7 +72,7 @@ func life(ms int64) time.Duration {
 	if ms < 0 {
 		return store.NoTTL
 	}
-	return time.Duration(ms) * time.Millisecond
+	return time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond // another program may have set more
 }
 
 // GetMany is one MGET, with the PTTLs behind it if ttl is set; in a cluster, whose MGET knows one slot alone, a pipeline of
