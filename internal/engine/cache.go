@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -55,6 +56,7 @@ type Cache[K comparable, V any] struct {
 	gather  gather[K, V]    // in place of a value's load; the zero value: it has values
 	space   *space          // for recovery
 	count   meter
+	pace    pace // of reads of many keys
 }
 
 // New returns a cache.
@@ -214,7 +216,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 		return c.failed(err)
 	}
 	began := time.Now()
-	until := began.Add(c.Budget)
+	until := began.Add(c.budget())
 	var e Entry[V]
 	var sought seeker
 	var reserved *near.Reservation
@@ -241,7 +243,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	case found.missing:
 		c.retain(sought, reserved, k, e, store.Item{})
 	default:
-		item := c.look(ctx, sought, key, ttl, until)
+		item := c.look(ctx, sought, key, ttl, began, until)
 		if item.Err != nil && ctx.Err() != nil {
 			c.retain(sought, reserved, k, e, item)
 			return c.failed(ctx.Err())
@@ -256,7 +258,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 		c.count.add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
-		j := newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found})
+		j := newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, ttl: ttl, useless: found})
 		if why != nil { // no time has gone by since
 			j.alone.attempt.start = began
 		}
@@ -299,7 +301,7 @@ func (c *Cache[K, V]) key(k K) (string, error) {
 	return key, err
 }
 
-func (c *Cache[K, V]) look(ctx context.Context, s seeker, key string, ttl bool, until time.Time) (item store.Item) {
+func (c *Cache[K, V]) look(ctx context.Context, s seeker, key string, ttl bool, began, until time.Time) (item store.Item) {
 	rctx, cancel := c.read(ctx, until)
 	defer cancel()
 	if s.t != nil {
@@ -307,7 +309,7 @@ func (c *Cache[K, V]) look(ctx context.Context, s seeker, key string, ttl bool, 
 	} else {
 		item = c.Store.Get(rctx, key, ttl || s.longest > 0)
 	}
-	took := c.count.waited(c.Budget, until, item.Err)
+	took := c.count.waited(began, item.Err)
 	traceOf(ctx).store(key, item.Found, took, item.Err)
 	return item
 }
@@ -399,7 +401,7 @@ func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string, early time.D
 			c.count.add(tally.Early)
 			early += time.Millisecond // what has less to live than this is taken for stale
 		}
-		c.leadOne(newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.Budget), early: early}))
+		c.leadOne(newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, early: early}))
 	}
 }
 
@@ -428,9 +430,10 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	if c.past(key) {
 		return none, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
-	until := time.Now().Add(c.Budget)
+	began := time.Now()
+	until := began.Add(c.budget())
 	c.settled(ctx, until, key)
-	item := c.look(ctx, seeker{}, key, true, until)
+	item := c.look(ctx, seeker{}, key, true, began, until)
 	if item.Err != nil {
 		return none, item.Err
 	}
@@ -451,18 +454,37 @@ func (c *Cache[K, V]) Inspect(ctx context.Context, ks []K) ([]store.Info, error)
 	if err != nil {
 		return nil, err
 	}
-	until := time.Now().Add(c.Budget)
-	c.settled(ctx, until, keys...)
-	ctx, cancel := c.read(ctx, until)
-	defer cancel()
+	c.settled(ctx, time.Now().Add(c.budget()), keys...)
 	past := c.pastOf(keys)
-	infos := c.Store.Inspect(ctx, keys)
+	infos := c.inspect(ctx, keys)
 	for i := range past {
 		if past[i] {
 			infos[i] = store.Info{Type: "none"}
 		}
 	}
 	return infos, nil
+}
+
+// inspect looks at keys, a piece at a time. After a piece that was not answered in time, the rest has the same error.
+func (c *Cache[K, V]) inspect(ctx context.Context, keys []string) []store.Info {
+	infos := make([]store.Info, 0, len(keys))
+	var late error
+	for some := range slices.Chunk(keys, PieceKeys) {
+		if late != nil {
+			for range some {
+				infos = append(infos, store.Info{Err: late})
+			}
+			continue
+		}
+		ctx, cancel := c.read(ctx, time.Now().Add(c.budget()))
+		found := c.Store.Inspect(ctx, some)
+		cancel()
+		infos = append(infos, found...)
+		if i := slices.IndexFunc(found, func(i store.Info) bool { return unanswered(i.Err) }); i >= 0 {
+			late = found[i].Err
+		}
+	}
+	return infos
 }
 
 // settled waits until what this process has loaded is stored, as part of the budget of a look.
@@ -486,20 +508,37 @@ func (c *Cache[K, V]) keys(ks []K) ([]string, error) {
 	return keys, nil
 }
 
-// Prefetch loads the keys that the store lacks, in the background.
+// Prefetch loads the keys that the store lacks, in the background. Of many keys it loads one piece after the other.
 func (c *Cache[K, V]) Prefetch(ctx context.Context, ks []K) {
-	until := time.Now().Add(c.Budget)
-	var jobs []*job[K, V]
+	if len(ks) <= PieceKeys {
+		c.lead(c.unclaimed(ctx, ks, nil))
+		return
+	}
+	ks = slices.Clone(ks) // the slice is the caller's
+	c.spawn(func() {
+		b := c.newBatch()
+		for len(ks) > 0 && c.Shared.ctx.Err() == nil {
+			n := min(c.pace.keys(), len(ks))
+			if js := c.unclaimed(ctx, ks[:n], b); len(js) > 0 {
+				c.run(js)
+			}
+			ks = ks[n:]
+		}
+	})
+}
+
+// unclaimed begins a call for each of the keys that has none.
+func (c *Cache[K, V]) unclaimed(ctx context.Context, ks []K, b *batch) (js jobs[K, V]) {
 	for _, k := range ks {
 		key, err := c.key(k)
 		if err != nil {
 			continue
 		}
 		if call := c.flights.Lead(key); call != nil {
-			jobs = append(jobs, &job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until})
+			js = append(js, &job[K, V]{k: k, key: key, ctx: ctx, call: call, batch: b})
 		}
 	}
-	c.lead(jobs)
+	return js
 }
 
 // same reports whether a claim named these bytes as dead already.

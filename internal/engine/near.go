@@ -300,7 +300,7 @@ func (c *Cache[K, V]) reserve(s seeker, key string) (*near.Reservation, *near.Re
 func (c *Cache[K, V]) share(ctx context.Context, read *near.Read, k K, ttl bool, until time.Time) (e Entry[V], ok, missing bool, err error) {
 	select {
 	case <-read.Done:
-	case <-c.budgets.at(until).Done(): // who has begun it decodes, or has left it behind in a panic of his caller's code
+	case <-c.steps().at(until).Done(): // who has begun it decodes, or has left it behind in a panic of his caller's code
 		return e, false, false, nil
 	case <-ctx.Done():
 		e, err = c.failed(ctx.Err())
@@ -366,7 +366,7 @@ func (c *Cache[K, V]) retainAbsent(js jobs[K, V]) {
 		}
 		reserved, asked, keys = append(reserved, r), append(asked, j), append(keys, j.key)
 	}
-	for i, d := range s.t.Absences(c.rest(time.Now().Add(c.Budget)), keys) {
+	for i, d := range s.t.Absences(c.step(), keys) {
 		if d <= 0 {
 			c.near.Leave(reserved[i], false)
 			continue

@@ -130,7 +130,7 @@ func (c *Cache[K, V]) readFilled(all []filled[K]) {
 	if len(keys) == 0 {
 		return
 	}
-	for i, item := range s.t.GetMany(c.rest(time.Now().Add(c.Budget)), keys, true) {
+	for i, item := range s.t.GetMany(c.step(), keys, true) {
 		c.keepFilled(s, reserved[i], asked[i], item)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"time"
 
 	"github.com/nearside/nearside/internal/flight"
 	"github.com/nearside/nearside/internal/store"
@@ -47,7 +46,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 	if answered && len(js) > 1 {
 		runtime.Gosched() // who was answered goes on now; else he would wait, on this processor, until the fill has been sent
 	}
-	filled, released := c.end(js[0], fills, leases)
+	filled, released := c.end(fills, leases)
 	var lost []store.Lease
 	for i, j := range js {
 		until := c.fit(j, results[i].err)
@@ -196,18 +195,20 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 	return store.Fill{Key: j.key, Token: j.token, Value: value, TTL: r.entry.TTL + c.Config.Stale}, true
 }
 
-// end ends leases. Who came after the load began waits here, so it takes no longer than what is left of the budget: a command that
-// is not answered by then is carried out all the same, and counts as unfilled.
-func (c *Cache[K, V]) end(first *job[K, V], fills []store.Fill, leases []store.Lease) (filled, released []store.Outcome) {
-	ctx := c.rest(time.Now().Add(first.left))
+// end ends leases. Callers that joined after the load began wait here, so each piece has the budget of a step: a command that is
+// not answered by then is carried out all the same, and counts as unfilled.
+func (c *Cache[K, V]) end(fills []store.Fill, leases []store.Lease) (filled, released []store.Outcome) {
 	if len(fills) > 0 {
-		filled = c.Store.Fill(ctx, fills)
+		filled = inPieces(fills, bytesOfFill, func(some []store.Fill) []store.Outcome { return c.Store.Fill(c.step(), some) })
 	}
 	if len(leases) > 0 {
-		released = c.Store.Release(ctx, leases)
+		released = inPieces(leases, bytesOfLease, func(some []store.Lease) []store.Outcome { return c.Store.Release(c.step(), some) })
 	}
 	return filled, released
 }
+
+func bytesOfFill(f *store.Fill) int   { return len(f.Key) + len(f.Value) }
+func bytesOfLease(l *store.Lease) int { return len(l.Key) }
 
 // release gives back leases whose claim or fill was not answered, behind the load and without a caller.
 func (c *Cache[K, V]) release(ctx context.Context, leases []store.Lease) {
