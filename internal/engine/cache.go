@@ -49,7 +49,7 @@ type Cache[K comparable, V any] struct {
 	*Shared
 	flights flight.Group[result[V]]
 	limits  *deadlines      // of loads
-	slots   chan struct{}   // full while MaxLoads run; nil: no limit
+	places  *places         // for loads; nil: no limit
 	near    *nearTier[K, V] // nil: nothing is kept in the process
 	misses  atomic.Int32    // reads of the store in a row that found nothing
 	trouble trouble         // of the database
@@ -79,7 +79,7 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 	cache := &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
 	cache.near = newNear(s, c.Near, &cache.count, func(k K) string { text, _ := c.Key(k); return text })
 	if c.MaxLoads > 0 {
-		cache.slots = make(chan struct{}, c.MaxLoads)
+		cache.places = &places{free: c.MaxLoads}
 	}
 	return cache
 }
@@ -253,6 +253,13 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 			return e, nil
 		}
 	}
+	by, err := c.reading(ctx, key)
+	if err != nil {
+		return c.failed(err)
+	}
+	if by != nil {
+		defer waits.leave(by, resource{c, key})
+	}
 	ticket, call := c.flights.Join(key)
 	if call == nil {
 		c.count.add(tally.CoalescedProcess)
@@ -271,6 +278,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	}
 	r, err := ticket.Wait(ctx)
 	if err != nil {
+		ticket.Leave()
 		return c.failed(err)
 	}
 	return c.answer(key, r)
@@ -282,6 +290,7 @@ func (c *Cache[K, V]) fresher(ctx, soon context.Context, key string, ticket flig
 	r, err := ticket.Wait(soon)
 	switch {
 	case ctx.Err() != nil && err != nil:
+		ticket.Leave() // not at the soft limit: the load goes on then
 		return c.failed(ctx.Err())
 	case err == nil && (r.err == nil || errors.Is(r.err, ErrNotFound)):
 		return c.answer(key, r)

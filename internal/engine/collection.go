@@ -185,6 +185,13 @@ func (c *Collection[K]) look(from Source, ctx context.Context, k K, q store.Quer
 
 // wait joins the load of a key. The first round may leave the collection to the store.
 func (c *Collection[K]) wait(ctx context.Context, k K, key string, found useless, round int) (*result[contents], error) {
+	by, err := c.c.reading(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if by != nil {
+		defer waits.leave(by, resource{c.c, key})
+	}
 	group := &c.c.flights
 	if round > 0 {
 		group = &c.alone
@@ -196,12 +203,17 @@ func (c *Collection[K]) wait(ctx context.Context, k K, key string, found useless
 	} else {
 		c.c.leadOne(newJob(job[K, contents]{k: k, key: key, ctx: ctx, call: call, ttl: true, whole: round > 0, useless: found}))
 	}
+	soon := ctx
 	if found.soft {
-		soon, cancel := context.WithTimeout(ctx, c.SoftTimeout)
+		var cancel context.CancelFunc
+		soon, cancel = context.WithTimeout(ctx, c.SoftTimeout)
 		defer cancel()
-		ctx = soon
 	}
-	return ticket.Wait(ctx)
+	r, err := ticket.Wait(soon)
+	if err != nil && ctx.Err() != nil {
+		ticket.Leave() // not at the soft limit: the load goes on then
+	}
+	return r, err
 }
 
 func (c *Collection[K]) failed(err error) (View, error) {

@@ -30,7 +30,8 @@ type job[K comparable, V any] struct {
 	early time.Duration // a value with less than this to live is to be loaded anew, although it is fresh
 	whole bool          // of a collection: the result has all of it, however large
 
-	batch *batch // nil: the job is not part of a large batch
+	batch *batch  // nil: the job is not part of a large batch
+	by    loading // whose loader asks for many; nil: the application
 
 	useless        // what a read of the store found before
 	token   string // of the claim
@@ -93,7 +94,7 @@ func (c *Cache[K, V]) leadOne(j *job[K, V]) {
 func (j *job[K, V]) do() {
 	c := j.alone.attempt.c
 	if j.bypass && c.Config.Load != nil {
-		c.loadOne(j, nil) // the store is away: nothing is claimed, and nothing filled
+		c.loadOne(j) // the store is away: nothing is claimed, and nothing filled
 	} else {
 		c.run(jobs[K, V]{j})
 	}
@@ -325,22 +326,11 @@ func (c *Cache[K, V]) loadAll(js jobs[K, V]) {
 	switch {
 	case len(js) == 0:
 	case len(js) == 1 && c.Config.Load != nil:
-		c.loadOne(js[0], nil)
+		c.loadOne(js[0])
 	case c.LoadMany != nil:
 		c.loadBatch(js)
 	default:
-		b := js[0].batch
-		if b == nil {
-			b = c.newBatch()
-		}
-		slots := b.places
-		for _, j := range js {
-			slots <- struct{}{}
-			if !c.spawn(func() { c.loadOne(j, func() { <-slots }) }) {
-				c.closed(j)
-				<-slots
-			}
-		}
+		c.loadEach(js)
 	}
 }
 

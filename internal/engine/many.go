@@ -236,6 +236,12 @@ func (w *wanted[K, V]) join(fresh jobs[K, V]) {
 	c := w.c
 	mine := make(jobs[K, V], 0, len(fresh))
 	for _, j := range fresh {
+		by, err := c.reading(w.ctx, j.key)
+		if err != nil {
+			w.tickets = append(w.tickets, flight.Done(&result[V]{err: err}))
+			continue
+		}
+		j.by = by
 		ticket, call := c.flights.Join(j.key)
 		w.tickets = append(w.tickets, ticket)
 		if call == nil {
@@ -263,9 +269,13 @@ func (w *wanted[K, V]) wait(tickets int) {
 		if j.soft {
 			a.Entry, a.Err = c.fresher(w.ctx, w.soon, j.key, ticket, a.Entry)
 		} else if r, err := ticket.Wait(w.ctx); err != nil {
+			ticket.Leave()
 			a.Entry, a.Err = c.failed(err)
 		} else {
 			a.Entry, a.Err = c.answer(j.key, r)
+		}
+		if j.by != nil {
+			waits.leave(j.by, resource{c, j.key})
 		}
 	}
 }

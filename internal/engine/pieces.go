@@ -81,8 +81,8 @@ func (p *pace) took(n int, took, budget time.Duration) {
 
 // batch is what the pieces of one call have in common; nil: the call has one piece.
 type batch struct {
-	late   atomic.Bool   // a piece was not answered in time: the rest of the batch bypasses the store
-	places chan struct{} // for loads of single keys
+	late   atomic.Bool // a piece was not answered in time: the rest of the batch bypasses the store
+	places places      // for loads of single keys
 }
 
 func (b *batch) isLate() bool { return b != nil && b.late.Load() }
@@ -94,7 +94,7 @@ func (b *batch) note(err error) {
 	}
 }
 
-func (c *Cache[K, V]) newBatch() *batch { return &batch{places: make(chan struct{}, c.atOnce())} }
+func (c *Cache[K, V]) newBatch() *batch { return &batch{places: places{free: c.atOnce()}} }
 
 // atOnce is how many loads of single keys a batch runs at once: not all of MaxLoads, so that others get their turn.
 func (c *Cache[K, V]) atOnce() int {
