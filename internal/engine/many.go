@@ -220,7 +220,7 @@ func (w *wanted[K, V]) load(rest bool) {
 					a := &w.out[w.places[len(w.tickets)+n]]
 					a.Entry, a.Err = w.c.failed(err)
 				}
-				w.missing = w.missing[:len(w.tickets)]
+				w.missing, w.places = w.missing[:len(w.tickets)], w.places[:len(w.tickets)]
 				return
 			}
 		}
