@@ -153,7 +153,7 @@ func (a *attempt[K, V]) run(load func()) {
 		out := a.out
 		if p := recover(); p != nil {
 			stack := debug.Stack()
-			c.Logger.Error("a loader panicked", "key", a.js[0].key, "panic", p, "stack", string(stack))
+			c.ails.panics("a loader panicked", a.js[0].key, p, stack)
 			out = all[V](len(a.js), &PanicError{Value: p, Stack: stack})
 		} else if !returned {
 			out = all[V](len(a.js), &PanicError{}) // Goexit
@@ -173,6 +173,7 @@ func (a *attempt[K, V]) run(load func()) {
 	}()
 	load()
 	returned = true
+	c.ails.good(panicked)
 	c.count.took(time.Since(a.start))
 }
 

@@ -57,6 +57,7 @@ type Cache[K comparable, V any] struct {
 	space   *space          // for recovery
 	count   meter
 	pace    pace // of reads of many keys
+	ails    complaints
 }
 
 // New returns a cache.
@@ -65,10 +66,11 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 	sp := s.space(c.Glob, c.Ours, c.Hold, c.LoadTimeout)
 	sp.lives(max(cmp.Or(c.TTL, time.Hour)+c.Stale, c.NotFoundTTL))
 	life, stale, ttl := c.Life, c.Stale, cmp.Or(c.TTL, time.Hour)
+	var cache *Cache[K, V]
 	c.Life = func(k K, key string, v V) (d time.Duration) {
 		defer func() {
 			if p := recover(); p != nil { // it may run in a goroutine of ours, as a codec may
-				s.Logger.Error("Expire panicked: the TTL of the cache holds", "key", key, "panic", p, "stack", string(debug.Stack()))
+				cache.ails.panics("Expire panicked: the TTL of the cache holds", key, p, debug.Stack())
 				d = ttl
 			}
 		}()
@@ -76,8 +78,12 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 		sp.lives(d + stale)
 		return d
 	}
-	cache := &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
+	cache = &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
 	cache.near = newNear(s, c.Near, &cache.count, func(k K) string { text, _ := c.Key(k); return text })
+	cache.ails.name, cache.ails.logger = nameOf(c.Glob), s.Logger
+	s.mu.Lock()
+	s.ails = append(s.ails, &cache.ails)
+	s.mu.Unlock()
 	if c.MaxLoads > 0 {
 		cache.places = &places{free: c.MaxLoads}
 	}
@@ -343,6 +349,7 @@ func (c *Cache[K, V]) past(key string) bool { return c.pending.past(c.space, key
 type useless struct {
 	missing bool        // there is nothing, or nobody looked
 	bypass  bool        // the store does not answer, or must not be asked: do not even claim
+	late    bool        // it was asked, and did not answer in time
 	dead    *store.Dead // what stands there and is no value
 	soft    bool        // it is stale, and a fresh one is waited for
 }
@@ -357,7 +364,7 @@ func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string
 	switch {
 	case item.Err != nil:
 		c.count.add(tally.StoreError)
-		return useless{bypass: true}
+		return useless{bypass: true, late: unanswered(item.Err)}
 	case !item.Found:
 		c.seen(false)
 		return useless{missing: true}
@@ -366,9 +373,10 @@ func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string
 	c.count.addN(tally.BytesRead, len(item.Value))
 	v, err := c.Decode(item.Value)
 	if err != nil {
-		c.count.add(tally.CodecError)
+		c.undecodable(key, err)
 		return useless{dead: &store.Dead{Value: item.Value}}
 	}
+	c.ails.good(undecoded)
 	*e = c.stored(k, key, v, item.TTL)
 	switch {
 	case e.Stale && c.trouble.pause():
@@ -384,6 +392,12 @@ func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string
 	}
 	c.count.answered(e.Source, key)
 	return useless{}
+}
+
+// undecodable counts a value that does not decode, and complains of many.
+func (c *Cache[K, V]) undecodable(key string, err error) {
+	c.count.add(tally.CodecError)
+	c.ails.undecodable(key, err, c.count.counts[tally.Store].Load()+c.count.counts[tally.Stale].Load())
 }
 
 // stored describes a value from the store. Its TTL says everything: a value is stored for its life and the stale time,

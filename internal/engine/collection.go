@@ -174,7 +174,7 @@ func (c *Collection[K]) look(from Source, ctx context.Context, k K, q store.Quer
 		return v, why, err
 	case sv.Err == nil && sv.Found:
 		if member, err := check(sv); err != nil {
-			c.c.count.add(tally.CodecError)
+			c.c.undecodable(q.Key, err)
 			return v, useless{dead: &store.Dead{Member: member}}, nil
 		}
 	}

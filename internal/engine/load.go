@@ -281,7 +281,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 		c.finish(j, &result[V]{entry: Entry[V]{Source: Negative, Age: -1, TTL: g.TTL}, err: c.absent(j.key)}, j.sent)
 		return nothing
 	case store.Foreign:
-		c.count.add(tally.CodecError)
+		c.undecodable(j.key, fmt.Errorf("it is a %s", g.Holder))
 		if j.dead != nil && j.dead.Type == g.Holder {
 			j.claimed = true
 			return loadIt // it came back: somebody else keeps writing it
@@ -292,7 +292,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 	c.count.addN(tally.BytesRead, len(g.Value))
 	v, err := c.Decode(g.Value)
 	if err != nil {
-		c.count.add(tally.CodecError)
+		c.undecodable(j.key, err)
 		if same(j.dead, g.Value) {
 			j.claimed = g.State == store.Refresh
 			return loadIt

@@ -166,9 +166,15 @@ func (s *Shared) keepTracking() {
 	}
 }
 
-// Problems are those of the store, and why nothing is kept near, if somebody wants it.
+// Problems are those of the store and of the caches, and why nothing is kept near, if a cache has a near tier.
 func (s *Shared) Problems() []string {
 	ps := s.Store.Problems()
+	s.mu.Lock()
+	ails := s.ails
+	s.mu.Unlock()
+	for _, a := range ails {
+		ps = append(ps, a.problems()...)
+	}
 	if why := s.near.why.Load(); why != nil && s.near.began.Load() {
 		ps = append(ps, fmt.Sprintf("nothing is kept near: the store does not tell of changes: %v", *why))
 	}

@@ -60,6 +60,9 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 			}
 			switch o := (*ended)[0]; {
 			case o.OK:
+				if ended == &filled {
+					c.ails.filled()
+				}
 				if c.gather.kind == "" && until != flight.Everyone { // what was written of members meanwhile is in the store, and not in the result
 					until = sent[i] // nobody had invalidated until then
 				}
@@ -69,6 +72,9 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 				fallthrough
 			default:
 				c.unfilled(out[i].err)
+				if ended == &filled {
+					c.overtaken(o.Err)
+				}
 			}
 			*ended = (*ended)[1:]
 		} else {
@@ -117,12 +123,31 @@ func (c *Cache[K, V]) unfilled(err error) {
 // unleased counts what was loaded without a lease, and tells why it is not filled.
 func (c *Cache[K, V]) unleased(j *job[K, V], err error) {
 	c.unfilled(err)
+	switch {
+	case err != nil:
+	case j.claimed || j.late:
+		c.ails.unfilled(late, c.budget().String())
+	case !j.bypass && !j.batch.isLate() && j.holders <= maxHolders:
+		c.ails.unfilled(barred, "")
+	}
 	if t := traceOf(j.ctx); t != nil && (err == nil || errors.Is(err, ErrNotFound)) {
 		why := errNoLease
 		if j.bypass {
 			why = errNotAsked
 		}
 		t.filled(j.key, why)
+	}
+}
+
+// overtaken counts a fill that stored nothing.
+func (c *Cache[K, V]) overtaken(err error) {
+	switch {
+	case err == nil:
+		c.ails.unfilled(overtaken, "")
+	case unanswered(err):
+		c.ails.unfilled(late, c.budget().String())
+	case !errors.Is(err, store.ErrAway) && !errors.Is(err, store.ErrClosed):
+		c.ails.unfilled(failed, err.Error())
 	}
 }
 
@@ -174,6 +199,9 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 		c.unfilled(l.err)
 		if l.partial != errLost {
 			c.count.add(tally.StoreError)
+			c.overtaken(l.partial)
+		} else {
+			c.overtaken(nil)
 		}
 		return fill, false
 	case c.gather.kind != "":
@@ -182,12 +210,15 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 	value, err := c.Encode(l.v)
 	if err != nil {
 		c.count.add(tally.CodecError)
-		c.Logger.Warn("a value cannot be encoded: it is served and not stored", "key", j.key, "error", err)
+		c.ails.unencodable(j.key, err)
+		c.ails.unfilled(notEncoded, err.Error())
 		traceOf(j.ctx).filled(j.key, err)
 		return fill, false
 	}
+	c.ails.good(unencoded)
 	if len(value) > c.MaxValue {
 		c.count.add(tally.TooLarge)
+		c.ails.unfilled(tooLarge, fmt.Sprintf("%d bytes, and %d are allowed", len(value), c.MaxValue))
 		traceOf(j.ctx).filled(j.key, fmt.Errorf("%w: %d bytes, at most %d are stored", ErrTooLarge, len(value), c.MaxValue))
 		return fill, false
 	}

@@ -30,7 +30,8 @@ type Shared struct {
 	near    tiers
 	pending pending
 
-	mu sync.Mutex // guards near.shared, and changes of near.all
+	mu   sync.Mutex // guards near.shared, changes of near.all, and ails
+	ails []*complaints
 }
 
 // NewShared returns what the caches of one client share.

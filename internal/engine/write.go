@@ -36,6 +36,7 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 	if end := &ends[0]; err == nil {
 		if value, e := c.Encode(v); e != nil {
 			c.count.add(tally.CodecError)
+			c.ails.unencodable(key, e)
 		} else if len(value) > c.MaxValue {
 			c.count.add(tally.TooLarge)
 		} else {
