@@ -56,8 +56,6 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-const budget = 25 * time.Millisecond // the default
-
 // Client is a connection to Redis, or a store in memory, that caches share. It is safe for concurrent use.
 type Client struct {
 	shared   *engine.Shared
@@ -110,7 +108,7 @@ func open(ctx context.Context, rawURL string, o Options) (*Client, error) {
 }
 
 func newClient(s store.Store, o Options) *Client {
-	shared := engine.NewShared(s, cmp.Or(o.Budget, budget), cmp.Or(o.WriteBudget, time.Second), o.Logger)
+	shared := engine.NewShared(s, o.Budget, cmp.Or(o.WriteBudget, time.Second), o.Logger)
 	shared.NearBytes = uint64(max(o.NearBytes, 0))
 	c := &Client{shared: shared, caches: make(map[string]registered)}
 	if o.Fleet {
@@ -134,7 +132,7 @@ func openStore(ctx context.Context, rawURL string, o Options) (store.Store, erro
 		return memory.New(memory.Options{MaxBytes: o.MemoryBytes}), nil
 	}
 	return redis.Open(ctx, rawURL, redis.Options{
-		Configure: o.Redis, Budget: cmp.Or(o.Budget, budget), Require: o.RequireRedis, Replicas: o.Replicas, Logger: o.Logger,
+		Configure: o.Redis, Budget: o.Budget, Require: o.RequireRedis, Replicas: o.Replicas, Logger: o.Logger,
 	})
 }
 

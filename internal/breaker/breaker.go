@@ -18,7 +18,7 @@ const (
 	// Failures is how many calls in a row must fail until the breaker opens.
 	Failures = 5
 
-	hiccup     = 25 * time.Millisecond // a server that answers so soon, when many waited, has paused and was not away
+	hiccup     = 25 * time.Millisecond // a nearby server that answers so soon, when many waited, has paused and was not away
 	hiccups    = time.Second           // between two of them: one that pauses more often is treated as one that was away
 	firstProbe = 50 * time.Millisecond // after that, doubling
 	lastProbe  = 500 * time.Millisecond
@@ -39,6 +39,8 @@ type Events struct {
 	Closing func(ctx context.Context, down time.Duration) error
 	// Closed is told that calls are let through again.
 	Closed func(down time.Duration)
+	// Pause is how soon a server answers that has only paused. 25 ms if nil.
+	Pause func() time.Duration
 }
 
 // state of a breaker.
@@ -140,7 +142,7 @@ func (b *Breaker) probe(cause error, paused bool) {
 	if b.events.Opened != nil {
 		b.events.Opened(cause)
 	}
-	if last := b.paused.Load(); paused && (last == 0 || began.UnixNano()-last > int64(hiccups)) && b.answers(hiccup) && b.settled(time.Since(began)) {
+	if last := b.paused.Load(); paused && (last == 0 || began.UnixNano()-last > int64(hiccups)) && b.answers(b.pause()) && b.settled(time.Since(began)) {
 		b.paused.Store(time.Now().UnixNano())
 		b.close(closed, began)
 		return
@@ -158,6 +160,13 @@ func (b *Breaker) probe(cause error, paused bool) {
 			return
 		}
 	}
+}
+
+func (b *Breaker) pause() time.Duration {
+	if b.events.Pause == nil {
+		return hiccup
+	}
+	return max(hiccup, b.events.Pause())
 }
 
 func (b *Breaker) close(into int32, began time.Time) {

@@ -5,17 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
 )
 
-func (c *Cache[K, V]) loadOne(j *job[K, V], settled func()) {
+// attemptOf returns the attempt of a job that is loaded by itself.
+func (c *Cache[K, V]) attemptOf(j *job[K, V]) *attempt[K, V] {
 	one := j.single()
-	one.jobs[0] = j
 	a := &one.attempt
-	a.c, a.js, a.out, a.settled = c, one.jobs[:], one.loaded[:], settled
+	if a.js == nil {
+		one.jobs[0] = j
+		a.c, a.js, a.out = c, one.jobs[:], one.loaded[:]
+	}
+	return a
+}
+
+func (c *Cache[K, V]) loadOne(j *job[K, V]) {
+	a, one := c.attemptOf(j), j.alone
 	a.run(func() {
 		if c.gather.load != nil {
 			one.loaded[0] = c.gather.load(a, j)
@@ -23,6 +32,42 @@ func (c *Cache[K, V]) loadOne(j *job[K, V], settled func()) {
 		}
 		one.loaded[0].v, one.loaded[0].err = c.Config.Load(a, j.k)
 	})
+}
+
+// loadEach loads jobs one by one, some at the same time. It returns when the last has begun.
+func (c *Cache[K, V]) loadEach(js jobs[K, V]) {
+	b := js[0].batch
+	if b == nil {
+		b = c.newBatch()
+	}
+	var begun sync.WaitGroup
+	begun.Add(len(js))
+	for _, j := range js {
+		a := c.attemptOf(j)
+		waited := false
+		begin := func(got place) {
+			defer begun.Done()
+			a.batched = got
+			a.settled = func() {
+				if got == own {
+					b.places.leave()
+				}
+			}
+			if waited && len(c.abandon(a.js)) == 0 { // its callers have left meanwhile
+				a.settled()
+			} else if !c.spawn(func() { c.loadOne(j) }) {
+				c.closed(j)
+				a.settled()
+			}
+		}
+		if !b.places.try() {
+			waited = true
+			b.places.enqueue(a, begin)
+		} else {
+			begin(own)
+		}
+	}
+	begun.Wait()
 }
 
 func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
@@ -55,6 +100,8 @@ type attempt[K comparable, V any] struct {
 	watch   watcher
 	start   time.Time   // zero until run, unless it is known before
 	over    atomic.Bool // it is settled
+	place   place       // among MaxLoads
+	batched place       // among the loads of its batch
 }
 
 // run calls the loader under the time limit of loads, and settles once: with what it said, or without it if it is deaf
@@ -66,15 +113,20 @@ func (a *attempt[K, V]) run(load func()) {
 	}
 	limit := c.limits.from(a.start)
 	a.within = within{limit, a.js[0].ctx}
-	began := c.slot(limit)
+	if a.place = a.findPlace(limit); a.place == abandoned {
+		if a.settled != nil {
+			a.settled()
+		}
+		return
+	}
 	for _, j := range a.js {
 		j.began = j.call.Mark()
 	}
-	if !began {
+	if a.place == none {
 		a.end(all[V](len(a.js), c.late(c.MaxLoads)))
 		return
 	}
-	if c.slots != nil {
+	if c.places != nil {
 		a.start = time.Now() // it may have waited
 	}
 	for _, j := range a.js {
@@ -87,14 +139,14 @@ func (a *attempt[K, V]) run(load func()) {
 		out := a.out
 		if p := recover(); p != nil {
 			stack := debug.Stack()
-			c.Logger.Error("a loader panicked", "key", a.js[0].key, "panic", p, "stack", string(stack))
+			c.ails.panics("a loader panicked", a.js[0].key, p, stack)
 			out = all[V](len(a.js), &PanicError{Value: p, Stack: stack})
 		} else if !returned {
 			out = all[V](len(a.js), &PanicError{}) // Goexit
 		}
 		limit.unwatch(&a.watch)
-		if c.slots != nil {
-			<-c.slots // a loader that is deaf keeps its place: it still works for us
+		if a.place == own {
+			c.places.leave() // a loader that is deaf keeps its place: it still works for us
 		}
 		if limit.Err() != nil {
 			for i := range out {
@@ -107,6 +159,7 @@ func (a *attempt[K, V]) run(load func()) {
 	}()
 	load()
 	returned = true
+	c.ails.good(panicked)
 	c.count.took(time.Since(a.start))
 }
 
@@ -136,22 +189,108 @@ func all[V any](n int, err error) []loaded[V] {
 	return out
 }
 
-// slot waits for one of MaxLoads places, as long as the load has. False: there was none.
-func (c *Cache[K, V]) slot(limit context.Context) bool {
-	if c.slots == nil {
-		return true
+// findPlace takes a place of MaxLoads. A load whose callers have all left while it waited for one is not run.
+func (a *attempt[K, V]) findPlace(limit context.Context) place {
+	p := a.c.places
+	if p == nil {
+		return unlimited
 	}
-	select {
-	case c.slots <- struct{}{}:
-		return true
-	default:
+	if p.try() {
+		return own
 	}
-	select {
-	case c.slots <- struct{}{}:
-		return true
-	case <-limit.Done():
+	for {
+		got := p.wait(limit, a, func(leave func()) {
+			left := func() {
+				if a.deserted() {
+					leave()
+				}
+			}
+			for _, j := range a.js {
+				j.call.WhenLeft(left)
+			}
+			left() // it may have been before
+		})
+		for _, j := range a.js {
+			j.call.WhenLeft(nil)
+		}
+		if got != abandoned {
+			return got
+		}
+		if a.js = a.c.abandon(a.js); len(a.js) == 0 {
+			return abandoned
+		}
+		a.out = a.out[:len(a.js)] // somebody has come meanwhile
+	}
+}
+
+// deserted reports whether nobody waits for any of the keys.
+func (a *attempt[K, V]) deserted() bool {
+	for _, j := range a.js {
+		if !j.call.Deserted() {
+			return false
+		}
+	}
+	return true
+}
+
+var errDeserted = errors.New("not loaded: its callers have left before it had a place among MaxLoads")
+
+// abandon ends the jobs for which nobody waits, gives back their leases, and returns the others.
+func (c *Cache[K, V]) abandon(js jobs[K, V]) (left jobs[K, V]) {
+	var held []store.Lease
+	for _, j := range js {
+		if !j.call.Abandon(&result[V]{err: errDeserted}) {
+			left = append(left, j)
+			continue
+		}
+		traceOf(j.ctx).loadEnded(j.key, 0, errDeserted)
+		if j.fills || j.claimed {
+			held = append(held, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
+		}
+	}
+	if len(held) > 0 {
+		c.release(js[0].ctx, held)
+	}
+	return left
+}
+
+// Value returns the attempt itself for loadingKey, so that a read of its loader is known.
+func (a *attempt[K, V]) Value(key any) any {
+	if _, ok := key.(loadingKey); ok {
+		return a
+	}
+	return a.within.Value(key)
+}
+
+func (a *attempt[K, V]) of() any      { return a.c }
+func (a *attempt[K, V]) placed() bool { return a.place.held() || a.batched.held() }
+
+func (a *attempt[K, V]) covers(of any, key string) bool {
+	if of != any(a.c) {
 		return false
 	}
+	for _, j := range a.js {
+		if j.key == key {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *attempt[K, V]) keys() []string {
+	keys := make([]string, len(a.js))
+	for i, j := range a.js {
+		keys[i] = j.key
+	}
+	return keys
+}
+
+// reading notes that the load whose loader reads with ctx, if there is one, waits for a key. The wait must be ended by leave.
+func (c *Cache[K, V]) reading(ctx context.Context, key string) (l loading, err error) {
+	if l = loadingOf(ctx); l != nil {
+		err = waits.enter(l, resource{c, key})
+	}
+	return l, err
 }
 
 // late is the error of a load that was ended by us; queued behind so many others if it did not begin.

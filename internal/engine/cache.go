@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -48,13 +49,15 @@ type Cache[K comparable, V any] struct {
 	*Shared
 	flights flight.Group[result[V]]
 	limits  *deadlines      // of loads
-	slots   chan struct{}   // full while MaxLoads run; nil: no limit
+	places  *places         // for loads; nil: no limit
 	near    *nearTier[K, V] // nil: nothing is kept in the process
 	misses  atomic.Int32    // reads of the store in a row that found nothing
 	trouble trouble         // of the database
 	gather  gather[K, V]    // in place of a value's load; the zero value: it has values
 	space   *space          // for recovery
 	count   meter
+	pace    pace // of reads of many keys
+	ails    complaints
 }
 
 // New returns a cache.
@@ -66,10 +69,11 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 	sp := s.space(c.Glob, c.Ours, c.Hold, c.LoadTimeout)
 	sp.lives(max(cmp.Or(c.TTL, time.Hour)+c.Stale, c.NotFoundTTL))
 	life, stale, ttl := c.Life, c.Stale, cmp.Or(c.TTL, time.Hour)
+	var cache *Cache[K, V]
 	c.Life = func(k K, key string, v V) (d time.Duration) {
 		defer func() {
 			if p := recover(); p != nil { // it may run in a goroutine of ours, as a codec may
-				s.Logger.Error("Expire panicked: the TTL of the cache holds", "key", key, "panic", p, "stack", string(debug.Stack()))
+				cache.ails.panics("Expire panicked: the TTL of the cache holds", key, p, debug.Stack())
 				d = ttl
 			}
 		}()
@@ -77,10 +81,14 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 		sp.lives(d + stale)
 		return d
 	}
-	cache := &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
+	cache = &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
 	cache.near = newNear(s, c.Near, &cache.count, func(k K) string { text, _ := c.Key(k); return text })
+	cache.ails.name, cache.ails.logger = nameOf(c.Glob), s.Logger
+	s.mu.Lock()
+	s.ails = append(s.ails, &cache.ails)
+	s.mu.Unlock()
 	if c.MaxLoads > 0 {
-		cache.slots = make(chan struct{}, c.MaxLoads)
+		cache.places = &places{free: c.MaxLoads}
 	}
 	return cache
 }
@@ -217,7 +225,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 		return c.failed(err)
 	}
 	began := time.Now()
-	until := began.Add(c.Budget)
+	until := began.Add(c.budget())
 	var e Entry[V]
 	var sought seeker
 	var reserved *near.Reservation
@@ -244,7 +252,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	case found.missing:
 		c.retain(sought, reserved, k, e, store.Item{})
 	default:
-		item := c.look(ctx, sought, key, ttl, until)
+		item := c.look(ctx, sought, key, ttl, began, until)
 		if item.Err != nil && ctx.Err() != nil {
 			c.retain(sought, reserved, k, e, item)
 			return c.failed(ctx.Err())
@@ -254,12 +262,19 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 			return e, nil
 		}
 	}
+	by, err := c.reading(ctx, key)
+	if err != nil {
+		return c.failed(err)
+	}
+	if by != nil {
+		defer waits.leave(by, resource{c, key})
+	}
 	ticket, call := c.flights.Join(key)
 	if call == nil {
 		c.count.add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
-		j := newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until, ttl: ttl, useless: found})
+		j := newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, ttl: ttl, useless: found})
 		if why != nil { // no time has gone by since
 			j.alone.attempt.start = began
 		}
@@ -272,6 +287,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	}
 	r, err := ticket.Wait(ctx)
 	if err != nil {
+		ticket.Leave()
 		return c.failed(err)
 	}
 	return c.answer(key, r)
@@ -283,6 +299,7 @@ func (c *Cache[K, V]) fresher(ctx, soon context.Context, key string, ticket flig
 	r, err := ticket.Wait(soon)
 	switch {
 	case ctx.Err() != nil && err != nil:
+		ticket.Leave() // not at the soft limit: the load goes on then
 		return c.failed(ctx.Err())
 	case err == nil && (r.err == nil || errors.Is(r.err, ErrNotFound)):
 		return c.answer(key, r)
@@ -302,7 +319,7 @@ func (c *Cache[K, V]) key(k K) (string, error) {
 	return key, err
 }
 
-func (c *Cache[K, V]) look(ctx context.Context, s seeker, key string, ttl bool, until time.Time) (item store.Item) {
+func (c *Cache[K, V]) look(ctx context.Context, s seeker, key string, ttl bool, began, until time.Time) (item store.Item) {
 	rctx, cancel := c.read(ctx, until)
 	defer cancel()
 	if s.t != nil {
@@ -310,7 +327,7 @@ func (c *Cache[K, V]) look(ctx context.Context, s seeker, key string, ttl bool, 
 	} else {
 		item = c.Store.Get(rctx, key, ttl || s.longest > 0)
 	}
-	took := c.count.waited(c.Budget, until, item.Err)
+	took := c.count.waited(began, item.Err)
 	traceOf(ctx).store(key, item.Found, took, item.Err)
 	return item
 }
@@ -335,6 +352,7 @@ func (c *Cache[K, V]) past(key string) bool { return c.pending.past(c.space, key
 type useless struct {
 	missing bool        // there is nothing, or nobody looked
 	bypass  bool        // the store does not answer, or must not be asked: do not even claim
+	late    bool        // it was asked, and did not answer in time
 	dead    *store.Dead // what stands there and is no value
 	soft    bool        // it is stale, and a fresh one is waited for
 }
@@ -349,7 +367,7 @@ func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string
 	switch {
 	case item.Err != nil:
 		c.count.add(tally.StoreError)
-		return useless{bypass: true}
+		return useless{bypass: true, late: unanswered(item.Err)}
 	case !item.Found:
 		c.seen(false)
 		return useless{missing: true}
@@ -358,9 +376,10 @@ func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string
 	c.count.addN(tally.BytesRead, len(item.Value))
 	v, err := c.Decode(item.Value)
 	if err != nil {
-		c.count.add(tally.CodecError)
+		c.undecodable(key, err)
 		return useless{dead: &store.Dead{Value: item.Value}}
 	}
+	c.ails.good(undecoded)
 	*e = c.stored(k, key, v, item.TTL)
 	switch {
 	case e.Stale && c.trouble.pause():
@@ -376,6 +395,12 @@ func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string
 	}
 	c.count.answered(e.Source, key)
 	return useless{}
+}
+
+// undecodable counts a value that does not decode, and complains of many.
+func (c *Cache[K, V]) undecodable(key string, err error) {
+	c.count.add(tally.CodecError)
+	c.ails.undecodable(key, err, c.count.counts[tally.Store].Load()+c.count.counts[tally.Stale].Load())
 }
 
 // stored describes a value from the store. Its TTL says everything: a value is stored for its life and the stale time,
@@ -402,7 +427,7 @@ func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string, early time.D
 			c.count.add(tally.Early)
 			early += time.Millisecond // what has less to live than this is taken for stale
 		}
-		c.leadOne(newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.Budget), early: early}))
+		c.leadOne(newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, early: early}))
 	}
 }
 
@@ -431,9 +456,10 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	if c.past(key) {
 		return none, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
-	until := time.Now().Add(c.Budget)
+	began := time.Now()
+	until := began.Add(c.budget())
 	c.settled(ctx, until, key)
-	item := c.look(ctx, seeker{}, key, true, until)
+	item := c.look(ctx, seeker{}, key, true, began, until)
 	if item.Err != nil {
 		return none, item.Err
 	}
@@ -454,18 +480,37 @@ func (c *Cache[K, V]) Inspect(ctx context.Context, ks []K) ([]store.Info, error)
 	if err != nil {
 		return nil, err
 	}
-	until := time.Now().Add(c.Budget)
-	c.settled(ctx, until, keys...)
-	ctx, cancel := c.read(ctx, until)
-	defer cancel()
+	c.settled(ctx, time.Now().Add(c.budget()), keys...)
 	past := c.pastOf(keys)
-	infos := c.Store.Inspect(ctx, keys)
+	infos := c.inspect(ctx, keys)
 	for i := range past {
 		if past[i] {
 			infos[i] = store.Info{Type: "none"}
 		}
 	}
 	return infos, nil
+}
+
+// inspect looks at keys, a piece at a time. After a piece that was not answered in time, the rest has the same error.
+func (c *Cache[K, V]) inspect(ctx context.Context, keys []string) []store.Info {
+	infos := make([]store.Info, 0, len(keys))
+	var late error
+	for some := range slices.Chunk(keys, PieceKeys) {
+		if late != nil {
+			for range some {
+				infos = append(infos, store.Info{Err: late})
+			}
+			continue
+		}
+		ctx, cancel := c.read(ctx, time.Now().Add(c.budget()))
+		found := c.Store.Inspect(ctx, some)
+		cancel()
+		infos = append(infos, found...)
+		if i := slices.IndexFunc(found, func(i store.Info) bool { return unanswered(i.Err) }); i >= 0 {
+			late = found[i].Err
+		}
+	}
+	return infos
 }
 
 // settled waits until what this process has loaded is stored, as part of the budget of a look.
@@ -489,20 +534,37 @@ func (c *Cache[K, V]) keys(ks []K) ([]string, error) {
 	return keys, nil
 }
 
-// Prefetch loads the keys that the store lacks, in the background.
+// Prefetch loads the keys that the store lacks, in the background. Of many keys it loads one piece after the other.
 func (c *Cache[K, V]) Prefetch(ctx context.Context, ks []K) {
-	until := time.Now().Add(c.Budget)
-	var jobs []*job[K, V]
+	if len(ks) <= PieceKeys {
+		c.lead(c.unclaimed(ctx, ks, nil))
+		return
+	}
+	ks = slices.Clone(ks) // the slice is the caller's
+	c.spawn(func() {
+		b := c.newBatch()
+		for len(ks) > 0 && c.Shared.ctx.Err() == nil {
+			n := min(c.pace.keys(), len(ks))
+			if js := c.unclaimed(ctx, ks[:n], b); len(js) > 0 {
+				c.run(js)
+			}
+			ks = ks[n:]
+		}
+	})
+}
+
+// unclaimed begins a call for each of the keys that has none.
+func (c *Cache[K, V]) unclaimed(ctx context.Context, ks []K, b *batch) (js jobs[K, V]) {
 	for _, k := range ks {
 		key, err := c.key(k)
 		if err != nil {
 			continue
 		}
 		if call := c.flights.Lead(key); call != nil {
-			jobs = append(jobs, &job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until})
+			js = append(js, &job[K, V]{k: k, key: key, ctx: ctx, call: call, batch: b})
 		}
 	}
-	c.lead(jobs)
+	return js
 }
 
 // same reports whether a claim named these bytes as dead already.

@@ -161,11 +161,11 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 
 // look reads from the store, what came from a source. An error is one of ctx, or of the query.
 func (c *Collection[K]) look(from Source, ctx context.Context, k K, q store.Query, check func(store.View) (string, error)) (v View, why useless, err error) {
-	until := time.Now().Add(c.c.Budget)
-	rctx, cancel := c.c.read(ctx, until)
+	began := time.Now()
+	rctx, cancel := c.c.read(ctx, began.Add(c.c.budget()))
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
 	cancel()
-	took := c.c.count.waited(c.c.Budget, until, sv.Err)
+	took := c.c.count.waited(began, sv.Err)
 	traceOf(ctx).store(q.Key, sv.Found, took, sv.Err)
 	switch {
 	case errors.Is(sv.Err, store.ErrApart), errors.Is(sv.Err, store.ErrQuery):
@@ -175,7 +175,7 @@ func (c *Collection[K]) look(from Source, ctx context.Context, k K, q store.Quer
 		return v, why, err
 	case sv.Err == nil && sv.Found:
 		if member, err := check(sv); err != nil {
-			c.c.count.add(tally.CodecError)
+			c.c.undecodable(q.Key, err)
 			return v, useless{dead: &store.Dead{Member: member}}, nil
 		}
 	}
@@ -186,6 +186,13 @@ func (c *Collection[K]) look(from Source, ctx context.Context, k K, q store.Quer
 
 // wait joins the load of a key. The first round may leave the collection to the store.
 func (c *Collection[K]) wait(ctx context.Context, k K, key string, found useless, round int) (*result[contents], error) {
+	by, err := c.c.reading(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if by != nil {
+		defer waits.leave(by, resource{c.c, key})
+	}
 	group := &c.c.flights
 	if round > 0 {
 		group = &c.alone
@@ -195,14 +202,19 @@ func (c *Collection[K]) wait(ctx context.Context, k K, key string, found useless
 		c.c.count.add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
-		c.c.leadOne(newJob(job[K, contents]{k: k, key: key, ctx: ctx, call: call, until: time.Now().Add(c.c.Budget), ttl: true, whole: round > 0, useless: found}))
+		c.c.leadOne(newJob(job[K, contents]{k: k, key: key, ctx: ctx, call: call, ttl: true, whole: round > 0, useless: found}))
 	}
+	soon := ctx
 	if found.soft {
-		soon, cancel := context.WithTimeout(ctx, c.SoftTimeout)
+		var cancel context.CancelFunc
+		soon, cancel = context.WithTimeout(ctx, c.SoftTimeout)
 		defer cancel()
-		ctx = soon
 	}
-	return ticket.Wait(ctx)
+	r, err := ticket.Wait(soon)
+	if err != nil && ctx.Err() != nil {
+		ticket.Leave() // not at the soft limit: the load goes on then
+	}
+	return r, err
 }
 
 func (c *Collection[K]) failed(err error) (View, error) {
@@ -220,7 +232,7 @@ func (c *Collection[K]) Peek(ctx context.Context, k K, q store.Query) (View, err
 		return View{}, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
 	q.Key, q.Kind = key, c.Kind
-	rctx, cancel := c.c.read(ctx, time.Now().Add(c.c.Budget))
+	rctx, cancel := c.c.read(ctx, time.Now().Add(c.c.budget()))
 	defer cancel()
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
 	switch {

@@ -18,6 +18,8 @@ var (
 	ErrKey = store.ErrKey
 	// ErrOverloaded says that a load found no place among MaxLoads.
 	ErrOverloaded = errors.New("overloaded")
+	// ErrCycle is wrapped by the error of a read by a loader that would wait for that loader's own load.
+	ErrCycle = errors.New("a loader would wait for its own load")
 	// ErrTooLarge is wrapped by the error of a Set above MaxValue.
 	ErrTooLarge = errors.New("value too large")
 )

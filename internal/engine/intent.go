@@ -99,7 +99,8 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 }
 
 // life is how long an intent stands if its writer dies: longer than the write may take, which begins up to WriteBudget
-// after the begin that was carried out, and then until a lagging replica shows it. docs/model has what breaks without each.
+// after the begin that was carried out, and then until a lagging replica shows it. docs/model has what breaks without each. An
+// intent of a large batch stands for longer, since the other pieces are begun before the write.
 func (s *Shared) life(in *intent) time.Duration {
 	return store.Sum(in.limit, s.WriteBudget, in.hold, leaseMargin)
 }
@@ -107,7 +108,8 @@ func (s *Shared) life(in *intent) time.Duration {
 // begin announces writes. Each sending draws a fresh token and names the earlier ones: a late copy of an old one must
 // not revive an intent that has ended.
 func (s *Shared) begin(ctx context.Context, ins []*intent) {
-	ctx, cancel := s.detached(ctx, s.WriteBudget)
+	most := s.WriteBudget * piecesOf(len(ins))
+	ctx, cancel := s.detached(ctx, most)
 	defer cancel()
 	for _, in := range ins {
 		in.drop()
@@ -124,11 +126,13 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 				in.earlier = append(in.earlier, in.token)
 			}
 			in.token = store.NewToken()
-			batch[i] = store.Intent{Key: in.key, Token: in.token, Earlier: in.earlier, Life: s.life(in)}
+			batch[i] = store.Intent{Key: in.key, Token: in.token, Earlier: in.earlier, Life: s.life(in) + most - s.WriteBudget}
 		}
-		try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)
-		answers := s.Store.Begin(try, batch)
-		stop()
+		answers := inPieces(batch, bytesOfIntent, func(some []store.Intent) []store.Outcome {
+			try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)
+			defer stop()
+			return s.Store.Begin(try, some)
+		})
 		var again []*intent
 		away := true
 		for i, in := range left {
@@ -146,7 +150,7 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 // endWrites tells the store that writes are over; ends say what is put. An end that is sent again puts nothing: its
 // intent is gone. The error is the first that stayed.
 func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End) error {
-	ctx, cancel := s.detached(ctx, s.WriteBudget)
+	ctx, cancel := s.detached(ctx, s.WriteBudget*piecesOf(len(ins)))
 	defer cancel()
 	for i, in := range ins {
 		e := &ends[i]
@@ -157,9 +161,11 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 		if n > 0 && !pauseBefore(ctx, n) {
 			break
 		}
-		try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)
-		answers := s.Store.End(try, ends)
-		stop()
+		answers := inPieces(ends, bytesOfEnd, func(some []store.End) []store.Outcome {
+			try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)
+			defer stop()
+			return s.Store.End(try, some)
+		})
 		var again []store.End
 		away := true
 		failed = nil
@@ -207,7 +213,8 @@ func (s *Shared) unsettle(ctx context.Context, ins []*intent, lost map[string]bo
 		}
 	}
 	for hold, keys := range byHold {
-		for i, o := range s.Store.Invalidate(ctx, keys, hold) {
+		outcomes := inPieces(keys, bytesOfKey, func(some []string) []store.Outcome { return s.Store.Invalidate(ctx, some, hold) })
+		for i, o := range outcomes {
 			if o.Err != nil {
 				lost[keys[i]], failed = true, o.Err
 			}
@@ -220,3 +227,7 @@ func (s *Shared) unsettle(ctx context.Context, ins []*intent, lost map[string]bo
 func told(what, key string, cause error) error {
 	return fmt.Errorf("%s %.100q: %w: %w", what, key, ErrUnavailable, cause)
 }
+
+func bytesOfIntent(in *store.Intent) int { return len(in.Key) }
+func bytesOfEnd(e *store.End) int        { return len(e.Key) + len(e.Value) }
+func bytesOfKey(key *string) int         { return len(*key) }

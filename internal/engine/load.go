@@ -26,12 +26,12 @@ type job[K comparable, V any] struct {
 	key   string
 	ctx   context.Context // of the caller who started it; only its values are used
 	call  *flight.Call[result[V]]
-	until time.Time     // the end of the budget for the store
 	ttl   bool          // the caller asks how long the value lives
 	early time.Duration // a value with less than this to live is to be loaded anew, although it is fresh
 	whole bool          // of a collection: the result has all of it, however large
 
-	left time.Duration // of the budget, when the load began
+	batch *batch  // nil: the job is not part of a large batch
+	by    loading // whose loader asks for many; nil: the application
 
 	useless        // what a read of the store found before
 	token   string // of the claim
@@ -94,7 +94,7 @@ func (c *Cache[K, V]) leadOne(j *job[K, V]) {
 func (j *job[K, V]) do() {
 	c := j.alone.attempt.c
 	if j.bypass && c.Config.Load != nil {
-		c.loadOne(j, nil) // the store is away: nothing is claimed, and nothing filled
+		c.loadOne(j) // the store is away: nothing is claimed, and nothing filled
 	} else {
 		c.run(jobs[K, V]{j})
 	}
@@ -110,7 +110,7 @@ func (c *Cache[K, V]) closed(js ...*job[K, V]) {
 		}
 	}
 	if len(held) > 0 {
-		c.Store.Release(c.rest(time.Now()), held)
+		c.Store.Release(c.step(), held)
 	}
 }
 
@@ -128,9 +128,6 @@ func (c *Cache[K, V]) run(js jobs[K, V]) {
 		}
 		if len(mine) > 0 && !c.spawn(func() { c.loadAll(mine) }) {
 			c.closed(mine...)
-		}
-		for _, j := range waiting {
-			j.until = time.Now().Add(c.Budget) // waiting for another's load is not waiting for the store
 		}
 		var tells <-chan struct{} // when somebody begins to tell
 		if js = waiting; changed == nil {
@@ -172,7 +169,7 @@ func (c *Cache[K, V]) watch(js jobs[K, V]) (changed <-chan struct{}, stop func()
 	for i, j := range js {
 		keys[i] = j.key
 	}
-	changed, stop, err := t.Await(c.rest(js[0].until), keys)
+	changed, stop, err := t.Await(c.step(), keys)
 	if err != nil {
 		return nil, func() {}
 	}
@@ -183,7 +180,7 @@ func (c *Cache[K, V]) watch(js jobs[K, V]) (changed <-chan struct{}, stop func()
 func (c *Cache[K, V]) finish(j *job[K, V], r *result[V], until int) {
 	if next := j.call.Finish(r, until); next != nil {
 		// If the store did not answer, those who have waited for it once do not wait again.
-		c.leadOne(newJob(job[K, V]{k: j.k, key: j.key, ctx: untraced(j.ctx), call: next, until: time.Now().Add(c.Budget), whole: j.whole, useless: useless{bypass: j.bypass || j.claimed}}))
+		c.leadOne(newJob(job[K, V]{k: j.k, key: j.key, ctx: untraced(j.ctx), call: next, whole: j.whole, useless: useless{bypass: j.bypass || j.claimed}}))
 	}
 }
 
@@ -200,8 +197,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 			leased = make(map[string]bool, len(js))
 		}
 		for _, j := range js {
-			if j.bypass || c.past(j.key) { // asked here too: the invalidation may have come before the call, and behind its read
-				j.left = time.Until(j.until)
+			if j.bypass || j.batch.isLate() || c.past(j.key) { // asked here too: the invalidation may have come before the call, and behind its read
 				mine = append(mine, j)
 				continue
 			}
@@ -223,10 +219,13 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 		if len(claims) == 0 {
 			break
 		}
-		grants := c.Store.Acquire(c.rest(js[0].until), claims)
-		left := time.Until(js[0].until)
+		sent := time.Now()
+		steps := c.steps()
+		grants := c.Store.Acquire(steps.from(sent), claims)
+		if len(claims) > 1 {
+			c.pace.took(len(claims), time.Since(sent), steps.after)
+		}
 		for i, j := range asked {
-			j.left = left
 			switch c.granted(j, grants[i]) {
 			case loadIt:
 				mine = append(mine, j)
@@ -259,6 +258,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 		c.count.add(tally.StoreError)
 		if j.bypass = errors.Is(g.Err, store.ErrAway); !j.bypass {
 			j.claimed = true
+			j.batch.note(g.Err)
 		}
 		return loadIt
 	}
@@ -281,7 +281,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 		c.finish(j, &result[V]{entry: Entry[V]{Source: Negative, Age: -1, TTL: g.TTL}, err: c.absent(j.key)}, j.sent)
 		return nothing
 	case store.Foreign:
-		c.count.add(tally.CodecError)
+		c.undecodable(j.key, fmt.Errorf("it is a %s", g.Holder))
 		if j.dead != nil && j.dead.Type == g.Holder {
 			j.claimed = true
 			return loadIt // it came back: somebody else keeps writing it
@@ -292,7 +292,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 	c.count.addN(tally.BytesRead, len(g.Value))
 	v, err := c.Decode(g.Value)
 	if err != nil {
-		c.count.add(tally.CodecError)
+		c.undecodable(j.key, err)
 		if same(j.dead, g.Value) {
 			j.claimed = g.State == store.Refresh
 			return loadIt
@@ -326,18 +326,11 @@ func (c *Cache[K, V]) loadAll(js jobs[K, V]) {
 	switch {
 	case len(js) == 0:
 	case len(js) == 1 && c.Config.Load != nil:
-		c.loadOne(js[0], nil)
+		c.loadOne(js[0])
 	case c.LoadMany != nil:
 		c.loadBatch(js)
 	default:
-		slots := make(chan struct{}, loadsAtOnce)
-		for _, j := range js {
-			slots <- struct{}{}
-			if !c.spawn(func() { c.loadOne(j, func() { <-slots }) }) {
-				c.closed(j)
-				<-slots
-			}
-		}
+		c.loadEach(js)
 	}
 }
 

@@ -3,7 +3,7 @@ package engine
 import (
 	"context"
 	"runtime"
-
+	"slices"
 	"time"
 
 	"github.com/nearside/nearside/internal/flight"
@@ -72,17 +72,25 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 	if len(keys) == 0 {
 		return out
 	}
-	w := wanted[K, V]{c: c, ctx: ctx, ks: ks, keys: keys, at: at, until: time.Now().Add(c.Budget), ttl: ttl, out: out}
+	w := wanted[K, V]{c: c, ctx: ctx, ks: ks, keys: keys, at: at, ttl: ttl, out: out}
+	if len(keys) > c.pace.keys() {
+		w.batch = c.newBatch()
+	}
+	defer w.end()
 	if c.cold() {
 		w.expect(len(keys))
 		for n := range keys {
 			w.miss(n, useless{})
 		}
-		w.load()
+		w.load(true)
 	} else {
-		w.read()
+		for from := 0; from < len(keys); {
+			to := min(from+c.pace.keys(), len(keys))
+			w.read(from, to)
+			from = to
+		}
 	}
-	w.wait()
+	w.wait(len(w.tickets))
 	return out
 }
 
@@ -93,35 +101,49 @@ type wanted[K comparable, V any] struct {
 	ks    []K
 	keys  []string
 	at    []int // the place in ks and out of each key
-	until time.Time
 	ttl   bool
 	out   []Answer[V]
+	batch *batch // nil: there is one piece
 
 	room    []job[K, V]                // for what is missing
 	missing jobs[K, V]                 // what is to be loaded, by us or by others
 	places  []int                      // in out, of each
 	tickets []flight.Ticket[result[V]] // of those whose calls were joined
+	begun   []int                      // of a large batch: the tickets there were, when each load but the last began
+	waited  int                        // tickets whose calls were waited for
+
+	soon context.Context // until when fresh values are waited for, instead of stale ones; nil: nothing was waited for yet
+	stop context.CancelFunc
 }
 
-// read takes what the store has. The rest begins to load before that is decoded.
-func (w *wanted[K, V]) read() {
-	c := w.c
+// read takes what the store has of a piece of the keys. The rest begins to load before that is decoded.
+func (w *wanted[K, V]) read(from, to int) {
+	c, keys := w.c, w.keys[from:to]
+	last := to == len(w.keys)
+	if w.batch.isLate() || w.batch != nil && w.ctx.Err() != nil {
+		w.bypass(from, to)
+		w.load(last)
+		return
+	}
 	sought := c.seek()
-	reserved := make([]*near.Reservation, len(w.keys))
-	for n, key := range w.keys {
+	reserved := make([]*near.Reservation, len(keys))
+	for n, key := range keys {
 		reserved[n], _ = c.reserve(sought, key)
 	}
-	past := c.pastOf(w.keys) // behind the reservations: see Cache.get
-	items := c.lookMany(w.ctx, sought, w.keys, past, w.ttl, w.until)
+	past := c.pastOf(keys) // behind the reservations: see Cache.get
+	items := c.lookMany(w.ctx, sought, keys, past, w.ttl)
+	for n := range items {
+		w.batch.note(items[n].Err) // in a cluster, of one node perhaps
+	}
 	take := func(n int) {
-		k := w.ks[w.at[n]]
+		k := w.ks[w.at[from+n]]
 		e, why := Entry[V]{}, useless{bypass: true}
 		if past == nil || !past[n] {
-			why = c.served(w.ctx, k, w.keys[n], items[n], &e)
+			why = c.served(w.ctx, k, keys[n], items[n], &e)
 		}
 		c.retain(sought, reserved[n], k, e, items[n])
-		if w.out[w.at[n]].Entry = e; why != (useless{}) {
-			w.miss(n, why)
+		if w.out[w.at[from+n]].Entry = e; why != (useless{}) {
+			w.miss(from+n, why)
 		}
 	}
 	found := make([]int, 0, len(items))
@@ -137,19 +159,28 @@ func (w *wanted[K, V]) read() {
 	for _, n := range absent {
 		take(n)
 	}
-	if w.load(); len(absent) > 0 {
+	if w.load(last); len(absent) > 0 && last {
 		runtime.Gosched() // who loads sends his claims first, so that the store is at work while we decode
 	}
 	for _, n := range found {
 		take(n)
 	}
-	w.load() // what does not decode, or is stale and waited for
+	w.load(last) // what does not decode, or is stale and waited for
 }
 
-// expect makes room for what is missing, in one piece.
+// bypass has a piece loaded without a look at the store.
+func (w *wanted[K, V]) bypass(from, to int) {
+	w.expect(to - from)
+	for n := from; n < to; n++ {
+		traceOf(w.ctx).store(w.keys[n], false, 0, errNotAsked)
+		w.miss(n, useless{bypass: true})
+	}
+}
+
+// expect makes room for n keys more that are missing, in one piece.
 func (w *wanted[K, V]) expect(n int) {
 	w.room = make([]job[K, V], n)
-	w.missing, w.places, w.tickets = make(jobs[K, V], 0, n), make([]int, 0, n), make([]flight.Ticket[result[V]], 0, n)
+	w.missing, w.places, w.tickets = slices.Grow(w.missing, n), slices.Grow(w.places, n), slices.Grow(w.tickets, n)
 }
 
 func (w *wanted[K, V]) miss(n int, why useless) {
@@ -159,17 +190,58 @@ func (w *wanted[K, V]) miss(n int, why useless) {
 	}
 	j := &w.room[0]
 	w.room = w.room[1:]
-	*j = job[K, V]{k: w.ks[i], key: w.keys[n], ctx: w.ctx, until: w.until, ttl: w.ttl, useless: why}
+	*j = job[K, V]{k: w.ks[i], key: w.keys[n], ctx: w.ctx, ttl: w.ttl, batch: w.batch, useless: why}
 	w.missing = append(w.missing, j)
 	w.places = append(w.places, i)
 }
 
-// load joins the calls of the keys that are missing by now, and runs the new ones as one batch.
-func (w *wanted[K, V]) load() {
+// loadsUnderWay is how many pieces of a batch are loaded at the same time: one is looked up and claimed while another one loads.
+const loadsUnderWay = 2
+
+// load begins to load what is missing by now: each piece that is full, and the rest too if the batch has no more keys. A key's
+// call is joined when its piece begins, so that other callers of the key do not wait for all the pieces before it.
+func (w *wanted[K, V]) load(rest bool) {
+	for {
+		most := PieceKeys
+		if w.batch != nil && !w.batch.isLate() {
+			most = w.c.pace.keys()
+		}
+		fresh := w.missing[len(w.tickets):]
+		if len(fresh) == 0 || len(fresh) < most && !rest {
+			return
+		}
+		if len(w.begun) == loadsUnderWay {
+			w.wait(w.begun[0])
+			w.begun = w.begun[1:]
+		}
+		if w.batch != nil {
+			if err := w.ctx.Err(); err != nil { // it is over for this caller, who alone wants them
+				for n := range fresh {
+					a := &w.out[w.places[len(w.tickets)+n]]
+					a.Entry, a.Err = w.c.failed(err)
+				}
+				w.missing, w.places = w.missing[:len(w.tickets)], w.places[:len(w.tickets)]
+				return
+			}
+		}
+		w.join(fresh[:min(len(fresh), most)])
+		if w.batch != nil {
+			w.begun = append(w.begun, len(w.tickets))
+		}
+	}
+}
+
+// join joins the calls of keys that are missing, and runs the new ones as one piece.
+func (w *wanted[K, V]) join(fresh jobs[K, V]) {
 	c := w.c
-	fresh := w.missing[len(w.tickets):]
 	mine := make(jobs[K, V], 0, len(fresh))
 	for _, j := range fresh {
+		by, err := c.reading(w.ctx, j.key)
+		if err != nil {
+			w.tickets = append(w.tickets, flight.Done(&result[V]{err: err}))
+			continue
+		}
+		j.by = by
 		ticket, call := c.flights.Join(j.key)
 		w.tickets = append(w.tickets, ticket)
 		if call == nil {
@@ -183,38 +255,48 @@ func (w *wanted[K, V]) load() {
 	c.lead(mine)
 }
 
-// wait waits for all calls.
-func (w *wanted[K, V]) wait() {
-	if len(w.tickets) == 0 {
-		return
+// wait waits for the calls of the first tickets, but for those that were waited for already.
+func (w *wanted[K, V]) wait(tickets int) {
+	c := w.c
+	if w.soon == nil && tickets > w.waited {
+		if w.soon = w.ctx; c.SoftTimeout > 0 {
+			w.soon, w.stop = context.WithTimeout(w.ctx, c.SoftTimeout)
+		}
 	}
-	c, soon := w.c, w.ctx
-	if c.SoftTimeout > 0 {
-		var cancel context.CancelFunc
-		soon, cancel = context.WithTimeout(w.ctx, c.SoftTimeout)
-		defer cancel()
-	}
-	for n, ticket := range w.tickets {
-		a, j := &w.out[w.places[n]], w.missing[n]
+	for ; w.waited < tickets; w.waited++ {
+		n := w.waited
+		ticket, a, j := w.tickets[n], &w.out[w.places[n]], w.missing[n]
 		if j.soft {
-			a.Entry, a.Err = c.fresher(w.ctx, soon, j.key, ticket, a.Entry)
+			a.Entry, a.Err = c.fresher(w.ctx, w.soon, j.key, ticket, a.Entry)
 		} else if r, err := ticket.Wait(w.ctx); err != nil {
+			ticket.Leave()
 			a.Entry, a.Err = c.failed(err)
 		} else {
 			a.Entry, a.Err = c.answer(j.key, r)
 		}
+		if j.by != nil {
+			waits.leave(j.by, resource{c, j.key})
+		}
 	}
 }
 
-func (c *Cache[K, V]) lookMany(ctx context.Context, s seeker, keys []string, past []bool, ttl bool, until time.Time) (items []store.Item) {
-	rctx, cancel := c.read(ctx, until)
+func (w *wanted[K, V]) end() {
+	if w.stop != nil {
+		w.stop()
+	}
+}
+
+func (c *Cache[K, V]) lookMany(ctx context.Context, s seeker, keys []string, past []bool, ttl bool) (items []store.Item) {
+	began := time.Now()
+	rctx, cancel := c.read(ctx, began.Add(c.budget()))
 	defer cancel()
 	if s.t != nil {
 		items = s.t.GetMany(rctx, keys, true)
 	} else {
 		items = c.Store.GetMany(rctx, keys, ttl || s.longest > 0)
 	}
-	took := c.count.waited(c.Budget, until, items[0].Err)
+	took := c.count.waited(began, items[0].Err)
+	c.pace.took(len(keys), took, c.budget())
 	if t := traceOf(ctx); t != nil {
 		for i, key := range keys {
 			if past != nil && past[i] {

@@ -190,7 +190,9 @@ func (c *Collection[K]) readAgain(ctx context.Context, k K, in *memberIntent, e 
 	row, ok, err := c.loadOne(ctx, k, in.Member)
 	switch {
 	case err != nil:
-		c.c.Logger.Warn("a member that others wrote too could not be read again: the collection is dropped", "key", in.Key, "error", err)
+		c.c.ails.complain(panicked, "member", "", func() {
+			c.c.Logger.Warn("a member that others wrote too could not be read again: the collection is dropped", "key", in.Key, "error", err)
+		})
 		e.Op, e.Again = store.Drop, false
 	case ok:
 		e.Op, e.Element = store.Add, row

@@ -71,13 +71,13 @@ func (m *meter) loaded(err error) {
 	}
 }
 
-// waited counts how long a read of the store took, whose budget ends at until, and returns it. A store that is away is not
+// waited counts how long a read of the store took that began at a time, and returns it. A store that is away is not
 // asked, in some nanoseconds that would look like a fast one.
-func (m *meter) waited(budget time.Duration, until time.Time, err error) time.Duration {
+func (m *meter) waited(began time.Time, err error) time.Duration {
 	if errors.Is(err, store.ErrAway) {
 		return 0
 	}
-	took := budget - time.Until(until)
+	took := time.Since(began)
 	m.latency[tally.StoreTier].Record(took)
 	return took
 }

@@ -166,9 +166,15 @@ func (s *Shared) keepTracking() {
 	}
 }
 
-// Problems are those of the store, and why nothing is kept near, if somebody wants it.
+// Problems are those of the store and of the caches, and why nothing is kept near, if a cache has a near tier.
 func (s *Shared) Problems() []string {
 	ps := s.Store.Problems()
+	s.mu.Lock()
+	ails := s.ails
+	s.mu.Unlock()
+	for _, a := range ails {
+		ps = append(ps, a.problems()...)
+	}
 	if why := s.near.why.Load(); why != nil && s.near.began.Load() {
 		ps = append(ps, fmt.Sprintf("nothing is kept near: the store does not tell of changes: %v", *why))
 	}
@@ -300,7 +306,7 @@ func (c *Cache[K, V]) reserve(s seeker, key string) (*near.Reservation, *near.Re
 func (c *Cache[K, V]) share(ctx context.Context, read *near.Read, k K, ttl bool, until time.Time) (e Entry[V], ok, missing bool, err error) {
 	select {
 	case <-read.Done:
-	case <-c.budgets.at(until).Done(): // who has begun it decodes, or has left it behind in a panic of his caller's code
+	case <-c.steps().at(until).Done(): // who has begun it decodes, or has left it behind in a panic of his caller's code
 		return e, false, false, nil
 	case <-ctx.Done():
 		e, err = c.failed(ctx.Err())
@@ -366,7 +372,7 @@ func (c *Cache[K, V]) retainAbsent(js jobs[K, V]) {
 		}
 		reserved, asked, keys = append(reserved, r), append(asked, j), append(keys, j.key)
 	}
-	for i, d := range s.t.Absences(c.rest(time.Now().Add(c.Budget)), keys) {
+	for i, d := range s.t.Absences(c.step(), keys) {
 		if d <= 0 {
 			c.near.Leave(reserved[i], false)
 			continue

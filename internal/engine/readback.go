@@ -130,7 +130,7 @@ func (c *Cache[K, V]) readFilled(all []filled[K]) {
 	if len(keys) == 0 {
 		return
 	}
-	for i, item := range s.t.GetMany(c.rest(time.Now().Add(c.Budget)), keys, true) {
+	for i, item := range s.t.GetMany(c.step(), keys, true) {
 		c.keepFilled(s, reserved[i], asked[i], item)
 	}
 }
@@ -140,7 +140,7 @@ func (c *Cache[K, V]) keepFilled(s seeker, r *near.Reservation, f filled[K], ite
 	defer func() {
 		if p := recover(); p != nil {
 			c.near.Leave(r, false)
-			c.Logger.Error("Clone panicked: a value is not kept near", "key", f.key, "panic", p, "stack", string(debug.Stack()))
+			c.ails.panics("Clone panicked: a value is not kept near", f.key, p, debug.Stack())
 		}
 	}()
 	var e Entry[V]

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"time"
 
 	"github.com/nearside/nearside/internal/flight"
 	"github.com/nearside/nearside/internal/store"
@@ -47,7 +46,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 	if answered && len(js) > 1 {
 		runtime.Gosched() // who was answered goes on now; else he would wait, on this processor, until the fill has been sent
 	}
-	filled, released := c.end(js[0], fills, leases)
+	filled, released := c.end(fills, leases)
 	var lost []store.Lease
 	for i, j := range js {
 		until := c.fit(j, results[i].err)
@@ -61,6 +60,9 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 			}
 			switch o := (*ended)[0]; {
 			case o.OK:
+				if ended == &filled {
+					c.ails.filled()
+				}
 				if c.gather.kind == "" && until != flight.Everyone { // what was written of members meanwhile is in the store, and not in the result
 					until = sent[i] // nobody had invalidated until then
 				}
@@ -70,6 +72,9 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 				fallthrough
 			default:
 				c.unfilled(out[i].err)
+				if ended == &filled {
+					c.overtaken(o.Err)
+				}
 			}
 			*ended = (*ended)[1:]
 		} else {
@@ -118,12 +123,31 @@ func (c *Cache[K, V]) unfilled(err error) {
 // unleased counts what was loaded without a lease, and tells why it is not filled.
 func (c *Cache[K, V]) unleased(j *job[K, V], err error) {
 	c.unfilled(err)
+	switch {
+	case err != nil:
+	case j.claimed || j.late:
+		c.ails.unfilled(late, c.budget().String())
+	case !j.bypass && !j.batch.isLate() && j.holders <= maxHolders:
+		c.ails.unfilled(barred, "")
+	}
 	if t := traceOf(j.ctx); t != nil && (err == nil || errors.Is(err, ErrNotFound)) {
 		why := errNoLease
 		if j.bypass {
 			why = errNotAsked
 		}
 		t.filled(j.key, why)
+	}
+}
+
+// overtaken counts a fill that stored nothing.
+func (c *Cache[K, V]) overtaken(err error) {
+	switch {
+	case err == nil:
+		c.ails.unfilled(overtaken, "")
+	case unanswered(err):
+		c.ails.unfilled(late, c.budget().String())
+	case !errors.Is(err, store.ErrAway) && !errors.Is(err, store.ErrClosed):
+		c.ails.unfilled(failed, err.Error())
 	}
 }
 
@@ -175,6 +199,9 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 		c.unfilled(l.err)
 		if l.partial != errLost {
 			c.count.add(tally.StoreError)
+			c.overtaken(l.partial)
+		} else {
+			c.overtaken(nil)
 		}
 		return fill, false
 	case c.gather.kind != "":
@@ -183,12 +210,15 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 	value, err := c.Encode(l.v)
 	if err != nil {
 		c.count.add(tally.CodecError)
-		c.Logger.Warn("a value cannot be encoded: it is served and not stored", "key", j.key, "error", err)
+		c.ails.unencodable(j.key, err)
+		c.ails.unfilled(notEncoded, err.Error())
 		traceOf(j.ctx).filled(j.key, err)
 		return fill, false
 	}
+	c.ails.good(unencoded)
 	if len(value) > c.MaxValue {
 		c.count.add(tally.TooLarge)
+		c.ails.unfilled(tooLarge, fmt.Sprintf("%d bytes, and %d are allowed", len(value), c.MaxValue))
 		traceOf(j.ctx).filled(j.key, fmt.Errorf("%w: %d bytes, at most %d are stored", ErrTooLarge, len(value), c.MaxValue))
 		return fill, false
 	}
@@ -196,18 +226,20 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 	return store.Fill{Key: j.key, Token: j.token, Value: value, TTL: r.entry.TTL + c.Config.Stale}, true
 }
 
-// end ends leases. Who came after the load began waits here, so it takes no longer than what is left of the budget: a command that
-// is not answered by then is carried out all the same, and counts as unfilled.
-func (c *Cache[K, V]) end(first *job[K, V], fills []store.Fill, leases []store.Lease) (filled, released []store.Outcome) {
-	ctx := c.rest(time.Now().Add(first.left))
+// end ends leases. Callers that joined after the load began wait here, so each piece has the budget of a step: a command that is
+// not answered by then is carried out all the same, and counts as unfilled.
+func (c *Cache[K, V]) end(fills []store.Fill, leases []store.Lease) (filled, released []store.Outcome) {
 	if len(fills) > 0 {
-		filled = c.Store.Fill(ctx, fills)
+		filled = inPieces(fills, bytesOfFill, func(some []store.Fill) []store.Outcome { return c.Store.Fill(c.step(), some) })
 	}
 	if len(leases) > 0 {
-		released = c.Store.Release(ctx, leases)
+		released = inPieces(leases, bytesOfLease, func(some []store.Lease) []store.Outcome { return c.Store.Release(c.step(), some) })
 	}
 	return filled, released
 }
+
+func bytesOfFill(f *store.Fill) int   { return len(f.Key) + len(f.Value) }
+func bytesOfLease(l *store.Lease) int { return len(l.Key) }
 
 // release gives back leases whose claim or fill was not answered, behind the load and without a caller.
 func (c *Cache[K, V]) release(ctx context.Context, leases []store.Lease) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nearside/nearside/internal/near"
@@ -15,7 +16,7 @@ import (
 // Shared is what all caches of a client have in common.
 type Shared struct {
 	Store       store.Store
-	Budget      time.Duration // what one read waits for the store, all its trips together
+	Budget      time.Duration // what one step of a read waits for the store; zero: the store's own budget (budget.go)
 	WriteBudget time.Duration // what each step of a write waits for the store
 	Logger      *slog.Logger
 	NearBytes   uint64 // of all near tiers without a bound of their own in bytes; zero: none
@@ -23,12 +24,14 @@ type Shared struct {
 
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
-	budgets *deadlines
-	workers workers // who load, and the like
+	budgets atomic.Pointer[deadlines] // of steps; see steps
+	paced   store.Paced               // whose budget holds; nil: Budget
+	workers workers                   // who load, and the like
 	near    tiers
 	pending pending
 
-	mu sync.Mutex // guards near.shared, and changes of near.all
+	mu   sync.Mutex // guards near.shared, changes of near.all, and ails
+	ails []*complaints
 }
 
 // NewShared returns what the caches of one client share.
@@ -36,7 +39,10 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	budget, writeBudget = store.Bounded(budget), store.Bounded(writeBudget)
 	s := &Shared{Store: st, Budget: budget, WriteBudget: writeBudget, Logger: logger}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.budgets = newDeadlines(context.Background(), budget) // not s.ctx: loads that Close ends give back their leases
+	if budget == 0 {
+		budget = s.follow(st)
+	}
+	s.budgets.Store(newDeadlines(context.Background(), budget)) // not s.ctx: loads that Close ends give back their leases
 	s.near.clock, s.near.tells = near.NewClock(), make(chan struct{})
 	s.pending.init()
 	st.Recovered(s.recovered)
@@ -90,22 +96,13 @@ func (s *Shared) read(ctx context.Context, until time.Time) (context.Context, co
 	if d, ok := ctx.Deadline(); ok && d.Before(until) {
 		return ctx, func() {}
 	}
-	if ctx.Done() != nil && s.Budget > shortBudget {
+	if ctx.Done() != nil && s.budget() > shortBudget {
 		return context.WithDeadline(ctx, until)
 	}
-	return s.budgets.at(until), func() {}
+	return s.steps().at(until), func() {}
 }
 
 const shortBudget = 50 * time.Millisecond
-
-// rest returns a context for what is left of a read's budget: a little at least, so that a slow claim need not lose its
-// fill.
-func (s *Shared) rest(until time.Time) context.Context {
-	if least := time.Now().Add(s.Budget / 8); least.After(until) {
-		until = least
-	}
-	return s.budgets.at(until)
-}
 
 // detached returns a context for a command that must not end with its caller, with the values of ctx.
 func (s *Shared) detached(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {

@@ -36,6 +36,7 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 	if end := &ends[0]; err == nil {
 		if value, e := c.Encode(v); e != nil {
 			c.count.add(tally.CodecError)
+			c.ails.unencodable(key, e)
 		} else if len(value) > c.MaxValue {
 			c.count.add(tally.TooLarge)
 		} else {
@@ -74,7 +75,7 @@ func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool
 		return nil, nil
 	}
 	c.drop(keys...)
-	ctx, cancel := c.detached(ctx, c.WriteBudget)
+	ctx, cancel := c.detached(ctx, c.WriteBudget*piecesOf(len(keys)))
 	defer cancel()
 	had, mark := make([]bool, len(keys)), c.pending.mark()
 	left := make([]int, len(keys)) // places in keys
@@ -93,7 +94,12 @@ func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool
 		}
 		var again []int
 		away := true // what was not even sent need not be sent again: the store waits for the server, and knows when it is back
-		for n, o := range c.Store.Invalidate(ctx, batch, c.Hold) {
+		outcomes := inPieces(batch, bytesOfKey, func(some []string) []store.Outcome {
+			try, stop := context.WithTimeout(ctx, c.WriteBudget/sendings)
+			defer stop()
+			return c.Store.Invalidate(try, some, c.Hold)
+		})
+		for n, o := range outcomes {
 			i := left[n]
 			switch causes[i] = o.Err; {
 			case o.Err == nil:
@@ -157,10 +163,13 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 	for _, p := range puts {
 		c.drop(p.Key)
 	}
-	ctx, cancel := c.detached(ctx, c.WriteBudget)
-	defer cancel()
 	var err error
-	for i, o := range c.Store.Put(ctx, puts, 0) {
+	outcomes := inPieces(puts, func(p *store.Put) int { return len(p.Key) + len(p.Value) }, func(some []store.Put) []store.Outcome {
+		ctx, cancel := c.detached(ctx, c.WriteBudget)
+		defer cancel()
+		return c.Store.Put(ctx, some, 0)
+	})
+	for i, o := range outcomes {
 		if o.Err != nil { // the value that stands there must not live on
 			c.keep(c.space, puts[i].Key, 0, o.Err)
 		}

@@ -22,6 +22,7 @@ type Group[R any] struct {
 type Call[R any] struct {
 	g    *Group[R]
 	key  string
+	kept bool          // it is run whether callers wait or not: it was led for none, or by a call before it
 	rest bool          // the work of the call before, which goes on: who joined that one has joined this one as well, at the same event
 	done chan struct{} // closed at the end; nil while nobody waits for the rest
 
@@ -29,6 +30,8 @@ type Call[R any] struct {
 	tick  int // events so far
 	last  int // the latest tick at which somebody joined; -1: nobody did
 	until int
+	wants int    // callers who have joined and not left; of no use if kept
+	left  func() // called when the last of them leaves; may be nil
 	res   *R
 	next  *Call[R] // what those wait for who may not have res
 }
@@ -49,6 +52,7 @@ func (g *Group[R]) Join(key string) (Ticket[R], *Call[R]) {
 		lead = c
 	}
 	c.last = c.tick
+	c.wants++
 	if c.done == nil {
 		c.done = make(chan struct{})
 	}
@@ -62,7 +66,9 @@ func (g *Group[R]) Lead(key string) *Call[R] {
 	if g.calls[key] != nil {
 		return nil
 	}
-	return g.start(key)
+	c := g.start(key)
+	c.kept = true
+	return c
 }
 
 // Forget makes the next caller of the key start a new call. The one under way goes on for those who wait for it.
@@ -123,7 +129,7 @@ func (c *Call[R]) Replace(r *R, until int) *Call[R] { return c.finish(r, until, 
 func (c *Call[R]) Answer(r *R, until int) *Call[R] {
 	c.g.mu.Lock()
 	defer c.g.mu.Unlock()
-	rest := &Call[R]{g: c.g, key: c.key, rest: true, tick: c.tick, last: -1}
+	rest := &Call[R]{g: c.g, key: c.key, kept: true, rest: true, tick: c.tick, last: -1}
 	if c.last >= until {
 		rest.last, rest.done = c.last, make(chan struct{})
 	}
@@ -152,6 +158,9 @@ func (c *Call[R]) finish(r *R, until int, goOn bool) *Call[R] {
 			next = c.g.alone(c.key)
 		}
 	}
+	if next != nil {
+		next.kept = true // how many of its callers have moved on is not counted
+	}
 	c.end(r, until, next)
 	return next
 }
@@ -176,4 +185,57 @@ func (t Ticket[R]) Wait(ctx context.Context) (*R, error) {
 			return c.res, nil
 		}
 	}
+}
+
+// Leave says that the caller will not wait any more, as after an error of Wait. To be called once.
+func (t Ticket[R]) Leave() {
+	c := t.call
+	if c.g == nil {
+		return
+	}
+	c.g.mu.Lock()
+	c.wants--
+	left := c.left
+	if c.wants > 0 || c.kept || c.res != nil {
+		left = nil
+	}
+	c.g.mu.Unlock()
+	if left != nil {
+		left()
+	}
+}
+
+// WhenLeft has f called each time that the last caller leaves; nil: nothing is called any more.
+func (c *Call[R]) WhenLeft(f func()) {
+	c.g.mu.Lock()
+	c.left = f
+	c.g.mu.Unlock()
+}
+
+// Deserted reports whether all callers have left.
+func (c *Call[R]) Deserted() bool {
+	c.g.mu.Lock()
+	defer c.g.mu.Unlock()
+	return !c.kept && c.wants <= 0
+}
+
+// Abandon ends a call that is deserted, with r. It returns false if the call is not deserted, and then does nothing.
+func (c *Call[R]) Abandon(r *R) bool {
+	c.g.mu.Lock()
+	defer c.g.mu.Unlock()
+	if c.kept || c.wants > 0 {
+		return false
+	}
+	if c.g.calls[c.key] == c {
+		delete(c.g.calls, c.key)
+	}
+	c.end(r, Everyone, nil)
+	return true
+}
+
+// Done returns the ticket of a call that has ended with r.
+func Done[R any](r *R) Ticket[R] {
+	c := &Call[R]{done: make(chan struct{}), until: Everyone, res: r}
+	close(c.done)
+	return Ticket[R]{call: c}
 }

@@ -206,3 +206,9 @@ type Usage struct {
 	MaxBytes int64 // its bound; zero: none is set
 	Evicted  int64 // values removed to keep the bound, since the start
 }
+
+// Paced is a Store that is at a distance, and knows how long a read should wait for it.
+type Paced interface {
+	// Budget is how long one step of a read waits for the store. It may change at any time.
+	Budget() time.Duration
+}

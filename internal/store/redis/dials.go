@@ -41,7 +41,7 @@ func (s *Store) connect(ctx context.Context, address string, dial func(context.C
 	if a == nil {
 		return conn, err
 	}
-	patience := time.NewTimer(s.patience)
+	patience := time.NewTimer(s.patience())
 	defer patience.Stop()
 	select {
 	case <-a.done:

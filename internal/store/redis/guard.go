@@ -56,6 +56,7 @@ func (s *Store) newGuard(address string, slot uint16, probe func(context.Context
 		Opened:  g.opened,
 		Closing: g.closing,
 		Closed:  g.closed,
+		Pause:   s.patience,
 	})
 	return g
 }
@@ -190,7 +191,8 @@ func (g *guard) judge(began time.Time, err error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		// A caller's own deadline, or what was left of a budget, may have been too short for any server. The engine's
 		// deadlines end up to a sixteenth early.
-		if waited := time.Since(began); waited >= g.store.patience-g.store.patience/8 {
+		patience := g.store.patience()
+		if waited := time.Since(began); waited >= patience-patience/8 {
 			g.fail(fmt.Errorf("no answer within %v", waited.Round(time.Millisecond)), (*breaker.Breaker).Failed)
 		}
 	case readOnly(err):

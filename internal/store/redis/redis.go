@@ -23,8 +23,9 @@ type Options struct {
 	// Configure has the last word on the client's settings. Nil: nothing is changed.
 	Configure func(*rueidis.ClientOption)
 
-	// Budget is how long a read waits for Redis. A command without an answer that has waited for as long counts as one that the
-	// server failed, and not if its caller left before; 1 s counts in any case. 25 ms if zero.
+	// Budget is how long a step of a read waits for Redis. A command without an answer that has waited for as long counts as one
+	// that the server failed, and not if its caller left before; 1 s counts in any case. If it is zero the budget is four round
+	// trips to the farthest master, and at least 25 ms and at most 250 ms; see distance.go.
 	Budget time.Duration
 
 	// Require has Open fail if Redis does not answer, within its ctx or 5 s. Else it takes at most 1 s, and the connection
@@ -48,7 +49,7 @@ type Store struct {
 	option   rueidis.ClientOption
 	target   Target
 	replicas int
-	patience time.Duration // of a read
+	distance *distance
 	logger   *slog.Logger
 	closed   atomic.Bool
 	ctx      context.Context // ends with Close
@@ -92,11 +93,8 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Budget <= 0 {
-		o.Budget = 25 * time.Millisecond
-	}
 	s := &Store{
-		target: t, replicas: max(o.Replicas, 0), patience: min(o.Budget, time.Second), logger: o.Logger,
+		target: t, replicas: max(o.Replicas, 0), distance: newDistance(o.Budget), logger: o.Logger,
 		poke: make(chan struct{}, 1), began: time.Now(),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

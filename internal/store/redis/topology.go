@@ -67,6 +67,7 @@ func (s *Store) look(ctx context.Context) error {
 	before := s.topology.spans
 	s.topology.spans = now
 	s.topology.mu.Unlock()
+	s.pace()
 	s.stand(false)
 	s.settle(now)
 	if before != nil {
@@ -113,7 +114,7 @@ func (s *Store) spans(ctx context.Context) ([]span, error) {
 	if s.target.Mode != Cluster {
 		var out []span
 		for address, c := range nodes {
-			id, err := identity(ctx, c)
+			id, err := s.identity(ctx, address, c)
 			if err != nil {
 				return nil, failed("info", "", err)
 			}
@@ -132,7 +133,7 @@ func (s *Store) spans(ctx context.Context) ([]span, error) {
 		}
 	}
 	slices.SortFunc(out, func(a, b span) int { return int(a.first) - int(b.first) })
-	ids := identities(ctx, out, nodes)
+	ids := s.identities(ctx, out, nodes)
 	for i := range out {
 		if id := ids[out[i].node.address]; id != "" {
 			out[i].node.identity += " " + id
@@ -144,7 +145,7 @@ func (s *Store) spans(ctx context.Context) ([]span, error) {
 }
 
 // identities asks the masters of some spans who they are, all at once. Who does not answer is left out.
-func identities(ctx context.Context, spans []span, nodes map[string]rueidis.Client) map[string]string {
+func (s *Store) identities(ctx context.Context, spans []span, nodes map[string]rueidis.Client) map[string]string {
 	asked := make(map[string]*string)
 	var all sync.WaitGroup
 	for _, sp := range spans {
@@ -155,7 +156,7 @@ func identities(ctx context.Context, spans []span, nodes map[string]rueidis.Clie
 		}
 		id := new(string) // each has a place of its own: the map is still being written
 		asked[address] = id
-		all.Go(func() { *id, _ = identity(ctx, c) })
+		all.Go(func() { *id, _ = s.identity(ctx, address, c) })
 	}
 	all.Wait()
 	ids := make(map[string]string)
@@ -216,8 +217,15 @@ func nodeOf(m rueidis.RedisMessage) (n node, ok bool) {
 }
 
 // identity is the process that answers, and its role. A server that does not let us ask is always the same.
-func identity(ctx context.Context, c rueidis.Client) (string, error) {
-	rs := c.DoMulti(ctx, c.B().Info().Section("server").Build(), c.B().Info().Section("replication").Build())
+func (s *Store) identity(ctx context.Context, address string, c rueidis.Client) (string, error) {
+	var rs []rueidis.RedisResult
+	err := s.timed(ctx, address, c, func() error {
+		rs = c.DoMulti(ctx, c.B().Info().Section("server").Build(), c.B().Info().Section("replication").Build())
+		return rs[0].NonRedisError()
+	})
+	if err != nil {
+		return "", err
+	}
 	var words [2]string
 	for i, name := range []string{"run_id", "role"} {
 		text, err := rs[i].ToString()

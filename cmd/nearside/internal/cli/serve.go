@@ -35,7 +35,6 @@ import (
 )
 
 const (
-	budget       = 25 * time.Millisecond // what a read waits for Redis
 	writeBudget  = time.Second
 	flushDelay   = 60 * time.Microsecond // in which the commands of many connections are gathered for Redis
 	databaseWait = 30 * time.Second      // for a database that does not answer at the start
@@ -254,7 +253,7 @@ func (s *server) openStore(ctx context.Context) error {
 		if s.env.process {
 			leaveACore(to, s.env.lookup)
 		}
-		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger, Replicas: s.cfg.Replicas, FlushDelay: flushDelay, Budget: budget})
+		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger, Replicas: s.cfg.Replicas, FlushDelay: flushDelay})
 		if err != nil {
 			return exit{statusUnreachable, fmt.Errorf("%s: %w", s.cfg.Where("redis"), err)}
 		}
@@ -265,7 +264,7 @@ func (s *server) openStore(ctx context.Context) error {
 		}
 		st, s.target, s.route = r, to, r
 	}
-	s.shared = engine.NewShared(st, budget, writeBudget, s.logger)
+	s.shared = engine.NewShared(st, 0, writeBudget, s.logger)
 	return nil
 }
 

@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/nearside/nearside/internal/store"
+)
+
+// defaultBudget is the budget over a store that has none of its own.
+const defaultBudget = 25 * time.Millisecond
+
+// budget returns how long one step of a read waits for the store: a look, a claim or a fill, of one key or of one piece of a
+// batch (pieces.go). A read that misses takes all three steps, so it waits for at most three budgets besides its load. If the
+// look is not answered, the other two are left out.
+func (s *Shared) budget() time.Duration { return s.steps().after }
+
+// step returns a context for one step that begins now. It does not end with a caller.
+func (s *Shared) step() context.Context { return s.steps().from(time.Now()) }
+
+// steps returns the deadlines of the budget that holds now. The budget is that of Shared, or the store's own, which grows with
+// the round trip.
+func (s *Shared) steps() *deadlines {
+	d := s.budgets.Load()
+	if s.paced == nil {
+		return d
+	}
+	now := s.paced.Budget()
+	if now == d.after {
+		return d
+	}
+	fresh := newDeadlines(context.Background(), now)
+	if s.budgets.CompareAndSwap(d, fresh) {
+		return fresh
+	}
+	return s.budgets.Load()
+}
+
+// follow makes the store's own budget that of all reads, if it has one.
+func (s *Shared) follow(st store.Store) time.Duration {
+	paced, ok := st.(store.Paced)
+	if !ok {
+		return defaultBudget
+	}
+	s.paced = paced
+	return paced.Budget()
+}
