@@ -18,8 +18,9 @@ type Shared struct {
 	Budget      time.Duration // what one read waits for the store, all its trips together
 	WriteBudget time.Duration // what each step of a write waits for the store
 	Logger      *slog.Logger
-	NearBytes   uint64 // of all near tiers without a bound of their own in bytes; zero: none
-	MaxPending  int    // keys whose invalidation is kept until it can be delivered; 10,000 if zero
+	NearBytes   uint64        // of all near tiers without a bound of their own in bytes; zero: none
+	LeaseLife   time.Duration // how long leases last; store.LeaseLife if zero. Tests shorten it
+	MaxPending  int           // keys whose invalidation is kept until it can be delivered; 10,000 if zero
 
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
@@ -27,6 +28,7 @@ type Shared struct {
 	workers workers // who load, and the like
 	near    tiers
 	pending pending
+	leases  leases
 
 	mu sync.Mutex // guards near.shared, and changes of near.all
 }
