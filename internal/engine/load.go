@@ -12,12 +12,11 @@ import (
 )
 
 const (
-	leaseMargin = time.Second // a lease outlives its load by this
+	leaseMargin = time.Second // an intent outlives its write by this
 	loadsAtOnce = 16          // loads of one batch, where there is no LoadMany
 	firstPoll   = 2 * time.Millisecond
 	lastPoll    = 50 * time.Millisecond
-	pushPoll    = time.Second // where the store tells of changes: a lease that expires is told of late
-	maxHolders  = 2           // leases of other processes that a call waits out before it loads without one
+	maxHolders  = 2 // leases of other processes that a call waits out before it loads without one
 )
 
 // job is a key that is being claimed, loaded and filled by this process.
@@ -41,6 +40,8 @@ type job[K comparable, V any] struct {
 	began   int    // the mark of the load
 	holder  string // who else holds the lease, and how many of them were seen
 	holders int
+	waits   time.Time // since when this holder is waited for; zero: no lease of another was seen
+	held    held      // the lease, while it is renewed
 
 	alone *alone[K, V] // nil until it is loaded by itself
 }
@@ -103,6 +104,7 @@ func (j *job[K, V]) do() {
 // closed ends jobs that nobody will run, and gives back what they hold: else other processes would wait for its end.
 func (c *Cache[K, V]) closed(js ...*job[K, V]) {
 	var held []store.Lease
+	c.letGo(js)
 	for _, j := range js {
 		j.call.Finish(&result[V]{err: ErrClosed}, flight.Everyone)
 		if j.fills || j.claimed {
@@ -138,7 +140,7 @@ func (c *Cache[K, V]) run(js jobs[K, V]) {
 		}
 		limit := pause
 		if changed != nil {
-			limit = pushPoll
+			limit = c.leaseLife() / looksPerLife // of a lease that expires the store notifies late
 		}
 		timer := time.NewTimer(limit)
 		select {
@@ -213,7 +215,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 			j.sent = j.call.Mark()
 			asked = append(asked, j)
 			claims = append(claims, store.Claim{
-				Key: j.key, Token: j.token, Lease: c.LoadTimeout + leaseMargin, Stale: max(c.Config.Stale, j.early), Dead: j.dead, TTL: j.ttl, Kind: c.gather.kind,
+				Key: j.key, Token: j.token, Lease: c.leaseLife(), Again: !j.waits.IsZero(), Stale: max(c.Config.Stale, j.early), Dead: j.dead, TTL: j.ttl, Kind: c.gather.kind,
 			})
 		}
 		if len(claims) == 0 {
@@ -235,6 +237,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 				again = append(again, j)
 			}
 		}
+		c.hold(asked, sent)
 		c.retainAbsences(asked, grants)
 		js = again
 	}
@@ -269,14 +272,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 	case store.Barrier:
 		return loadIt
 	case store.Waiting:
-		if g.Holder != j.holder {
-			j.holder = g.Holder
-			j.holders++
-		}
-		if j.holders > maxHolders {
-			return loadIt
-		}
-		return waitForIt
+		return c.waitFor(j, g.Holder)
 	case store.Absent:
 		c.finish(j, &result[V]{entry: Entry[V]{Source: Negative, Age: -1, TTL: g.TTL}, err: c.absent(j.key)}, j.sent)
 		return nothing
@@ -307,7 +303,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 	r := &result[V]{entry: c.stored(j.k, j.key, v, g.TTL)}
 	switch {
 	case g.State == store.Stale && c.SoftTimeout > 0:
-		return waitForIt // for the fresh value of somebody else
+		return c.waitFor(j, g.Holder) // for the fresh value of somebody else
 	case g.State != store.Refresh:
 		c.finish(j, r, j.sent)
 		return nothing
@@ -319,6 +315,22 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 	j.call = j.call.Replace(r, j.sent)
 	j.fills = true
 	return loadIt
+}
+
+// waitFor decides whether another's load is waited for. A holder that lives ends its lease within LoadTimeout, and one that is dead
+// loses it within a lease's life. So a longer wait is for a lease that is not one, or whose holder has other settings, and the
+// job loads without a lease. A lease of this process that could not be given back is waited for within the budget alone.
+func (c *Cache[K, V]) waitFor(j *job[K, V], holder string) todo {
+	if now := time.Now(); holder != j.holder || j.waits.IsZero() {
+		j.holder, j.waits = holder, now
+		j.holders++
+	} else if waited := now.Sub(j.waits); waited > c.LoadTimeout+2*c.leaseLife() || waited > c.budget() && c.isLost(j.key, holder) {
+		return loadIt
+	}
+	if j.holders > maxHolders {
+		return loadIt
+	}
+	return waitForIt
 }
 
 // loadAll loads what this process is to load.

@@ -98,7 +98,7 @@ func (c *Collection[K]) Update(ctx context.Context, k K, member string, write fu
 func (c *Collection[K]) begin(ctx context.Context, key, member string) *memberIntent {
 	in := &memberIntent{MemberIntent: store.MemberIntent{
 		Key: key, Kind: c.Kind, Member: member, Order: store.Alone,
-		Life: c.c.life(&intent{limit: c.LoadTimeout, hold: c.Hold}), Lease: c.LoadTimeout + leaseMargin,
+		Life: c.c.life(&intent{limit: c.LoadTimeout, hold: c.Hold}), Lease: c.LoadTimeout + fillsWithin*c.c.leaseLife(),
 	}}
 	switch {
 	case c.Kind == store.List:

@@ -17,6 +17,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 		c.settleUnfilled(js[0], &out[0])
 		return
 	}
+	c.letGo(js)
 	fills := make([]store.Fill, 0, len(js))
 	var leases []store.Lease
 	results := make([]result[V], len(js))
@@ -243,6 +244,7 @@ func bytesOfLease(l *store.Lease) int { return len(l.Key) }
 
 // release gives back leases whose claim or fill was not answered, behind the load and without a caller.
 func (c *Cache[K, V]) release(ctx context.Context, leases []store.Lease) {
+	c.lose(leases)
 	c.spawn(func() {
 		ctx, cancel := c.detached(ctx, c.WriteBudget)
 		defer cancel()

@@ -19,8 +19,9 @@ type Shared struct {
 	Budget      time.Duration // what one step of a read waits for the store; zero: the store's own budget (budget.go)
 	WriteBudget time.Duration // what each step of a write waits for the store
 	Logger      *slog.Logger
-	NearBytes   uint64 // of all near tiers without a bound of their own in bytes; zero: none
-	MaxPending  int    // keys whose invalidation is kept until it can be delivered; 10,000 if zero
+	NearBytes   uint64        // of all near tiers without a bound of their own in bytes; zero: none
+	LeaseLife   time.Duration // how long leases last; store.LeaseLife if zero. Tests shorten it
+	MaxPending  int           // keys whose invalidation is kept until it can be delivered; 10,000 if zero
 
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
@@ -29,6 +30,7 @@ type Shared struct {
 	workers workers                   // who load, and the like
 	near    tiers
 	pending pending
+	leases  leases
 
 	mu   sync.Mutex // guards near.shared, changes of near.all, and ails
 	ails []*complaints

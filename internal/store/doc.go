@@ -10,7 +10,7 @@
 // while something is going on, and says what:
 //
 //	none       nothing
-//	lease      one loader, known by its token, is asking the database
+//	lease      one loader, known by its token, is asking the database, and renews the lease until it is done
 //	absent     the database has no such row; remembered for a while
 //	hold       nothing may be filled for a while (the loader reads a lagging replica)
 //	intents    writers are between the begin and the end of a database write: one clean intent (c), or several or
@@ -38,7 +38,8 @@
 // A loader takes its lease before it reads the database, and Fill stores only while the sidecar still holds its token.
 // Whoever changes the database afterwards removes the token (Invalidate after the commit, Begin before it), so a value
 // read earlier finds no token and is rejected. A lease that expired, was evicted or was lost in a failover rejects the
-// fill in the same way: every loss costs a load, and nothing else.
+// fill in the same way: every loss costs a load, and nothing else. So Renew only prolongs a lease whose token stands. It
+// never brings back a token that was removed.
 //
 // A writer that uses Begin and End removes the value before its commit and forbids fills until its end, or until its
 // intent expires. So a writer that dies between the two leaves nothing stale. Its End may put the value it wrote only if
@@ -47,7 +48,11 @@
 //
 // # What each failure does
 //
-//	a loader dies            its lease expires, the next one loads
+//	a loader dies            its lease expires within LeaseLife, the next one loads
+//	a loader is stopped for  its lease expires, and its fill is refused. Another process may load meanwhile
+//	  longer than that
+//	a lease, absence or      nothing waits for it for ever. Acquire cuts a lease without an end to LeaseLife, takes such an
+//	  barrier has no end       absence for nothing, and cuts such a barrier to a day. It removes a sidecar of another type
 //	a writer dies            its intent expires; until then reads load and fill nothing
 //	a command's answer is    the outcome is unknown. Acquire: load, never fill with that token, release it.
 //	  lost                   Fill: counts as unfilled. Begin: sent again with a fresh token that names the earlier ones.

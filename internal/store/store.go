@@ -26,6 +26,8 @@ type Store interface {
 	Acquire(ctx context.Context, claims []Claim) []Grant
 	// Fill ends a lease with what was loaded. False: the token no longer stands, nothing was stored.
 	Fill(ctx context.Context, fills []Fill) []Outcome
+	// Renew prolongs leases to a time from now. It changes nothing where the token no longer stands, and OK is false there.
+	Renew(ctx context.Context, leases []Lease, life time.Duration) []Outcome
 	// Release ends a lease without a result. True: the token stood until now, so nobody has invalidated since.
 	Release(ctx context.Context, leases []Lease) []Outcome
 
@@ -87,12 +89,17 @@ type Info struct {
 	Err  error
 }
 
+// LeaseLife is how long a lease lasts. A process that loads for longer renews it, so the lease of a process that is dead
+// ends within this time. A lease with more time left, or with no end, has no live holder: Acquire cuts it.
+const LeaseLife = 1500 * time.Millisecond
+
 // Claim asks for the lease of a key.
 type Claim struct {
 	Key   string
 	Kind  Kind
 	Token string        // drawn by NewToken, once per load; keys that are loaded together may have one
-	Lease time.Duration // the lease's life: the load's time limit and a little more
+	Lease time.Duration // how long the lease lasts unless it is renewed: LeaseLife, except in tests
+	Again bool          // another's lease was found before. One that has more time left than Lease is cut to Lease
 	Stale time.Duration // a value with less than this to live is stale; zero: values are never stale
 	Dead  *Dead         // what the caller judged to be no value; deleted if it is still there
 	TTL   bool          // Grant.TTL is wanted, also where Stale is zero; it may cost more
@@ -146,7 +153,7 @@ type Grant struct {
 	State  State
 	Value  []byte        // of Hit, Stale and Refresh, but not of a collection
 	TTL    time.Duration // what is left of the value (NoTTL possible) or the absence, if Claim.TTL or Claim.Stale is set
-	Holder string        // who holds the lease (Waiting), or the type (Foreign)
+	Holder string        // the token of the lease (Waiting, and Stale if there is one), or the type (Foreign)
 	Err    error
 }
 

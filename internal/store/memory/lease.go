@@ -40,6 +40,7 @@ func (s *Store) acquire(c store.Claim) store.Grant {
 		case k.side.leased(c.Token):
 			return store.Grant{State: store.Granted}
 		case k.side.is(lease):
+			k.cut(c)
 			return store.Grant{State: store.Waiting, Holder: k.side.tokens[0]}
 		case k.side.is(absent):
 			return store.Grant{State: store.Absent, TTL: k.side.left(k.now)}
@@ -59,8 +60,19 @@ func (s *Store) acquire(c store.Claim) store.Grant {
 		g.State = store.Refresh
 	default:
 		g.State = store.Stale
+		if k.side.is(lease) {
+			k.cut(c)
+			g.Holder = k.side.tokens[0]
+		}
 	}
 	return g
+}
+
+// cut ends a lease of another holder that has more time left than a live holder gives it.
+func (k *locked) cut(c store.Claim) {
+	if c.Again {
+		k.side.until = min(k.side.until, after(k.now, c.Lease))
+	}
 }
 
 func (k *locked) lease(c store.Claim) {
@@ -111,6 +123,19 @@ func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
 		}
 	}
 	return out
+}
+
+// Renew prolongs leases.
+func (s *Store) Renew(ctx context.Context, leases []store.Lease, life time.Duration) []store.Outcome {
+	return write(s, ctx, leases, func(l store.Lease) bool {
+		k := s.lock(l.Key)
+		defer k.unlock()
+		stands := k.side.leased(l.Token)
+		if stands {
+			k.side.until = after(k.now, life)
+		}
+		return stands
+	})
 }
 
 // Release ends leases without a result.

@@ -33,20 +33,32 @@ func (s *Store) acquireValues(ctx context.Context, claims []store.Claim) []store
 		}
 		return out
 	}
-	var plain, unclear []int
+	if s.scripts.denied() {
+		s.acquireApart(ctx, claims, indexes(len(claims)), out)
+		return out
+	}
+	var simple, unclear []int
 	for i := range claims {
-		if s.plain(&claims[i]) {
-			plain = append(plain, i)
+		if simplest(&claims[i]) {
+			simple = append(simple, i)
 		} else {
 			unclear = append(unclear, i)
 		}
 	}
 	var left []int
 	var unused []store.Lease
-	if alike(claims, plain) {
-		left = s.claimTogether(ctx, claims, plain, out)
+	if alike(claims, simple) {
+		left = s.claimTogether(ctx, claims, simple, out)
 	} else {
-		left, unused = s.claimEach(ctx, claims, plain, out)
+		var first []int
+		for _, i := range simple {
+			if claims[i].Again { // three commands do not see for how long another's lease stands
+				unclear = append(unclear, i)
+			} else {
+				first = append(first, i)
+			}
+		}
+		left, unused = s.claimEach(ctx, claims, first, out)
 	}
 	if unclear = append(unclear, left...); len(unclear) > 0 {
 		s.acquireByScript(ctx, claims, unclear, out)
@@ -67,27 +79,38 @@ func alike(claims []store.Claim, which []int) bool {
 	return len(which) > 1
 }
 
-// plain reports whether three commands can answer the claim.
-func (s *Store) plain(c *store.Claim) bool {
-	return c.Dead == nil && c.Stale == 0 && !c.TTL && !s.scripts.denied()
+// simplest reports whether a claim can do without acquire.lua.
+func simplest(c *store.Claim) bool { return c.Dead == nil && c.Stale == 0 && !c.TTL }
+
+func indexes(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
 }
 
-// scripts knows whether the server forbids them. Then a lease must not be taken by plain commands: it could be neither filled
-// nor given back, and others would wait for its end.
+// scripts knows whether the server forbids them, or what they do. Then no lease is taken: it could be neither filled nor given
+// back, and others would wait for its end.
 type scripts struct{ until atomic.Int64 } // Unix nanoseconds; zero: they are allowed
 
-// scriptsPause is how long they are taken for forbidden.
+// scriptsPause is how long they are taken for forbidden. Then one claim tries again.
 const scriptsPause = 5 * time.Second
 
-func (d *scripts) note(err error) {
-	if e, ok := rueidis.IsRedisErr(err); ok && (denied(e) || deniedInside(e)) {
-		d.until.Store(time.Now().Add(scriptsPause).UnixNano())
-	}
-}
+// forbid begins a pause. It returns false if one was under way.
+func (d *scripts) forbid() bool { return d.until.Swap(time.Now().Add(scriptsPause).UnixNano()) == 0 }
 
+// allow ends the pause after a script that has ended a lease. It returns false if there was none.
+func (d *scripts) allow() bool { return d.until.Load() != 0 && d.until.Swap(0) != 0 }
+
+// denied reports whether no lease may be taken. After a pause it returns false once, and the next pause begins.
 func (d *scripts) denied() bool {
 	until := d.until.Load()
-	return until != 0 && time.Now().UnixNano() < until
+	if until == 0 {
+		return false
+	}
+	now := time.Now()
+	return now.UnixNano() < until || !d.until.CompareAndSwap(until, now.Add(scriptsPause).UnixNano())
 }
 
 // claimEach asks for leases by three commands for each, in one trip. It returns the claims that are left to the script, and the
@@ -103,8 +126,11 @@ func (s *Store) claimEach(ctx context.Context, claims []store.Claim, which []int
 	rs := s.send(ctx, kind(len(claims) == 1), cmds) // one was let through before
 	for n, i := range which {
 		value, missing := rs[3*n+1].AsBytes()
-		side, _ := rs[3*n+2].ToString()
-		took, clear := granted(&claims[i], &out[i], rs[3*n].Error(), value, missing, side)
+		side, unread := rs[3*n+2].ToString()
+		took, clear := granted(&claims[i], &out[i], rs[3*n].Error(), value, missing, side, unread)
+		if state := out[i].State; clear && (state == store.Absent || state == store.Barrier) && s.looks.Add(1)%looksPerTTL == 0 {
+			clear = false
+		}
 		switch {
 		case !clear:
 			unclear = append(unclear, i)
@@ -115,10 +141,14 @@ func (s *Store) claimEach(ctx context.Context, claims []store.Claim, which []int
 	return unclear, unused
 }
 
+// looksPerTTL is how many absences and barriers three commands may find until acquire.lua looks at one: they do not see whether it
+// has an end, and one that another program has persisted must not stand for ever.
+const looksPerTTL = 16
+
 // granted reads the answers of SET sidecar NX, of a look at the value, and of one at the sidecar ("": there is none). They are not
 // atomic, but in this order the lease stands before the value is looked at: a value that comes between is a hit, and a lease
-// that goes between fails to fill. Not clear: another type, or a sidecar that went away while we looked.
-func granted(c *store.Claim, g *store.Grant, set error, value []byte, missing error, side string) (took, clear bool) {
+// that goes between fails to fill. clear is false if a key holds another type, or if the sidecar went away meanwhile.
+func granted(c *store.Claim, g *store.Grant, set error, value []byte, missing error, side string, unread error) (took, clear bool) {
 	took = set == nil
 	switch {
 	case missing == nil:
@@ -130,11 +160,15 @@ func granted(c *store.Claim, g *store.Grant, set error, value []byte, missing er
 		*g = store.Grant{Err: failed("acquire", c.Key, missing)}
 	case !took && !rueidis.IsRedisNil(set):
 		*g = store.Grant{Err: failed("acquire", c.Key, set)}
+	case wrongType(unread):
+		return took, false
+	case unread != nil && !rueidis.IsRedisNil(unread):
+		*g = store.Grant{Err: failed("acquire", c.Key, unread)}
 	case took, side == c.Token: // of an earlier sending
 		g.State = store.Granted
 	case side == "":
 		return took, false
-	case side[0] == '-':
+	case side == "-":
 		g.State = store.Absent
 	case side[0] == '!':
 		g.State = store.Barrier
@@ -163,7 +197,8 @@ func (s *Store) acquireByScript(ctx context.Context, claims []store.Claim, which
 	})
 	var parted []int
 	for n, i := range which {
-		if out[i] = grant(rs[n], claims[i].Key); inTransit(rs[n].Error()) {
+		out[i] = grant(rs[n], claims[i].Key)
+		if err := rs[n].Error(); s.forbidden(acquireScript, err) || inTransit(err) {
 			parted = append(parted, i)
 		}
 	}

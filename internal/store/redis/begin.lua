@@ -6,7 +6,7 @@
 if K then redis.call('UNLINK', K) end
 local px, new = tonumber(ARGV[2]), '!c,' .. ARGV[1] .. ','
 if l and string.sub(l, 1, 1) == '!' then
-  px = math.max(px, redis.call('PTTL', L))
+  px = math.max(px, left())
   if #l > 1 then
     if string.find(l, ',' .. ARGV[1] .. ',', 1, true) then return 1 end
     local others = without(3)

@@ -274,10 +274,22 @@ func (s *Store) forbidden(sc *script, err error) bool {
 	}
 	if sc.shaped {
 		s.problem("the user %s may not run what collections need: they are loaded and not stored, and writes drop them; grant it: %s", s.user(), s.grant(rights...))
-	} else {
-		s.scripts.note(err)
+	} else if (denied(e) || sc.leases()) && s.scripts.forbid() {
+		s.problem("%s", s.noScripts())
 	}
 	return true
+}
+
+// permitted notes that a script has ended a lease.
+func (s *Store) permitted() {
+	if s.scripts.allow() {
+		s.forget(s.noScripts())
+	}
+}
+
+func (s *Store) noScripts() string {
+	return fmt.Sprintf("the user %s may not run what a lease needs: values are loaded and not stored; grant it: %s", s.user(),
+		s.grant("+eval", "+evalsha", "+get", "+mget", "+set", "+del", "+unlink", "+pttl"))
 }
 
 // rights is what collections need beyond values.

@@ -10,8 +10,8 @@ if intents() then
 end
 put = put and K and redis.pcall('SET', K, ARGV[3], 'PX', ARGV[4]).ok
 if K and not put then redis.call('UNLINK', K) end
-if #others > 1 then set('!d' .. others, math.max(hold, redis.call('PTTL', L)))
-elseif l == '!' then set('!', math.max(hold, redis.call('PTTL', L)))
+if #others > 1 then set('!d' .. others, math.max(hold, left()))
+elseif l == '!' then set('!', math.max(hold, left()))
 elseif hold > 0 then set('!', hold)
 elseif l then redis.call('DEL', L) end
 return put and 1 or 0

@@ -215,10 +215,15 @@ func TestScriptsForbidden(t *testing.T) {
 	if o := s.Fill(t.Context(), []store.Fill{{Key: "a", Token: "t1", Value: []byte("1"), TTL: time.Minute}})[0]; o.Err == nil {
 		t.Fatalf("got %+v", o)
 	}
-	if g := claim("b"); g.Err == nil {
-		t.Errorf("got %+v, want an error", g)
+	for _, key := range []string{"b", "c"} {
+		if g := claim(key); g.State != store.Barrier || g.Err != nil {
+			t.Errorf("got %+v, want a barrier", g)
+		}
+		if n, _ := server.Do(t, "EXISTS", "{"+key+"}:~l").AsInt64(); n != 0 {
+			t.Error("a lease was taken that nobody can give back")
+		}
 	}
-	if n, _ := server.Do(t, "EXISTS", "{b}:~l").AsInt64(); n != 0 {
-		t.Error("a lease was taken that nobody can give back")
+	if ps := s.Problems(); len(ps) != 1 || !strings.Contains(ps[0], "+evalsha") {
+		t.Errorf("problems: %q", ps)
 	}
 }

@@ -73,6 +73,7 @@ type Store struct {
 	watching sync.WaitGroup // the goroutine that looks, and the probers
 
 	scripts  scripts
+	looks    atomic.Uint64 // absences and barriers that three commands have found
 	dials    dials
 	tracks   atomic.Pointer[tracking] // nil: changes are not told
 	seeds    seeds

@@ -20,6 +20,10 @@ var (
 	acquireSrc string
 	//go:embed claims.lua
 	claimsSrc string
+	//go:embed collection/bound.lua
+	boundSrc string
+	//go:embed renew.lua
+	renewSrc string
 	//go:embed fill.lua
 	fillSrc string
 	//go:embed release.lua
@@ -37,9 +41,10 @@ var (
 	//go:embed save.lua
 	saveSrc string
 
-	acquireScript    = newScript(pair, givenUp, acquireSrc)
+	acquireScript    = newScript(pair, givenUp, boundSrc, acquireSrc)
 	claimsScript     = newScript(pair, givenUp, claimsSrc)
 	fillScript       = newScript(pair, givenUp, fillSrc)
+	renewScript      = newScript(side, givenUp, renewSrc)
 	releaseScript    = newScript(side, givenUp, releaseSrc)
 	invalidateScript = newScript(family, inSteps, prelude, invalidateSrc).told()
 	putScript        = newScript(pair, inSteps, prelude, putSrc)
@@ -76,6 +81,15 @@ func newScript(keys func(key string) []string, p parted, src ...string) *script 
 func (sc *script) told() *script {
 	sc.tells = true
 	return sc
+}
+
+// leases reports whether a script is about leases of values.
+func (sc *script) leases() bool {
+	switch sc {
+	case acquireScript, claimsScript, renewScript, fillScript, releaseScript:
+		return true
+	}
+	return false
 }
 
 func pair(key string) []string { return []string{key, sidecar(key)} }

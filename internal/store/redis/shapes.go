@@ -17,6 +17,9 @@ type shaped struct {
 // stopScript ends a load of whatever kind.
 var stopScript = newScript(func(key string) []string { return family(key)[1:4] }, inSteps, releaseSrc)
 
+// renewLoadScript prolongs a load of whatever kind.
+var renewLoadScript = collectionScript(func(key string) []string { return family(key)[1:4] }, givenUp, "renew")
+
 var aroundScript = collectionScript(func(key string) []string { return []string{key} }, givenUp, "around")
 
 var collections = func() map[store.Kind]*shaped {
@@ -24,7 +27,7 @@ var collections = func() map[store.Kind]*shaped {
 	for _, k := range []store.Kind{store.List, store.Set, store.SortedSet, store.Hash} {
 		own := string(k)
 		out[k] = &shaped{
-			acquire: collectionScript(family, givenUp, own, "common", "acquire"),
+			acquire: collectionScript(family, givenUp, own, "common", "bound", "acquire"),
 			chunk:   collectionScript(func(key string) []string { return family(key)[1:3] }, givenUp, own, "chunk"),
 			fill:    collectionScript(family, givenUp, own, "common", "fill"),
 			write:   collectionScript(family, invalidated, own, "common", "write").told(),

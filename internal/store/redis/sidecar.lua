@@ -10,13 +10,18 @@ if type(l) == 'table' then -- somebody's list under our name must not keep a sta
 end
 local function intents() return l and #l > 1 and string.sub(l, 1, 1) == '!' end
 local function set(value, px) redis.call('SET', L, value, 'PX', string.format('%.0f', math.max(px, 1))) end
+-- How long the sidecar stands. A barrier that another program has persisted stands for a day (bound.lua): its writer may live.
+local function left()
+  local px = redis.call('PTTL', L)
+  return px == -1 and 86400000 or px
+end
 -- What goes on with the key ends, for somebody who knows better: intents stay and are not clean any more; a hold is never
 -- shortened.
 local function disturb(hold)
   local px = tonumber(hold)
   if l and string.sub(l, 1, 1) == '!' then
     if #l > 1 then l = '!d' .. string.sub(l, 3) end
-    set(l, math.max(px, redis.call('PTTL', L)))
+    set(l, math.max(px, left()))
   elseif px > 0 then set('!', px)
   elseif l then redis.call('DEL', L) end
 end

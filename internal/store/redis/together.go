@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"strings"
 
 	"github.com/redis/rueidis"
 
@@ -84,6 +85,9 @@ func (s *Store) fillTogether(ctx context.Context, fills []store.Fill, groups [][
 	for n, r := range rs {
 		filled, err := r.ToString()
 		s.forbidden(fillScript, err)
+		if strings.Contains(filled, "1") {
+			s.permitted()
+		}
 		for at, i := range groups[n] {
 			switch {
 			case err == nil:
@@ -132,7 +136,10 @@ func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which [
 		if err == nil {
 			states, err = parts[0].ToString()
 		}
-		s.forbidden(claimsScript, err)
+		if s.forbidden(claimsScript, err) {
+			s.acquireApart(ctx, claims, groups[n], out)
+			continue
+		}
 		if e, ok := rueidis.IsRedisErr(err); ok && !away(err) && !full(e) { // because of one key, perhaps
 			unclear = append(unclear, groups[n]...)
 			continue

@@ -56,6 +56,18 @@ func (k kit) release(key, token string) bool {
 	return k.one("release", k.Release(k.ctx, []store.Lease{{Key: key, Token: token}}))
 }
 
+func (k kit) renew(key, token string, life time.Duration) bool {
+	k.Helper()
+	return k.one("renew", k.Renew(k.ctx, []store.Lease{{Key: key, Token: token}}, life))
+}
+
+func (k kit) swept(key string) {
+	k.Helper()
+	if err := k.Sweep(k.ctx, key, nil); err != nil {
+		k.Fatalf("sweep of %q: %v", key, err)
+	}
+}
+
 func (k kit) invalidate(key string, hold time.Duration) bool {
 	k.Helper()
 	return k.one("invalidate", k.Invalidate(k.ctx, []string{key}, hold))
@@ -129,6 +141,7 @@ func (k kit) errs(ctx context.Context) map[string]error {
 		"inspect":    k.Inspect(ctx, []string{"a"})[0].Err,
 		"acquire":    k.Acquire(ctx, []store.Claim{{Key: "a", Token: "t1", Lease: long}})[0].Err,
 		"fill":       k.Fill(ctx, []store.Fill{{Key: "a", Token: "t1", TTL: long}})[0].Err,
+		"renew":      k.Renew(ctx, []store.Lease{{Key: "a", Token: "t1"}}, long)[0].Err,
 		"release":    k.Release(ctx, []store.Lease{{Key: "a", Token: "t1"}})[0].Err,
 		"invalidate": k.Invalidate(ctx, []string{"a"}, 0)[0].Err,
 		"put":        k.Put(ctx, []store.Put{{Key: "a", TTL: long}}, 0)[0].Err,

@@ -153,6 +153,110 @@ var leaseRules = []rule{
 		k.is("the old fill", k.fill("a", "t1", "old"), false)
 		k.is("the new fill", k.fill("a", "t2", "new"), true)
 	}},
+	{"RenewalProlongsALease", func(k kit) {
+		short := 60 * time.Millisecond
+		k.acquire("a", "t1", life(short))
+		for range 6 {
+			k.pass(short / 3)
+			k.is("renewal", k.renew("a", "t1", long), true) // long, so that a machine that stalls does not end it
+		}
+		k.pass(short)
+		k.state("another one", k.acquire("a", "t2"), store.Waiting)
+		k.is("its fill", k.fill("a", "t1", "1"), true)
+		k.is("a renewal behind it", k.renew("a", "t1", long), false)
+		k.holds("a", "1")
+	}},
+	{"RenewalEnds", func(k kit) {
+		k.acquire("a", "t1")
+		k.is("renewal", k.renew("a", "t1", 20*time.Millisecond), true)
+		k.eventually("the next one is granted", func() bool { return k.acquire("a", "t2").State == store.Granted })
+		k.is("a late renewal", k.renew("a", "t1", long), false)
+		k.is("the old fill", k.fill("a", "t1", "old"), false)
+		k.is("the new fill", k.fill("a", "t2", "new"), true)
+	}},
+	{"RenewalNeedsTheToken", func(k kit) {
+		k.is("of nothing", k.renew("a", "t1", long), false)
+		k.state("nothing is left", k.acquire("a", "t2"), store.Granted)
+		k.is("of another's lease", k.renew("a", "t1", long), false)
+		k.is("the lease is the other's", k.fill("a", "t2", "1"), true)
+	}},
+	{"RenewalBringsNothingBack", func(k kit) {
+		for what, end := range map[string]struct {
+			do   func(key string)
+			next store.State
+		}{
+			"an invalidation":        {func(key string) { k.invalidate(key, 0) }, store.Granted},
+			"an invalidation, held":  {func(key string) { k.invalidate(key, long) }, store.Barrier},
+			"a write that began":     {func(key string) { k.begin(key, "w1") }, store.Barrier},
+			"a write that ended":     {func(key string) { k.begin(key, "w1"); k.end(key, "w1", "") }, store.Granted},
+			"an absence":             {func(key string) { k.absent(key, "t1", long) }, store.Absent},
+			"a put":                  {func(key string) { k.put(key, "1", long) }, store.Hit},
+			"a release":              {func(key string) { k.release(key, "t1") }, store.Granted},
+			"a sweep":                {func(key string) { k.swept(key) }, store.Granted},
+			"a lease of another one": {func(key string) { k.invalidate(key, 0); k.acquire(key, "t2") }, store.Waiting},
+		} {
+			k.acquire(what, "t1")
+			end.do(what)
+			k.is("renewal after "+what, k.renew(what, "t1", long), false)
+			k.is("fill after "+what, k.fill(what, "t1", "old"), false)
+			k.state("the next one after "+what, k.acquire(what, "t3"), end.next)
+		}
+	}},
+	{"RenewalOfMany", func(k kit) { // more than one command takes, of several slots, some of which are gone
+		const n = 300
+		for _, key := range []func(int) string{func(i int) string { return fmt.Sprintf("{slot}%d", i) }, func(i int) string { return fmt.Sprintf("slots%d", i) }} {
+			var leases []store.Lease
+			for i := range n {
+				token := fmt.Sprintf("t%d", i%7)
+				k.acquire(key(i), token, life(long/2))
+				leases = append(leases, store.Lease{Key: key(i), Token: token})
+				if i%3 == 0 {
+					k.invalidate(key(i), 0)
+				}
+			}
+			for i, o := range k.Renew(k.ctx, leases, 20*time.Millisecond) {
+				if o.Err != nil || o.OK != (i%3 != 0) {
+					k.Errorf("%s: %+v", key(i), o)
+				}
+			}
+			for i := range n {
+				k.eventually("it has the new end", func() bool { return k.acquire(key(i), "next").State == store.Granted })
+			}
+		}
+	}},
+	{"RenewalOfACollection", func(k kit) {
+		for _, kind := range []store.Kind{store.List, store.Set, store.SortedSet, store.Hash} {
+			key, claim := string(kind), func(c *store.Claim) { c.Kind, c.Lease = kind, 400*time.Millisecond }
+			elements := []store.Element{{Member: "m", Value: "v"}}
+			k.state("claim", k.acquire(key, "t1", claim), store.Granted)
+			renew := func(token string) bool {
+				return k.one("renew", k.Renew(k.ctx, []store.Lease{{Key: key, Token: token, Kind: kind}}, long))
+			}
+			k.is("another's renewal", renew("t2"), false)
+			k.is("renewal", renew("t1"), true)
+			k.pass(500 * time.Millisecond)
+			k.is("chunk", k.one("chunk", []store.Outcome{k.Chunk(k.ctx, store.Chunk{Key: key, Kind: kind, Token: "t1", Elements: elements})}), true)
+			k.is("fill", k.one("fill", k.Fill(k.ctx, []store.Fill{{Key: key, Kind: kind, Token: "t1", TTL: long}})), true)
+			k.is("renewal behind it", renew("t1"), false)
+			k.invalidate(key, 0)
+			k.state("claim", k.acquire(key, "t1", claim), store.Granted)
+			k.invalidate(key, 0)
+			k.is("renewal behind an invalidation", renew("t1"), false)
+			k.state("the next one", k.acquire(key, "t2", claim), store.Granted)
+		}
+	}},
+	{"LeaseThatIsTooLongIsCut", func(k kit) {
+		again := func(c *store.Claim) { c.Again, c.Lease = true, 20*time.Millisecond }
+		k.acquire("a", "t1")
+		k.state("it is found", k.acquire("a", "t2"), store.Waiting)
+		k.state("it is waited for", k.acquire("a", "t2", again), store.Waiting)
+		k.eventually("it ends", func() bool { return k.acquire("a", "t2", again).State == store.Granted })
+		k.acquire("b", "t1")
+		k.state("cut", k.acquire("b", "t2", again), store.Waiting)
+		k.is("a holder that lives", k.renew("b", "t1", long), true)
+		k.pass(40 * time.Millisecond)
+		k.is("its fill", k.fill("b", "t1", "1"), true)
+	}},
 	{"Release", func(k kit) {
 		k.acquire("a", "t1")
 		k.is("another token", k.release("a", "t2"), false)

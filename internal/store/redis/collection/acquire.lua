@@ -14,18 +14,32 @@ if ty == TY then
   local s, due = tonumber(ARGV[3]), redis.pcall('ZSCORE', I, '*')
   if type(due) == 'string' then p = math.max(p, due - now()) end -- its life is short while intents stand
   if s == 0 or p < 0 or p >= s then return {'H', '', p} end
-  if l and l ~= '-' and l ~= ARGV[1] then return {'S', '', p} end
   state = 'R'
-elseif l == '-' then return {'N', '', redis.call('PTTL', L)}
-elseif l and string.sub(l, 1, 1) == '!' then return {'B'}
-elseif l and l ~= ARGV[1] then return {'W', '', 0, l} end
+end
+if l and l ~= ARGV[1] then
+  redis.call('SET', L, '', 'NX') -- changes nothing: a server that refuses writes must say so, since then nobody waits
+  l = bounded(L, l, ARGV[2])
+  if state == 'R' and l and l ~= '-' then return {'S', '', p, leased() and l or ''} end
+  if l == '-' and state == 'G' then return {'N', '', redis.call('PTTL', L)} end
+  if l and state == 'G' then
+    if leased() then return {'W', '', 0, l} end
+    return {'B'}
+  end
+end
 if l == ARGV[1] then return {state, '', p} end
 if overdue() then state = 'G' end
 if intents and state == 'G' then redis.call('ZREM', I, '*') end
-redis.call('SET', L, ARGV[1], 'PX', ARGV[2])
-redis.call('UNLINK', T, R)
-mark(T, ARGV[1])
-redis.call('PEXPIRE', T, ARGV[2])
-redis.call('SADD', R, ARGV[1])
-redis.call('PEXPIRE', R, ARGV[2])
+-- What cannot be done must leave no lease, which others would wait for.
+local done, failure = pcall(function()
+  redis.call('SET', L, ARGV[1], 'PX', ARGV[2])
+  redis.call('UNLINK', T, R)
+  mark(T, ARGV[1])
+  redis.call('PEXPIRE', T, ARGV[2])
+  redis.call('SADD', R, ARGV[1])
+  redis.call('PEXPIRE', R, ARGV[2])
+end)
+if not done then
+  redis.pcall('DEL', L, T, R)
+  return type(failure) == 'table' and failure or redis.error_reply(failure)
+end
 return {state, '', p}
