@@ -71,14 +71,14 @@ func (c *Cache[K, V]) loadEach(js jobs[K, V]) {
 }
 
 func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
-	ks := make([]K, len(js))
-	for i, j := range js {
-		ks[i] = j.k
-	}
 	a := &attempt[K, V]{c: c, js: js, out: make([]loaded[V], len(js))}
 	a.run(func() {
+		ks := make([]K, len(a.js)) // callers may have left while it waited for its place
+		for i, j := range a.js {
+			ks[i] = j.k
+		}
 		found, err := c.LoadMany(a, ks)
-		c.assign(js, found, err, a.out)
+		c.assign(a.js, found, err, a.out)
 	})
 }
 
@@ -238,11 +238,12 @@ var errDeserted = errors.New("not loaded: its callers have left before it had a 
 // abandon ends the jobs for which nobody waits, gives back their leases, and returns the others.
 func (c *Cache[K, V]) abandon(js jobs[K, V]) (left jobs[K, V]) {
 	var held []store.Lease
-	for _, j := range js {
+	for i, j := range js {
 		if !j.call.Abandon(&result[V]{err: errDeserted}) {
 			left = append(left, j)
 			continue
 		}
+		c.letGo(js[i : i+1])
 		traceOf(j.ctx).loadEnded(j.key, 0, errDeserted)
 		if j.fills || j.claimed {
 			held = append(held, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
