@@ -199,6 +199,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 		if len(js) > 1 {
 			leased = make(map[string]bool, len(js))
 		}
+		epoch := c.pending.epoch()
 		for _, j := range js {
 			if j.bypass || c.past(j.key) { // asked here too: the invalidation may have come before the call, and behind its read
 				j.left = time.Until(j.until)
@@ -224,6 +225,11 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 			break
 		}
 		grants := c.Store.Acquire(c.rest(js[0].until), claims)
+		if c.pending.overtaken(epoch) {
+			for i := range grants {
+				grants[i] = store.Grant{Err: errOvertaken}
+			}
+		}
 		left := time.Until(js[0].until)
 		for i, j := range asked {
 			j.left = left

@@ -111,8 +111,9 @@ func (w *wanted[K, V]) read() {
 	for n, key := range w.keys {
 		reserved[n], _ = c.reserve(sought, key)
 	}
+	epoch := c.pending.epoch()
 	past := c.pastOf(w.keys) // behind the reservations: see Cache.get
-	items := c.lookMany(w.ctx, sought, w.keys, past, w.ttl, w.until)
+	items := c.lookMany(w.ctx, epoch, sought, w.keys, past, w.ttl, w.until)
 	take := func(n int) {
 		k := w.ks[w.at[n]]
 		e, why := Entry[V]{}, useless{bypass: true}
@@ -206,13 +207,18 @@ func (w *wanted[K, V]) wait() {
 	}
 }
 
-func (c *Cache[K, V]) lookMany(ctx context.Context, s seeker, keys []string, past []bool, ttl bool, until time.Time) (items []store.Item) {
+func (c *Cache[K, V]) lookMany(ctx context.Context, epoch uint64, s seeker, keys []string, past []bool, ttl bool, until time.Time) (items []store.Item) {
 	rctx, cancel := c.read(ctx, until)
 	defer cancel()
 	if s.t != nil {
 		items = s.t.GetMany(rctx, keys, true)
 	} else {
 		items = c.Store.GetMany(rctx, keys, ttl || s.longest > 0)
+	}
+	if c.pending.overtaken(epoch) {
+		for i := range items {
+			items[i] = store.Item{Err: errOvertaken}
+		}
 	}
 	took := c.count.waited(c.Budget, until, items[0].Err)
 	if t := traceOf(ctx); t != nil {

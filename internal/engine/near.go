@@ -356,6 +356,7 @@ func (c *Cache[K, V]) retainAbsent(js jobs[K, V]) {
 	if s.t == nil {
 		return
 	}
+	epoch := c.pending.epoch()
 	reserved := make([]*near.Reservation, 0, len(js))
 	asked, keys := js[:0], make([]string, 0, len(js))
 	for _, j := range js {
@@ -367,7 +368,7 @@ func (c *Cache[K, V]) retainAbsent(js jobs[K, V]) {
 		reserved, asked, keys = append(reserved, r), append(asked, j), append(keys, j.key)
 	}
 	for i, d := range s.t.Absences(c.rest(time.Now().Add(c.Budget)), keys) {
-		if d <= 0 {
+		if d <= 0 || c.pending.overtaken(epoch) {
 			c.near.Leave(reserved[i], false)
 			continue
 		}
