@@ -25,13 +25,14 @@ import (
 //	line      the name of a line of history: an unbroken time in the life of one data set
 //	id        the server process of that line, its replication ID, and how many keys it has loaded from disk
 //	previous  the line before this one, and the value of at with which that ended
-//	caches    those whose values are known to belong to this line, "+" after a sweep within it
+//	caches    those whose values are known to belong to this line, "+" after a sweep within it; "*" is all, where the line
+//	          began without a key
 //
 // history.lua looks at H once a second. It begins a new line if the server's id is another one than that in H, or if at is less
 // than the caller has seen. Each process remembers when it saw which value of at. So it can tell from the end of its line what
 // may have been lost: all writes that came after the last look at which at was less.
 //
-//   - Less than lossMended: each process still remembers its invalidations of that time, and repeats them.
+//   - Less than LossMended: each process still remembers its invalidations of that time, and repeats them.
 //   - More, or unknown: the process bypasses the store for each of its caches until that has been swept.
 //
 // A process without a memory (it was just started) believes H: its caches are good if another process vouches for them in this
@@ -39,8 +40,10 @@ import (
 //
 // A cache is barred before an older value can be read: see sighted.go.
 
+// LossMended is how much a data set may lack. A test makes it shorter, so as not to wait; nothing else sets it.
+var LossMended = 8 * time.Second // safely less than recentFor
+
 const (
-	lossMended = 8 * time.Second // safely less than recentFor
 	seenFor    = 15 * time.Second
 	blindFor   = time.Minute     // after so long without a look, this process does not know what the others did
 	vouchLimit = 2 * time.Second // two looks of the others
@@ -179,11 +182,20 @@ func (s *Store) unhistoric() bool { return s.history.off.Load() || NoHistory.Loa
 // vouched reports whether the values of a cache are known to be of the present lines. h.mu is held.
 func (h *history) vouched(c *cache) bool {
 	for _, m := range h.marks {
-		if _, ok := m.caches[c.name]; !ok && !m.bare {
+		if known, _ := m.vouches(c); !known {
 			return false
 		}
 	}
 	return len(h.marks) > 0
+}
+
+// vouches reports whether the values of a cache are known to be of the line, and whether it was swept in it.
+func (m *mark) vouches(c *cache) (known, swept bool) {
+	if _, all := m.caches["*"]; all {
+		return true, true
+	}
+	swept, known = m.caches[c.name]
+	return known || m.bare, swept
 }
 
 // all returns the globs of the caches in some state. h.mu is held.
@@ -267,9 +279,9 @@ func (h *history) arguments(slot uint16, line string) []string {
 	args := []string{known.line, strconv.FormatInt(known.at, 10), known.id, line,
 		strconv.FormatInt(time.Now().UnixMilli(), 10), strconv.FormatInt(markerTTL.Milliseconds(), 10)}
 	for _, c := range h.caches {
-		swept, known := known.caches[c.name]
+		vouched, swept := known.vouches(c)
 		switch {
-		case c.state != good || known && (swept || !c.swept):
+		case c.state != good || vouched && (swept || !c.swept):
 		case c.swept:
 			args = append(args, c.name+"+")
 		default:
@@ -413,7 +425,7 @@ func (s *Store) mended(m *mark, at int64, began time.Time) bool {
 	}
 	for _, one := range slices.Backward(m.seen) {
 		if one.at < at { // so at was set after this look, and what came before is there
-			return last.Sub(one.when) <= lossMended && s.recent.knows(one.when)
+			return last.Sub(one.when) <= LossMended && s.recent.knows(one.when)
 		}
 	}
 	return false
@@ -445,7 +457,7 @@ func (h *history) decide(s *Store, back []uint16, ask bool) {
 	now := time.Now()
 	var barred, freed, emptied []string
 	spared := make(map[uint64][]string)
-	open := false
+	open := false // something waits for others
 	for glob, c := range h.caches {
 		if ask && c.state == good && !h.vouched(c) {
 			c.state, c.since = unknown, now
@@ -463,7 +475,7 @@ func (h *history) decide(s *Store, back []uint16, ask bool) {
 			freed = append(freed, glob)
 		case c.state == unknown && !c.since.IsZero() && now.Sub(c.since) > vouchLimit:
 			for slot, m := range h.marks {
-				if _, ok := m.caches[c.name]; !ok && !m.bare {
+				if known, _ := m.vouches(c); !known {
 					c.suspect = append(c.suspect, slot)
 				}
 			}
@@ -473,6 +485,8 @@ func (h *history) decide(s *Store, back []uint16, ask bool) {
 		case c.state == old && h.sweptByOthers(c):
 			c.state, c.suspect = good, nil
 			spared[c.number] = append(spared[c.number], glob)
+		case c.state == old:
+			open = true
 		}
 	}
 	if len(barred) > 0 {
@@ -505,7 +519,11 @@ func (h *history) decide(s *Store, back []uint16, ask bool) {
 // sweptByOthers reports whether an old cache was swept in each line for which it must be. h.mu is held.
 func (h *history) sweptByOthers(c *cache) bool {
 	for _, slot := range c.suspect {
-		if m := h.marks[slot]; m == nil || !m.caches[c.name] {
+		m := h.marks[slot]
+		if m == nil {
+			return false
+		}
+		if _, swept := m.vouches(c); !swept {
 			return false
 		}
 	}

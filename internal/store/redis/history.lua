@@ -26,13 +26,14 @@ if not at then
     line, at = ARGV[4], now
   end
   of, previous, ended, caches = id, '-', '0', ''
+  if redis.pcall('dbsize') == 0 then caches = ' *' end
 elseif of ~= id or line == ARGV[1] and at < tonumber(ARGV[2]) then -- the data set was loaded, or replaced
   previous, ended, line, of, caches = line, before, ARGV[4], id, ''
   at = math.max(at + 1, now)
 elseif line == ARGV[1] and at == tonumber(ARGV[2]) then -- nobody has counted since
   at = math.max(at + 1, now)
 end
-if line == ARGV[1] then
+if line == ARGV[1] and caches ~= ' *' then
   for i = 7, #ARGV do
     local item, name = ARGV[i], string.sub(ARGV[i], 1, 16)
     local known = string.find(caches, ' ' .. name .. '+', 1, true) or item == name and string.find(caches, ' ' .. name, 1, true)

@@ -25,7 +25,7 @@ import (
 // sightings are the connections of a store. history.mu guards them.
 type sightings struct {
 	conns  map[*sighted]bool
-	dialed uint64        // connections, so far
+	events uint64        // connections and doubts, so far
 	doubts int           // how many of them are in doubt
 	looked chan struct{} // closed at the end of each look; nil: nobody waits for that
 }
@@ -35,7 +35,7 @@ type sighted struct {
 	net.Conn
 	s       *Store
 	address string
-	number  uint64      // of dialed
+	number  uint64      // of events: when it was made, or came into doubt; history.mu guards it
 	trusted atomic.Bool // it leads to a master that was judged
 	doubted bool        // history.mu guards it
 }
@@ -67,8 +67,8 @@ func (s *Store) sight(address string, conn net.Conn) *sighted {
 	if h.conns == nil {
 		h.conns = make(map[*sighted]bool)
 	}
-	h.dialed++
-	c := &sighted{Conn: conn, s: s, address: address, number: h.dialed}
+	h.events++
+	c := &sighted{Conn: conn, s: s, address: address, number: h.events}
 	h.conns[c] = true
 	return c
 }
@@ -99,6 +99,8 @@ func (c *sighted) doubt() {
 		return
 	}
 	c.doubted = true
+	h.events++
+	c.number = h.events // a look that has begun does not cover it
 	if h.doubts++; h.doubts == 1 && h.keeper != nil {
 		h.keeper.Bar(h.all(func(*cache) bool { return true }))
 	}
@@ -128,11 +130,11 @@ func (h *history) settled() bool {
 	return true
 }
 
-// looking begins a look. It covers the connections up to the number that it returns.
+// looking begins a look. It covers what has happened up to the number that it returns.
 func (h *history) looking() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.dialed
+	return h.events
 }
 
 // trust ends a look that found these masters, whose data sets were judged.
@@ -161,7 +163,7 @@ func (s *Store) trust(upTo uint64, now []span) {
 		case judged:
 			c.trusted.Store(true)
 			h.clear(c)
-		case !master && whole && s.target.Mode == Cluster: // a replica
+		case !master && whole: // a replica, or a sentinel
 			c.trusted.Store(false)
 			h.clear(c)
 		}
@@ -200,7 +202,8 @@ func (c *sighted) awaitTrust(ctx context.Context) {
 
 // quietCommands are about no value. The client, sentinels, and those who ask how a server does send them.
 var quietCommands = []string{
-	"PING", "HELLO", "AUTH", "SELECT", "CLIENT", "INFO", "ROLE", "CLUSTER", "READONLY", "SENTINEL", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE",
+	"PING", "HELLO", "AUTH", "SELECT", "CLIENT", "INFO", "ROLE", "CLUSTER", "READONLY", "SENTINEL", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE",
+	"PUNSUBSCRIBE", "SUNSUBSCRIBE",
 	"CONFIG", "COMMAND", "SLOWLOG", "LATENCY", "MEMORY", "DBSIZE", "WAIT", "TIME", "ASKING", "SCAN",
 }
 

@@ -60,7 +60,7 @@ func (s *Store) LookSoon() {
 func (s *Store) look(ctx context.Context) error {
 	s.looking.Lock() // one after the other: what was read first is judged first
 	defer s.looking.Unlock()
-	began, dialed := time.Now(), s.history.looking()
+	began, seen := time.Now(), s.history.looking()
 	now, err := s.spans(ctx)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (s *Store) look(ctx context.Context) error {
 	s.topology.spans = now
 	s.topology.mu.Unlock()
 	s.stand(false)
-	s.trust(dialed, now)
+	s.trust(seen, now)
 	s.settle(now)
 	if before != nil {
 		if moved := changes(before, now); len(moved) > 0 {
