@@ -266,6 +266,7 @@ func rest(ctx context.Context, d time.Duration) bool {
 type lines struct {
 	repeated atomic.Int64 // times
 	last     atomic.Int64 // in Unix nanoseconds
+	older    atomic.Int64 // when it was noticed that a data set is an old one; in Unix nanoseconds
 	mu       sync.Mutex
 	text     []string
 }
@@ -278,6 +279,9 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	if strings.Contains(r.Message, "recent invalidations are repeated") {
 		l.last.Store(time.Now().UnixNano())
 		l.repeated.Add(1)
+	}
+	if strings.Contains(r.Message, "caches are emptied before they are read") || strings.Contains(r.Message, "they are emptied before they are read") {
+		l.older.Store(time.Now().UnixNano())
 	}
 	text := r.Message
 	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })

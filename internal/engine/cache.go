@@ -82,6 +82,7 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 		return d
 	}
 	cache = &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
+	s.register(sp)
 	cache.near = newNear(s, c.Near, &cache.count, func(k K) string { text, _ := c.Key(k); return text })
 	cache.ails.name, cache.ails.logger = nameOf(c.Glob), s.Logger
 	s.mu.Lock()
@@ -230,6 +231,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	var sought seeker
 	var reserved *near.Reservation
 	var shared *near.Read
+	epoch := c.pending.epoch()
 	cold := c.cold()
 	if !cold { // before past is asked: else an invalidation may fail in between, and what it was about would be kept near
 		sought = c.seek()
@@ -252,7 +254,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	case found.missing:
 		c.retain(sought, reserved, k, e, store.Item{})
 	default:
-		item := c.look(ctx, sought, key, ttl, began, until)
+		item := c.look(ctx, epoch, sought, key, ttl, began, until)
 		if item.Err != nil && ctx.Err() != nil {
 			c.retain(sought, reserved, k, e, item)
 			return c.failed(ctx.Err())
@@ -319,13 +321,16 @@ func (c *Cache[K, V]) key(k K) (string, error) {
 	return key, err
 }
 
-func (c *Cache[K, V]) look(ctx context.Context, s seeker, key string, ttl bool, began, until time.Time) (item store.Item) {
+func (c *Cache[K, V]) look(ctx context.Context, epoch uint64, s seeker, key string, ttl bool, began, until time.Time) (item store.Item) {
 	rctx, cancel := c.read(ctx, until)
 	defer cancel()
 	if s.t != nil {
 		item = s.t.Get(rctx, key, true)
 	} else {
 		item = c.Store.Get(rctx, key, ttl || s.longest > 0)
+	}
+	if c.pending.overtaken(epoch) {
+		item = store.Item{Err: errOvertaken}
 	}
 	took := c.count.waited(began, item.Err)
 	traceOf(ctx).store(key, item.Found, took, item.Err)
@@ -453,13 +458,14 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	if err != nil {
 		return none, err
 	}
+	epoch := c.pending.epoch()
 	if c.past(key) {
 		return none, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
 	began := time.Now()
 	until := began.Add(c.budget())
 	c.settled(ctx, until, key)
-	item := c.look(ctx, seeker{}, key, true, began, until)
+	item := c.look(ctx, epoch, seeker{}, key, true, began, until)
 	if item.Err != nil {
 		return none, item.Err
 	}

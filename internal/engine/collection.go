@@ -102,6 +102,7 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 	if check == nil {
 		check = func(store.View) (string, error) { return "", nil }
 	}
+	epoch := c.c.pending.epoch()
 	found := useless{bypass: c.c.past(key) || q.Other != "" && c.c.past(q.Other)}
 	var stale View
 	switch {
@@ -109,7 +110,7 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 		traceOf(ctx).store(key, false, 0, errNotAsked)
 	case c.c.cold(): // a hit costs the claim and a look then, a miss a trip less
 	default:
-		if stale, found, err = c.look(Store, ctx, k, q, check); err != nil || found == (useless{}) {
+		if stale, found, err = c.look(Store, ctx, epoch, k, q, check); err != nil || found == (useless{}) {
 			return stale, err
 		}
 	}
@@ -145,7 +146,7 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 		if r.entry.Source == Load {
 			from = Load
 		}
-		v, why, err := c.look(from, ctx, k, q, check)
+		v, why, err := c.look(from, ctx, epoch, k, q, check)
 		if err != nil || why == (useless{}) {
 			return v, err
 		}
@@ -160,11 +161,13 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 }
 
 // look reads from the store, what came from a source. An error is one of ctx, or of the query.
-func (c *Collection[K]) look(from Source, ctx context.Context, k K, q store.Query, check func(store.View) (string, error)) (v View, why useless, err error) {
+func (c *Collection[K]) look(from Source, ctx context.Context, epoch uint64, k K, q store.Query, check func(store.View) (string, error)) (v View, why useless, err error) {
 	began := time.Now()
 	rctx, cancel := c.c.read(ctx, began.Add(c.c.budget()))
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
-	cancel()
+	if cancel(); c.c.pending.overtaken(epoch) {
+		sv = store.View{Err: errOvertaken}
+	}
 	took := c.c.count.waited(began, sv.Err)
 	traceOf(ctx).store(q.Key, sv.Found, took, sv.Err)
 	switch {
@@ -228,6 +231,7 @@ func (c *Collection[K]) Peek(ctx context.Context, k K, q store.Query) (View, err
 	if err != nil {
 		return View{}, err
 	}
+	epoch := c.c.pending.epoch()
 	if c.c.past(key) {
 		return View{}, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
@@ -236,6 +240,8 @@ func (c *Collection[K]) Peek(ctx context.Context, k K, q store.Query) (View, err
 	defer cancel()
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
 	switch {
+	case c.c.pending.overtaken(epoch):
+		return View{}, errOvertaken
 	case sv.Err != nil:
 		return View{}, sv.Err
 	case !sv.Found:

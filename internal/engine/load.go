@@ -198,6 +198,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 		if len(js) > 1 {
 			leased = make(map[string]bool, len(js))
 		}
+		epoch := c.pending.epoch()
 		for _, j := range js {
 			if j.bypass || j.batch.isLate() || c.past(j.key) { // asked here too: the invalidation may have come before the call, and behind its read
 				mine = append(mine, j)
@@ -226,6 +227,11 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 		grants := c.Store.Acquire(steps.from(sent), claims)
 		if len(claims) > 1 {
 			c.pace.took(len(claims), time.Since(sent), steps.after)
+		}
+		if c.pending.overtaken(epoch) {
+			for i := range grants {
+				grants[i] = store.Grant{Err: errOvertaken}
+			}
 		}
 		for i, j := range asked {
 			switch c.granted(j, grants[i]) {

@@ -130,8 +130,9 @@ func (w *wanted[K, V]) read(from, to int) {
 	for n, key := range keys {
 		reserved[n], _ = c.reserve(sought, key)
 	}
+	epoch := c.pending.epoch()
 	past := c.pastOf(keys) // behind the reservations: see Cache.get
-	items := c.lookMany(w.ctx, sought, keys, past, w.ttl)
+	items := c.lookMany(w.ctx, epoch, sought, keys, past, w.ttl)
 	for n := range items {
 		w.batch.note(items[n].Err) // in a cluster, of one node perhaps
 	}
@@ -286,7 +287,7 @@ func (w *wanted[K, V]) end() {
 	}
 }
 
-func (c *Cache[K, V]) lookMany(ctx context.Context, s seeker, keys []string, past []bool, ttl bool) (items []store.Item) {
+func (c *Cache[K, V]) lookMany(ctx context.Context, epoch uint64, s seeker, keys []string, past []bool, ttl bool) (items []store.Item) {
 	began := time.Now()
 	rctx, cancel := c.read(ctx, began.Add(c.budget()))
 	defer cancel()
@@ -294,6 +295,11 @@ func (c *Cache[K, V]) lookMany(ctx context.Context, s seeker, keys []string, pas
 		items = s.t.GetMany(rctx, keys, true)
 	} else {
 		items = c.Store.GetMany(rctx, keys, ttl || s.longest > 0)
+	}
+	if c.pending.overtaken(epoch) {
+		for i := range items {
+			items[i] = store.Item{Err: errOvertaken}
+		}
 	}
 	took := c.count.waited(began, items[0].Err)
 	c.pace.took(len(keys), took, c.budget())

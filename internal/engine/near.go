@@ -362,6 +362,7 @@ func (c *Cache[K, V]) retainAbsent(js jobs[K, V]) {
 	if s.t == nil {
 		return
 	}
+	epoch := c.pending.epoch()
 	reserved := make([]*near.Reservation, 0, len(js))
 	asked, keys := js[:0], make([]string, 0, len(js))
 	for _, j := range js {
@@ -373,7 +374,7 @@ func (c *Cache[K, V]) retainAbsent(js jobs[K, V]) {
 		reserved, asked, keys = append(reserved, r), append(asked, j), append(keys, j.key)
 	}
 	for i, d := range s.t.Absences(c.step(), keys) {
-		if d <= 0 {
+		if d <= 0 || c.pending.overtaken(epoch) {
 			c.near.Leave(reserved[i], false)
 			continue
 		}

@@ -24,12 +24,15 @@ type space struct {
 	longest atomic.Int64  // life of what is stored, as far as this process knows, in nanoseconds
 
 	overflowed atomic.Bool // the cache is read past
+	barred     atomic.Bool // so it is for now: see history.go
 
 	// Guarded by pending.mu:
 	missed   uint64    // the number of the last invalidation that did not fit
 	missedAt time.Time // when it came
 	sweeping bool
-	said     bool // that it cannot be swept
+	said     bool   // that it cannot be swept
+	number   uint64 // of store.Keeper.Empty, until it was swept; zero: it need not be emptied
+	emptying uint64 // what missed was then
 }
 
 // space returns what recovery has to know of a cache, but for the life of its values.
@@ -55,12 +58,15 @@ type pending struct {
 	some  atomic.Int64  // keys kept, and caches read past: while zero, reads cost nothing
 	clock atomic.Uint64 // counts what was kept, so that an invalidation knows what came after it began
 
+	barred atomic.Uint64 // counts when caches were barred; see history.go
+
 	repeated atomic.Uint64 // keys that were delivered by repetition
 	wake     chan struct{} // something has been delivered, or the store answers again
 
 	mu         sync.Mutex // guards all below, and what space says
 	keys       map[string]*kept
 	over       map[*space]bool // the caches that are read past
+	spaces     []*space        // those that a store with a history can bar
 	delivering bool            // a goroutine repeats
 	sweeping   bool            // a goroutine sweeps
 	round      uint64          // of repetition
@@ -95,7 +101,7 @@ func (p *pending) past(sp *space, key string) bool {
 }
 
 func (p *pending) holds(sp *space, key string) bool {
-	if sp.overflowed.Load() {
+	if sp.overflowed.Load() || sp.barred.Load() {
 		return true
 	}
 	p.mu.Lock()
@@ -188,12 +194,17 @@ func (p *pending) add(sp *space, key string, hold time.Duration, failure error, 
 
 // overflow has a cache read past. The keys kept of it make room: the sweep covers them. p.mu is held.
 func (p *pending) overflow(sp *space, number uint64, now time.Time) (news bool) {
-	sp.missed, sp.missedAt = number, now
 	for key, k := range p.keys {
 		if k.space == sp {
 			p.drop(key)
 		}
 	}
+	return p.bypass(sp, number, now)
+}
+
+// bypass has a cache read past until it was swept. p.mu is held.
+func (p *pending) bypass(sp *space, number uint64, now time.Time) (news bool) {
+	sp.missed, sp.missedAt = number, now
 	if p.over[sp] {
 		return false
 	}

@@ -116,6 +116,7 @@ func (c *Cache[K, V]) readFilled(all []filled[K]) {
 	var reserved []*near.Reservation
 	var asked []filled[K]
 	var keys []string
+	epoch := c.pending.epoch()
 	for _, f := range all {
 		if _, had := c.near.Get(f.k); had {
 			continue // somebody has read it meanwhile
@@ -131,6 +132,9 @@ func (c *Cache[K, V]) readFilled(all []filled[K]) {
 		return
 	}
 	for i, item := range s.t.GetMany(c.step(), keys, true) {
+		if c.pending.overtaken(epoch) {
+			item = store.Item{Err: errOvertaken}
+		}
 		c.keepFilled(s, reserved[i], asked[i], item)
 	}
 }

@@ -48,6 +48,9 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	s.near.clock, s.near.tells = near.NewClock(), make(chan struct{})
 	s.pending.init()
 	st.Recovered(s.recovered)
+	if h, ok := st.(store.Historic); ok {
+		h.Keep(keeper{s})
+	}
 	return s
 }
 
@@ -60,6 +63,7 @@ func (s *Shared) Close(ctx context.Context) error {
 	began := time.Now()
 	s.cancel()
 	s.lost()
+	s.pending.leave()
 	ended := make(chan struct{})
 	go func() { s.workers.tasks.Wait(); close(ended) }()
 	behind := s.drain(ctx)

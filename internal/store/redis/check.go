@@ -36,7 +36,7 @@ func (s *Store) probes() []probe {
 		{"unlink", b.Unlink().Key(side).Build(), ""},
 		{"evalsha", b.Evalsha().Sha1(releaseScript.sha).Numkeys(1).Key(side).Arg("-").Build(), ""},
 		{"eval", b.Eval().Script(releaseScript.src).Numkeys(1).Key(side).Arg("-").Build(), ""},
-		{"info", b.Info().Section("server").Build(), "a failover is not noticed, and the invalidations that it lost are not repeated"},
+		{"info", b.Info().Section("server").Build(), "a failover is not noticed, and the invalidations that it lost are not repeated; nor is a data set that is older than it was"},
 		{"dbsize", b.Dbsize().Build(), "statistics have no number of keys"},
 		{"scan", b.Scan().Cursor(0).Count(1).Build(), "caches of which more invalidations failed than are kept are not served from until their values have expired"},
 		{"client|tracking", b.ClientTracking().Off().Build(), "there is no near tier"},

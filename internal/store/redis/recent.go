@@ -35,9 +35,10 @@ var NoRepeat atomic.Bool
 // it is kept as bytes: a hundred thousand of them cost the garbage collector nothing.
 type recent struct {
 	mu      sync.Mutex
-	pages   []page // the oldest first
-	n       int    // in all pages
-	dropped bool   // some were forgotten since the last change of the topology
+	pages   []page    // the oldest first
+	n       int       // in all pages
+	dropped bool      // some were forgotten since the last change of the topology
+	lost    time.Time // when the last of those that were too many was noted
 }
 
 // page is what was noted within a second, or less: it is forgotten as a whole.
@@ -78,6 +79,7 @@ func (r *recent) add(n int, what func(i int) touched) {
 		r.n++
 	}
 	for r.n > recentMax && len(r.pages) > 1 {
+		r.lost = r.pages[0].last
 		r.forget(1)
 		r.dropped = true
 	}
@@ -132,6 +134,13 @@ func (r *recent) prune(than time.Time) {
 	r.forget(n)
 }
 
+// knows reports whether all that was noted since a time is remembered, if that is not longer ago than recentFor.
+func (r *recent) knows(since time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lost.Before(since)
+}
+
 // in returns what is about keys of some slots, the oldest first, and whether anything was forgotten.
 func (r *recent) in(spans []span) (list []touched, dropped bool) {
 	r.mu.Lock()
@@ -170,10 +179,13 @@ func (s *Store) repeat(moved []span) {
 			done, failed := s.invalidateAgain(keys)
 			s.releaseAgain(moved)
 			if i == 0 || failed != nil {
-				s.logger.Info("redis: another server answers for some keys, recent invalidations are repeated",
-					"server", moved[0].node.address, "repeated", done, "of", len(keys), "error", failed)
+				args := []any{"server", moved[0].node.address, "repeated", done, "of", len(keys)}
+				if failed != nil {
+					args = append(args, "error", failed)
+				}
+				s.logger.Info("redis: another server answers for some keys, recent invalidations are repeated", args...)
 			}
-			if dropped {
+			if dropped && s.unhistoric() {
 				s.logger.Warn("redis: more was invalidated than is remembered: values that a failover brought back live until their TTL", "remembered", recentMax)
 			}
 		}

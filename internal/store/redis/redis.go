@@ -67,8 +67,10 @@ type Store struct {
 	ending    sync.RWMutex // keeps Close and failures apart
 
 	topology topology
-	recent   recent         // invalidations
-	ended    recent         // leases
+	recent   recent // invalidations
+	ended    recent // leases
+	history  history
+	looking  sync.Mutex     // held by a look at the topology
 	poke     chan struct{}  // asks for a look at the topology at once
 	watching sync.WaitGroup // the goroutine that looks, and the probers
 
@@ -109,6 +111,7 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	if o.Configure != nil {
 		o.Configure(&s.option)
 	}
+	s.option.DialCtxFn = s.sighting(s.option.DialCtxFn)
 	limit := startLimit
 	if o.Require {
 		limit = requiredLimit

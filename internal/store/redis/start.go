@@ -58,10 +58,20 @@ func (s *Store) connectAndCheck(ctx context.Context) error {
 	}
 	s.c = c
 	if err = s.check(ctx); err == nil {
-		err = s.look(ctx)
+		err = s.lookTwice(ctx)
 	}
 	if err != nil {
 		c.Close()
+	}
+	return err
+}
+
+// lookTwice looks until all connections are trusted: the first look may have made some of them.
+func (s *Store) lookTwice(ctx context.Context) (err error) {
+	for range 2 {
+		if err = s.look(ctx); err != nil || s.history.settled() {
+			break
+		}
 	}
 	return err
 }

@@ -32,6 +32,7 @@ const (
 	scanCount   = 500                                // keys that one SCAN looks at
 	scanRate    = 10_000                             // keys per second and master, at most: a core of Redis scans a hundred times as many
 	scanPause   = time.Second * scanCount / scanRate // from one SCAN to the next
+	emptyPause  = scanPause / 10                     // the same if nothing is read meanwhile; see history.go
 	scanLimit   = time.Second                        // of one SCAN, and of the invalidation of what it found
 	sidecarGlob = "*~[le]*"                          // all forms of keys.go; keyOf tells which are sidecars or members
 )

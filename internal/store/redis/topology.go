@@ -58,17 +58,21 @@ func (s *Store) LookSoon() {
 
 // look learns who serves which slots. If others do than before, what was invalidated shortly before is invalidated again.
 func (s *Store) look(ctx context.Context) error {
-	began := time.Now()
+	s.looking.Lock() // one after the other: what was read first is judged first
+	defer s.looking.Unlock()
+	began, seen := time.Now(), s.history.looking()
 	now, err := s.spans(ctx)
 	if err != nil {
 		return err
 	}
+	s.judge(began, now, s.readHistory(ctx, now)) // before guards let reads through to other masters
 	s.topology.mu.Lock()
 	before := s.topology.spans
 	s.topology.spans = now
 	s.topology.mu.Unlock()
 	s.pace()
 	s.stand(false)
+	s.trust(seen, now)
 	s.settle(now)
 	if before != nil {
 		if moved := changes(before, now); len(moved) > 0 {

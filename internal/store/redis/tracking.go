@@ -175,10 +175,19 @@ func signal(ch chan struct{}) {
 
 // dial connects for the first time as long as it takes, and later with the patience of a read.
 func (t *tracking) dial(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	var conn net.Conn
+	var err error
 	if t.connected.Load() {
-		return t.s.dial(ctx, address, d, secure)
+		conn, err = t.s.dial(ctx, address, d, secure)
+	} else {
+		conn, err = dial(ctx, d, t.s.target.Network, address, secure)
 	}
-	return dial(ctx, d, t.s.target.Network, address, secure)
+	if err != nil {
+		return nil, err
+	}
+	c := t.s.sight(address, conn)
+	c.awaitTrust(ctx)
+	return c, nil
 }
 
 // Get is that of the store, tracked. The guard of the node stands before it too.

@@ -1,0 +1,246 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// A connection may lead to another data set than the one before it, or a replica at its other end may be promoted. So none is
+// trusted to read values until a look (history.go) that began after it was made has judged the master at its address: the first
+// command about values that is written to it before that puts it in doubt, and while one is in doubt all caches are barred.
+//
+//   - The caches are barred before the command is sent, and the answers to reads that are under way are not used.
+//   - A connection to a replica stays as it was made. What is asked there without touching values, by INFO for example, bars
+//     nothing.
+//   - A look that finds that the server at an address is no master ends its trust.
+//
+// So after a restart or a failover no read sees the new data set before it is judged. That takes a look, some round trips.
+
+// sightings are the connections of a store. history.mu guards them.
+type sightings struct {
+	conns  map[*sighted]bool
+	events uint64        // connections and doubts, so far
+	doubts int           // how many of them are in doubt
+	looked chan struct{} // closed at the end of each look; nil: nobody waits for that
+}
+
+// sighted is a connection.
+type sighted struct {
+	net.Conn
+	s       *Store
+	address string
+	number  uint64      // of events: when it was made, or came into doubt; history.mu guards it
+	trusted atomic.Bool // it leads to a master that was judged
+	doubted bool        // history.mu guards it
+}
+
+// trackedDial is how long a connection of tracking waits for a look before it is handed on. It need not come into doubt then.
+const trackedDial = 100 * time.Millisecond
+
+type dialer = func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error)
+
+// sighting has the connections of a dialer watched. It is the last one, since another may go elsewhere than to the address.
+func (s *Store) sighting(dial dialer) dialer {
+	if dial == nil {
+		dial = s.dial
+	}
+	return func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+		conn, err := dial(ctx, address, d, secure)
+		if err != nil {
+			return nil, err
+		}
+		return s.sight(address, conn), nil
+	}
+}
+
+// sight returns a connection that is handed on to the client.
+func (s *Store) sight(address string, conn net.Conn) *sighted {
+	h := &s.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.conns == nil {
+		h.conns = make(map[*sighted]bool)
+	}
+	h.events++
+	c := &sighted{Conn: conn, s: s, address: address, number: h.events}
+	h.conns[c] = true
+	return c
+}
+
+// Write puts the connection in doubt before the first command about values.
+func (c *sighted) Write(p []byte) (int, error) {
+	if !c.trusted.Load() && !quiet(p) {
+		c.doubt()
+	}
+	return c.Conn.Write(p)
+}
+
+// Close ends the doubt: nothing is read there any more.
+func (c *sighted) Close() error {
+	h := &c.s.history
+	h.mu.Lock()
+	delete(h.conns, c)
+	h.clear(c)
+	h.mu.Unlock()
+	return c.Conn.Close()
+}
+
+func (c *sighted) doubt() {
+	h := &c.s.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.doubted || c.trusted.Load() || !h.conns[c] || c.s.unhistoric() {
+		return
+	}
+	c.doubted = true
+	h.events++
+	c.number = h.events // a look that has begun does not cover it
+	if h.doubts++; h.doubts == 1 && h.keeper != nil {
+		h.keeper.Bar(h.all(func(*cache) bool { return true }))
+	}
+	c.s.LookSoon()
+}
+
+// clear ends the doubt about a connection. h.mu is held.
+func (h *history) clear(c *sighted) {
+	if !c.doubted {
+		return
+	}
+	c.doubted = false
+	if h.doubts--; h.doubts == 0 && h.keeper != nil {
+		h.keeper.Free(h.all(func(c *cache) bool { return c.state != unknown }))
+	}
+}
+
+// settled reports whether all connections are trusted.
+func (h *history) settled() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.conns {
+		if !c.trusted.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+// looking begins a look. It covers what has happened up to the number that it returns.
+func (h *history) looking() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.events
+}
+
+// trust ends a look that found these masters, whose data sets were judged.
+func (s *Store) trust(upTo uint64, now []span) {
+	h := &s.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	masters := make(map[string]bool) // those that were judged
+	for _, sp := range now {
+		fine := sp.node.identity != "" && (s.unhistoric() || slices.ContainsFunc(h.judged, func(j span) bool { return j == sp }))
+		if was, ok := masters[sp.node.address]; !ok || was {
+			masters[sp.node.address] = fine
+		}
+	}
+	whole := complete(now)
+	for c := range h.conns {
+		judged, master := masters[c.address]
+		if s.target.Mode == Single {
+			judged, master = true, true
+			for _, fine := range masters {
+				judged = judged && fine
+			}
+		}
+		switch {
+		case c.number > upTo:
+		case judged:
+			c.trusted.Store(true)
+			h.clear(c)
+		case !master && whole: // a replica, or a sentinel
+			c.trusted.Store(false)
+			h.clear(c)
+		}
+	}
+	if h.doubts > 0 {
+		time.AfterFunc(trackedDial, s.LookSoon)
+	}
+	if h.looked != nil {
+		close(h.looked)
+		h.looked = nil
+	}
+}
+
+// awaitTrust waits for a look that covers the connection, but not for long.
+func (c *sighted) awaitTrust(ctx context.Context) {
+	limit := time.NewTimer(trackedDial)
+	defer limit.Stop()
+	h := &c.s.history
+	for !c.trusted.Load() && !c.s.unhistoric() {
+		h.mu.Lock()
+		if h.looked == nil {
+			h.looked = make(chan struct{})
+		}
+		looked := h.looked
+		h.mu.Unlock()
+		c.s.LookSoon()
+		select {
+		case <-looked:
+		case <-limit.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// quietCommands are about no value. The client, sentinels, and those who ask how a server does send them.
+var quietCommands = []string{
+	"PING", "HELLO", "AUTH", "SELECT", "CLIENT", "INFO", "ROLE", "CLUSTER", "READONLY", "SENTINEL", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE",
+	"PUNSUBSCRIBE", "SUNSUBSCRIBE",
+	"CONFIG", "COMMAND", "SLOWLOG", "LATENCY", "MEMORY", "DBSIZE", "WAIT", "TIME", "ASKING", "SCAN",
+}
+
+// quiet reports whether all commands in p are whole, and about no value.
+func quiet(p []byte) bool {
+	text := string(p)
+	for text != "" {
+		n, rest, ok := count(text, '*')
+		if !ok || n < 1 {
+			return false
+		}
+		var words [2]string
+		for i := range n {
+			var size int
+			if size, rest, ok = count(rest, '$'); !ok || len(rest) < size+2 {
+				return false
+			}
+			if i < len(words) {
+				words[i] = rest[:size]
+			}
+			rest = rest[size+2:]
+		}
+		name := strings.ToUpper(words[0])
+		if !slices.Contains(quietCommands, name) && words[1] != historyScript.sha && words[1] != historyScript.src {
+			return false
+		}
+		text = rest
+	}
+	return true
+}
+
+// count reads the line that begins an array or a string.
+func count(text string, kind byte) (n int, rest string, ok bool) {
+	line, rest, ok := strings.Cut(text, "\r\n")
+	if !ok || line == "" || line[0] != kind {
+		return 0, "", false
+	}
+	n, err := strconv.Atoi(line[1:])
+	return n, rest, err == nil && n >= 0
+}
