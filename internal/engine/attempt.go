@@ -98,16 +98,18 @@ type attempt[K comparable, V any] struct {
 	out     []loaded[V] // written by the loader
 	settled func()      // called behind all; may be nil
 	watch   watcher
-	start   time.Time   // zero until run, unless it is known before
-	over    atomic.Bool // it is settled
-	place   place       // among MaxLoads
-	batched place       // among the loads of its batch
+	start   time.Time      // zero until run, unless it is known before
+	over    atomic.Bool    // it is settled, or is being settled
+	settles sync.WaitGroup // done when it is settled
+	place   place          // among MaxLoads
+	batched place          // among the loads of its batch
 }
 
 // run calls the loader under the time limit of loads, and settles once: with what it said, or without it if it is deaf
 // to its context, since its callers must not wait for it. A panic or a Goexit harm nobody but them.
 func (a *attempt[K, V]) run(load func()) {
 	c := a.c
+	a.settles.Add(1)
 	if a.start.IsZero() { // a look at the clock is a twentieth of a load while the store is away
 		a.start = time.Now()
 	}
@@ -166,18 +168,23 @@ func (a *attempt[K, V]) run(load func()) {
 // late settles without the loader, which has not returned in its time.
 func (a *attempt[K, V]) late() { a.end(all[V](len(a.js), a.c.late(0))) }
 
+// end settles, once. The call that comes second returns when the first is done: at Close the deadline settles, in a goroutine
+// that Close does not wait for, and the load that it waits for must not be over before its lease is given back.
 func (a *attempt[K, V]) end(out []loaded[V]) {
-	if a.over.CompareAndSwap(false, true) {
-		if traced.Load() {
-			took := time.Since(a.start)
-			for i, j := range a.js {
-				traceOf(j.ctx).loadEnded(j.key, took, out[i].err)
-			}
+	if !a.over.CompareAndSwap(false, true) {
+		a.settles.Wait()
+		return
+	}
+	defer a.settles.Done()
+	if traced.Load() {
+		took := time.Since(a.start)
+		for i, j := range a.js {
+			traceOf(j.ctx).loadEnded(j.key, took, out[i].err)
 		}
-		a.c.settle(a.js, out)
-		if a.settled != nil {
-			a.settled()
-		}
+	}
+	a.c.settle(a.js, out)
+	if a.settled != nil {
+		a.settled()
 	}
 }
 

@@ -3,8 +3,12 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nearside/nearside/internal/engine"
@@ -65,5 +69,62 @@ func TestCloseGivesBackLeases(t *testing.T) {
 		if g := m.Acquire(t.Context(), []store.Claim{{Key: key, Token: "t2", Lease: time.Minute}})[0]; g.State != store.Granted {
 			t.Errorf("the lease of %q is left: %c", key, g.State)
 		}
+	}
+}
+
+// refusing refuses to release leases until it is asked for the third time, as a node does whose circuit was open for a moment.
+type refusing struct {
+	store.Store
+	asked atomic.Int64
+}
+
+func (s *refusing) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
+	if s.asked.Add(1) < 3 {
+		return slices.Repeat([]store.Outcome{{Err: store.ErrAway}}, len(leases))
+	}
+	return s.Store.Release(ctx, leases)
+}
+
+func (s *refusing) Close() {}
+
+// The lease of a load that fails is given back, although the store refuses at first: also if the client is closed by then.
+func TestReleaseIsRepeated(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		t.Run(fmt.Sprintf("closed %v", closes), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := memory.New(memory.Options{})
+				defer m.Close()
+				s := &refusing{Store: m}
+				sh := engine.NewShared(s, time.Second, time.Second, slog.New(slog.DiscardHandler))
+				loads, fail := make(chan struct{}), make(chan struct{})
+				c := engine.New(sh, engine.Config[string, []byte]{
+					Key: func(k string) (string, error) { return k, nil },
+					Load: func(context.Context, string) ([]byte, error) {
+						close(loads)
+						<-fail
+						return nil, errors.New("the database is down")
+					},
+					Encode: func(v []byte) ([]byte, error) { return v, nil }, Decode: func(v []byte) ([]byte, error) { return v, nil },
+					Life: func(string, string, []byte) time.Duration { return time.Minute }, LoadTimeout: time.Minute, MaxValue: 100,
+				})
+				go c.Get(t.Context(), "a")
+				<-loads
+				if closes {
+					go func() {
+						synctest.Wait()
+						close(fail)
+					}()
+				} else {
+					close(fail)
+					time.Sleep(time.Second)
+				}
+				if err := sh.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if g := m.Acquire(t.Context(), []store.Claim{{Key: "a", Token: "t2", Lease: time.Minute}})[0]; g.State != store.Granted {
+					t.Errorf("the lease is left: %c, after %d releases", g.State, s.asked.Load())
+				}
+			})
+		})
 	}
 }

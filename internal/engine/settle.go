@@ -242,12 +242,29 @@ func (c *Cache[K, V]) end(fills []store.Fill, leases []store.Lease) (filled, rel
 func bytesOfFill(f *store.Fill) int   { return len(f.Key) + len(f.Value) }
 func bytesOfLease(l *store.Lease) int { return len(l.Key) }
 
-// release gives back leases whose claim or fill was not answered, behind the load and without a caller.
+// release gives back leases whose claim, fill or first release was not answered or was refused, after the load and without a
+// caller. It tries again within WriteBudget, since other processes wait for a lease that is left until it expires: a node whose
+// circuit is open refuses a release without being asked, and may be back in a moment. At Close the load that calls this waits.
 func (c *Cache[K, V]) release(ctx context.Context, leases []store.Lease) {
 	c.lose(leases)
-	c.spawn(func() {
+	give := func() {
 		ctx, cancel := c.detached(ctx, c.WriteBudget)
 		defer cancel()
-		c.Store.Release(ctx, leases)
-	})
+		for n := 1; ; n++ {
+			var left []store.Lease
+			for i, o := range c.Store.Release(ctx, leases) {
+				if o.Err != nil && !errors.Is(o.Err, store.ErrClosed) {
+					left = append(left, leases[i])
+				}
+			}
+			if leases = left; len(leases) == 0 || !pauseBefore(ctx, min(n, maxReleasePause)) {
+				return
+			}
+		}
+	}
+	if !c.spawn(give) {
+		give()
+	}
 }
+
+const maxReleasePause = 5 // of pauseBefore: a quarter of a second

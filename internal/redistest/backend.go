@@ -40,6 +40,9 @@ var Rights = []string{
 // CollectionRights are those that collections need beside Rights; docs/redis.md has them too.
 var CollectionRights = []string{"+@list", "+@set", "+@sortedset", "+@hash", "+exists", "+rename", "+pexpire", "+pexpireat", "+time"}
 
+// ClusterRights are those that a cluster needs beside Rights; docs/redis.md has them too.
+var ClusterRights = []string{"+cluster|slots", "+cluster|shards", "+cluster|info", "+cluster|nodes"}
+
 // secured is a TLS server whose URL names a user of few rights.
 type secured struct{ *Server }
 

@@ -67,9 +67,9 @@ func freePorts() (string, string, error) {
 
 // launch starts the process and waits until it answers; one that does not is killed.
 func (s *Server) launch() error {
-	path, err := exec.LookPath("redis-server")
+	path, err := binary()
 	if err != nil {
-		return fmt.Errorf("the tests need a real Redis: apt-get install redis-server (%w)", err)
+		return err
 	}
 	s.cmd = exec.Command(path, s.args...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -182,6 +182,16 @@ func (s *Server) Continue() {
 }
 
 func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
+
+// Log returns what the server has written into its log.
+func (s *Server) Log(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(s.logFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
 
 // tail returns the end of the server's log, for error messages.
 func (s *Server) tail() string {

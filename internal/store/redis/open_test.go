@@ -305,9 +305,12 @@ func TestDocumentedRights(t *testing.T) {
 	if !strings.Contains(string(text), "ACL SETUSER app "+strings.Join(redistest.CollectionRights, " ")+"\n") {
 		t.Errorf("docs/redis.md does not grant %q, which the tests of collections run with", redistest.CollectionRights)
 	}
+	if !strings.Contains(string(text), "ACL SETUSER app "+strings.Join(redistest.ClusterRights, " ")+"\n") {
+		t.Errorf("docs/redis.md does not grant %q, which the tests of clusters run with", redistest.ClusterRights)
+	}
 	cluster := redistest.SharedCluster(t)
 	for _, node := range cluster.Masters(t) {
-		node.Do(t, append([]string{"ACL", "SETUSER", "app", "reset"}, append(strings.Fields(line[1]), "+cluster|slots", "+cluster|info", "+cluster|nodes")...)...)
+		node.Do(t, append([]string{"ACL", "SETUSER", "app", "reset"}, append(strings.Fields(line[1]), redistest.ClusterRights...)...)...)
 	}
 	var log buffer
 	s := openWith(t, strings.Replace(cluster.URL(), "://", "://app:secret@", 1), redis.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
