@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,7 +21,7 @@ import (
 )
 
 var mysqlDialect = dialect{
-	name: "MySQL", lex: lexis{backslashes: true, hashes: true}, place: func(int) string { return "?" }, open: openMySQL, check: checkServerURL, away: mysqlAway,
+	name: "MySQL", lex: lexis{backslashes: true, hashes: true, marks: true}, place: func(int) string { return "?" }, open: openMySQL, check: checkServerURL, away: mysqlAway,
 }
 
 // mysqlDB is a MySQL or MariaDB server.
@@ -147,7 +148,33 @@ func (d *mysqlDB) close() {
 	d.reads.Close()
 }
 
-func (d *mysqlDB) absent(error) bool { return false }
+// ofValues: not where the server or the connection has a limit or an end, or a table is missing.
+// https://mariadb.com/kb/en/mariadb-error-code-reference/
+func (d *mysqlDB) ofValues(err error) bool {
+	var e *mysql.MySQLError
+	if !errors.As(err, &e) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	switch class := string(e.SQLState[:2]); class {
+	case "08", "28", "40", "42", "70":
+		return false
+	case "HY":
+		return e.Number == incorrectValue || slices.Contains(mixed, e.Number)
+	}
+	return true
+}
+
+const incorrectValue = 1525 // Incorrect DATE value: 'y'
+
+// mixed are the errors of a text that the character set of a column does not have: Illegal mix of collations.
+var mixed = []uint16{1267, 1270, 1271}
+
+func (d *mysqlDB) typed() bool { return false }
+
+func (d *mysqlDB) spelled(text, column string) string {
+	column = "q.`" + strings.ReplaceAll(column, "`", "``") + "`"
+	return "SELECT 1 FROM (" + text + "\n) AS q GROUP BY " + column + " HAVING COUNT(DISTINCT CAST(" + column + " AS BINARY)) > 1 LIMIT 1"
+}
 
 func mysqlAway(err error) bool {
 	var e *mysql.MySQLError
@@ -266,6 +293,19 @@ func (d *mysqlDB) prepare(ctx context.Context, text string, cols []column) (stmt
 }
 
 type mysqlStmt struct{ *sqlStmt }
+
+// impossible: a text that a column's character set does not have cannot be compared with it. What would be wrong with the
+// statement itself was found when it was prepared. MySQL, unlike MariaDB, also refuses a text that is no date where it is compared
+// with one; it reads parameters alone so strictly, and what stands in a column is a warning.
+func (s mysqlStmt) impossible(_ context.Context, err error, args []any) bool {
+	var e *mysql.MySQLError
+	if !errors.As(err, &e) || len(args) == 0 {
+		return false
+	}
+	return slices.Contains(mixed, e.Number) || e.Number == incorrectValue && slices.ContainsFunc(args, func(a any) bool {
+		return strings.HasSuffix(e.Message, fmt.Sprintf("value: '%v'", a))
+	})
+}
 
 func (s mysqlStmt) query(ctx context.Context, args []any) (cursor, error) {
 	c, err := s.sqlStmt.query(ctx, args)

@@ -55,7 +55,9 @@ type column struct {
 	kind kind
 	elem kind // of an array
 
-	whole bool // a number without a fraction: what it is written with must have none, since MySQL would round it
+	whole   bool // a number without a fraction: what it is written with must have none, since MySQL would round it
+	integer bool // a whole number that is found by its JSON form alone; whole, but no YEAR, where 24 finds 2024
+	bytes   bool // a text that is found by its own bytes alone, whatever its collation
 }
 
 func newColumn(name string, k kind) column {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ import (
 const busyTimeout = 5 * time.Second
 
 var sqliteDialect = dialect{
-	name: "SQLite", lex: lexis{brackets: true}, place: func(int) string { return "?" }, open: openSQLite, away: sqliteAway,
+	name: "SQLite", lex: lexis{brackets: true, marks: true, names: true}, place: func(int) string { return "?" }, open: openSQLite, away: sqliteAway,
 	check: func(rawURL string) error { _, err := sqlitePath(rawURL); return err },
 }
 
@@ -97,7 +98,16 @@ func (d *sqliteDB) close() {
 	d.reads.Close()
 }
 
-func (d *sqliteDB) absent(error) bool { return false }
+// ofValues: not where the file could not be read: https://www.sqlite.org/rescode.html
+func (d *sqliteDB) ofValues(err error) bool {
+	var e *sqlite.Error
+	const generic, tooBig, mismatch, rangeOf = 1, 18, 20, 25
+	return errors.As(err, &e) && slices.Contains([]int{generic, tooBig, mismatch, rangeOf}, e.Code()&0xff)
+}
+
+func (d *sqliteDB) typed() bool { return false }
+
+func (d *sqliteDB) spelled(string, string) string { return "" }
 
 // sqliteAway: another program has locked the file.
 func sqliteAway(err error) bool {

@@ -132,7 +132,7 @@ func (w *Writer) bind(c *column, v any) (any, error) {
 func (c *Change) Run(ctx context.Context) (row []byte, err error) {
 	l := c.w.load
 	err = l.b.write(ctx, c.w.text, c.values, l.stmt, l.bindings(c.args), func(rows cursor) (err error) {
-		if row, err = l.encode(rows); err != nil {
+		if row, err = l.encode(rows, c.args); err != nil {
 			err = fmt.Errorf("nothing was written, since the row cannot be read back: %w", err)
 		}
 		return err
