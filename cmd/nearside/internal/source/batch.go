@@ -156,7 +156,7 @@ func (b *Batch) Load(ctx context.Context, args []string) (map[string][]byte, err
 		if err := b.load(ctx, part, found, failed); err != nil {
 			for _, a := range part {
 				if found[a] == nil {
-					failed[a] = err
+					failed[a] = bounded(err)
 				}
 			}
 		}

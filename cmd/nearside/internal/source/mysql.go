@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -193,8 +192,6 @@ func (d *mysqlDB) columns(ctx context.Context, text string, n int) ([]column, er
 	return cols, mysqlExplained(err)
 }
 
-var jsonValid = regexp.MustCompile("(?i)^json_valid\\(`([^`]+)`\\)$")
-
 // learn asks which columns are booleans and documents, which the protocol does not tell: a BOOLEAN is a TINYINT(1), and
 // MariaDB's JSON a text with a constraint. What has one name in several tables must be the same in all of them.
 func (d *mysqlDB) learn(ctx context.Context) error {
@@ -216,18 +213,20 @@ func (d *mysqlDB) learn(ctx context.Context) error {
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	checks, err := d.reads.QueryContext(ctx, "SELECT check_clause FROM information_schema.check_constraints "+
-		"WHERE constraint_schema = database() AND check_clause LIKE 'json_valid(%'")
-	if err == nil { // old servers have no such table
+	checks, err := d.reads.QueryContext(ctx, "SELECT lower(c.column_name), min(k.check_clause IS NOT NULL) FROM information_schema.columns c "+
+		"LEFT JOIN information_schema.check_constraints k ON k.constraint_schema = c.table_schema AND k.table_name = c.table_name "+
+		"AND lower(k.check_clause) = concat('json_valid(`', lower(c.column_name), '`)') "+
+		"WHERE c.table_schema = database() AND c.data_type IN ('longtext', 'mediumtext', 'text', 'tinytext', 'varchar', 'char') "+
+		"AND c.table_name NOT IN (SELECT table_name FROM information_schema.views WHERE table_schema = database()) GROUP BY 1")
+	if err == nil { // old servers have no such table, and that of MySQL does not say which table: its JSON is a type
 		defer checks.Close()
 		for checks.Next() {
-			var clause string
-			if err := checks.Scan(&clause); err != nil {
+			var name string
+			var doc bool
+			if err := checks.Scan(&name, &doc); err != nil {
 				return err
 			}
-			if m := jsonValid.FindStringSubmatch(clause); m != nil {
-				docs[strings.ToLower(m[1])] = true
-			}
+			docs[name] = doc
 		}
 		if err := checks.Err(); err != nil {
 			return err
@@ -249,12 +248,13 @@ func (d *mysqlDB) kinds(rows *sql.Rows) ([]column, error) {
 		k := mysqlKind(t.DatabaseTypeName())
 		switch {
 		case k == number && t.DatabaseTypeName() == "TINYINT" && d.flags[name]:
-			k = boolean
+			k = flag
 		case k == text && d.docs[name]:
 			k = document
 		}
 		cols[i] = newColumn(t.Name(), k)
 		cols[i].whole = k == number && t.DatabaseTypeName() != "DECIMAL"
+		cols[i].integer = cols[i].whole && t.DatabaseTypeName() != "YEAR"
 	}
 	return cols, err
 }
@@ -340,7 +340,8 @@ func (d *mysqlDB) writer(ctx context.Context) (*sql.DB, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.writes == nil {
-		db, err := d.pool(ctx, poolSize/2)
+		// A number that a column has no room for must be an error, and not the largest one that it has.
+		db, err := d.pool(ctx, poolSize/2, "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
 		if err != nil {
 			return nil, err
 		}

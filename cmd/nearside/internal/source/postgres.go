@@ -203,7 +203,7 @@ func postgresKind(oid uint32) kind {
 	case pgtype.BoolOID:
 		return boolean
 	case pgtype.ByteaOID:
-		return binary
+		return hexed
 	case pgtype.DateOID:
 		return date
 	case pgtype.TimestampOID, pgtype.TimestamptzOID:
@@ -467,7 +467,7 @@ func (d *postgresDB) bind(c *column, v any) (any, error) {
 	case bool:
 		return strconv.FormatBool(v), nil
 	case string:
-		if c.kind == binary {
+		if c.kind == hexed {
 			data, err := base64.StdEncoding.DecodeString(v)
 			return `\x` + hex.EncodeToString(data), err
 		}

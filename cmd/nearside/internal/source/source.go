@@ -194,7 +194,7 @@ func (l *Loader) run(ctx context.Context, args []string, read func(cursor) error
 	case ctx.Err() != nil && !errors.Is(err, ErrNotFound):
 		return ctx.Err()
 	}
-	return err
+	return bounded(err)
 }
 
 // encode reads all rows. Limits are counted while reading: a table without a LIMIT must not fill the memory.

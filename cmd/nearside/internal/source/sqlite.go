@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -124,10 +126,14 @@ func (d *sqliteDB) columns(ctx context.Context, text string, n int) ([]column, e
 			declared := strings.ToUpper(t.DatabaseTypeName())
 			cols[i] = newColumn(t.Name(), sqliteKind(declared))
 			cols[i].whole = cols[i].kind == number && strings.Contains(declared, "INT")
+			cols[i].integer = cols[i].whole
+			cols[i].rounds = cols[i].kind == number && !cols[i].whole && floats.MatchString(declared)
 		}
 		return cols, err
 	})
 }
+
+var floats = regexp.MustCompile("REAL|FLOA|DOUB")
 
 // sqliteKind is what a declared type asks for. What a cell holds is known by the cell: SQLite stores anything anywhere.
 func sqliteKind(t string) kind {
@@ -135,7 +141,7 @@ func sqliteKind(t string) kind {
 	case t == "JSON", t == "JSONB":
 		return document
 	case strings.HasPrefix(t, "BOOL"):
-		return boolean
+		return flag
 	case t == "DATE":
 		return date
 	case strings.HasPrefix(t, "DATETIME"), strings.HasPrefix(t, "TIMESTAMP"):
@@ -226,6 +232,16 @@ func (d *sqliteDB) write(ctx context.Context, text string, args []any, query stm
 	return transact(ctx, tx, text, args, query.(*sqlStmt), queryArgs, read)
 }
 
+// isFloat reports whether a number is that float, in its shortest form.
+func isFloat(v string, f float64) bool {
+	if len(v) > 400 || f == 0 { // such digits are too many for a float, or a zero, or too small for one
+		return f == 0 && !strings.ContainsAny(strings.FieldsFunc(v, func(r rune) bool { return r == 'e' || r == 'E' })[0], "123456789")
+	}
+	a, ok := new(big.Rat).SetString(v)
+	b, good := new(big.Rat).SetString(strconv.FormatFloat(f, 'g', -1, 64))
+	return ok && good && a.Cmp(b) == 0
+}
+
 func (d *sqliteDB) bind(c *column, v any) (any, error) {
 	switch v := v.(type) {
 	case json.Number:
@@ -233,8 +249,13 @@ func (d *sqliteDB) bind(c *column, v any) (any, error) {
 			return n, nil
 		}
 		f, err := v.Float64()
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, fmt.Errorf("the number %.40s is too large", v)
+		case c.whole:
+			return nil, fmt.Errorf("the number %.40s is too large: SQLite has whole numbers from -2^63 to 2^63-1", v)
+		case !c.rounds && !isFloat(v.String(), f):
+			return nil, fmt.Errorf("the number %.40s has more digits than SQLite keeps: it would become %v", v, f)
 		}
 		return f, nil
 	case string:
