@@ -33,6 +33,14 @@ func (f field) String() string {
 	return f.kind
 }
 
+// short is String without the kind of a number.
+func (f field) short() string {
+	if f.kind == "a number" || f.kind == "a boolean" {
+		return fmt.Sprintf("%.40s", f.raw)
+	}
+	return f.kind
+}
+
 // members reads one JSON object. What encoding/json would change silently is an error: bytes that are no UTF-8, halves of
 // characters, and a name that stands there twice.
 func members(value []byte) (map[string]field, error) {

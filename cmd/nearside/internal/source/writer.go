@@ -86,7 +86,7 @@ func (w *Writer) checkField(args []string, name string, v field) error {
 		return nil
 	}
 	if v.plain() != args[i] || v.kind == "null" {
-		return fmt.Errorf("is %s, and the key says %.100s", v, args[i])
+		return fmt.Errorf("is %s, and the key says %.100s", v.short(), args[i])
 	}
 	if col != nil { // "42" is not 42
 		if _, err := w.bind(col, v); err != nil {

@@ -61,7 +61,7 @@ func TestWrite(t *testing.T) {
 		{all("age", `1.5`), `the field "age": found a number, 1.5, expected a whole number`},
 		{`null`, "expected one JSON object"},
 		{all("name", `"x"`) + "{}", "nothing behind it"},
-		{all("id", "2"), `the field "id" is a number, 2, and the key says 1`},
+		{all("id", "2"), `the field "id" is 2, and the key says 1`},
 		{all("nick", `"x"`), `the field "nick" is no column of the row`},
 		{all("age", ""), `the field "age" is missing`},
 		{all("age", `"old"`), `the field "age": found a string, expected a number`},
