@@ -42,6 +42,7 @@ func (s *server) prepareCache(ctx context.Context, c *config.Cache, spec *serve.
 	if err != nil {
 		return "load", err
 	}
+	s.warn(c, "load", loader.Warn)
 	if c.Shape != "" {
 		e, err := loader.Elements(c.Shape)
 		if err != nil {
@@ -50,12 +51,13 @@ func (s *server) prepareCache(ctx context.Context, c *config.Cache, spec *serve.
 		spec.Elements, spec.Fields = e.Load, e.Fields()
 		return "", nil
 	}
-	spec.Load = loader.Load
+	spec.Load, spec.Many = loader.Load, c.Rows == source.Many
 	if c.Many != "" {
 		b, err := s.db.PrepareMany(ctx, c.Many, loader)
 		if err != nil {
 			return "load_many", err
 		}
+		s.warn(c, "load_many", b.Warn)
 		spec.LoadMany = b.Load
 	}
 	if c.Store != "" {
@@ -72,4 +74,11 @@ func (s *server) prepareCache(ctx context.Context, c *config.Cache, spec *serve.
 		}
 	}
 	return "", nil
+}
+
+// warn logs what is allowed and most probably a mistake.
+func (s *server) warn(c *config.Cache, field string, texts []string) {
+	for _, text := range texts {
+		s.logger.Warn(text, "cache", c.Name, "at", c.Where(field))
+	}
 }

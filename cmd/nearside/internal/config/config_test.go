@@ -110,7 +110,7 @@ n.yaml:14: max_rows: found "-1", expected a number from 1 to 1000000000
 n.yaml:14: stale: found "-1s", expected a duration from 0s to 100 years
 n.yaml:14: rows: found "two", expected one or many
 n.yaml:14: max_value: found "many", expected a size such as 1MiB
-n.yaml:14: load: {a} stands inside quotes: a parameter is a value of its own, write it without quotes`},
+n.yaml:14: load: {a} stands inside quotes, where it would be text: write the parameter without quotes; if an array or a path of that name is meant, write '{"a"}'`},
 		{"shapes", `caches:
   friends:
     key: friends:{id}

@@ -316,7 +316,8 @@ func (l *loader) checkCache(c *Cache, lines map[string]int) {
 		} else {
 			c.Key = p
 			for i, name := range p.Params() {
-				c.Params = append(c.Params, source.Param{Name: name, Int: p.Types()[i] == pattern.Int})
+				_, declared := c.types[name]
+				c.Params = append(c.Params, source.Param{Name: name, Int: p.Types()[i] == pattern.Int, UUID: p.Types()[i] == pattern.UUID, Declared: declared})
 			}
 			for name := range c.types {
 				if !slices.Contains(p.Params(), name) {
@@ -338,7 +339,11 @@ func (l *loader) checkCache(c *Cache, lines map[string]int) {
 func (l *loader) checkSQL(c *Cache, at func(string) int) {
 	l.checkStore(c, at("store"))
 	if c.Load != "" {
-		used, err := source.Names(l.cfg.Database, c.Load)
+		var params []string
+		if c.Key != nil {
+			params = c.Key.Params()
+		}
+		used, err := source.Names(l.cfg.Database, c.Load, params...)
 		if err != nil {
 			l.failAt(at("load"), "load: %v", err)
 		}

@@ -15,7 +15,7 @@ type Type string
 
 const (
 	Text Type = "text" // UTF-8 without NUL, at most MaxText bytes
-	Int  Type = "int"  // 0 or -?[1-9][0-9]* within int64, so that no row has two keys
+	Int  Type = "int"  // 0 or -?[1-9][0-9]* from -2^63 to 2^64-1, so that no row has two keys
 	UUID Type = "uuid" // in lower case
 )
 
@@ -227,7 +227,7 @@ func isInt(arg []byte) bool {
 	if len(arg) > 0 && arg[0] == '-' {
 		digits = arg[1:]
 	}
-	if len(digits) == 0 || len(digits) > 19 {
+	if len(digits) == 0 || len(digits) > 20 {
 		return false
 	}
 	for _, b := range digits {
@@ -241,7 +241,12 @@ func isInt(arg []byte) bool {
 	if len(digits) < 19 {
 		return true
 	}
-	_, err := strconv.ParseInt(string(arg), 10, 64)
+	var err error
+	if arg[0] == '-' {
+		_, err = strconv.ParseInt(string(arg), 10, 64)
+	} else {
+		_, err = strconv.ParseUint(string(arg), 10, 64) // a BIGINT UNSIGNED
+	}
 	return err == nil
 }
 

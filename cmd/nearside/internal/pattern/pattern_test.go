@@ -32,7 +32,7 @@ func TestFind(t *testing.T) {
 		fit pattern.Fit
 	}{
 		"user:42": {0, pattern.Match}, "user:0": {0, pattern.Match}, "user:-7": {0, pattern.Match},
-		"user:9223372036854775807": {0, pattern.Match}, "user:9223372036854775808": {0, pattern.Misfit},
+		"user:9223372036854775807": {0, pattern.Match}, "user:18446744073709551616": {0, pattern.Misfit},
 		"user:-9223372036854775808": {0, pattern.Match},
 		"user:abc":                  {0, pattern.Misfit}, "user:042": {0, pattern.Misfit}, "user:-0": {0, pattern.Misfit},
 		"user:+1": {0, pattern.Misfit}, "user:-": {0, pattern.Misfit}, "user:1e3": {0, pattern.Misfit},

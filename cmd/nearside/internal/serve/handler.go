@@ -57,7 +57,7 @@ func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
 	case err != nil:
 		return resp.AppendError(out, "ERR "+err.Error()), true
 	case cache == nil:
-		return resp.AppendNull(out, c.Proto()), true
+		return appendValue(c, out, h.service.impossible(key)), true
 	case cache.Shape != "":
 		return h.fail(out, errWrongType), true
 	case cache.Near > 0:
@@ -65,7 +65,7 @@ func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
 		if v, found, ok := cache.Values.Kept(unsafe.String(unsafe.SliceData(key), len(key))); found {
 			return resp.AppendBulk(out, v), true
 		} else if ok {
-			return resp.AppendNull(out, c.Proto()), true
+			return appendValue(c, out, cache.Nothing()), true
 		}
 	case h.service.local:
 		if v, ok := cache.Values.Ready(string(key)); ok {

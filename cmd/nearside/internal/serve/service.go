@@ -29,6 +29,7 @@ type Spec struct {
 	Fields   []string // of a hash, in the order of the columns
 
 	LoadMany func(ctx context.Context, args []string) (map[string][]byte, error) // for keys of one parameter; nil: Load for each
+	Many     bool                                                                // a value is an array of rows, and there always is one; else an object
 
 	// Store checks a value for the row with the parameters of the key, and returns what writes it and returns the row as
 	// Load would. Nil: this cache is not written here.
@@ -101,7 +102,7 @@ func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
 			return row, err
 		},
 		Encode: func(v []byte) ([]byte, error) { return v, nil },
-		Decode: row,
+		Decode: spec.row,
 		Life:   func(_, key string, _ []byte) time.Duration { return spec.life(key) },
 		TTL:    spec.TTL, Glob: spec.Key.Glob(), Ours: spec.ours,
 		Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL, Hold: spec.Hold,
@@ -156,15 +157,30 @@ func loadMany(ctx context.Context, spec Spec, keys []string, log *journal) (map[
 	return found, err
 }
 
-var errNoRow = errors.New("no JSON")
+var errNoRow = errors.New("no JSON of a row, or of rows")
 
-// row accepts what a load may have written; what another program left there (hello) is loaded again. It looks at both ends
-// alone: to parse what is only handed on would be a third of the cost of a hit.
-func row(data []byte) ([]byte, error) {
-	if n := len(data); n >= 2 && (data[0] == '{' && data[n-1] == '}' || data[0] == '[' && data[n-1] == ']') {
+// row accepts what a load may have written: an object, or an array where a value is that. What another program left there, or a
+// configuration that said 'rows' otherwise, is loaded again. It looks at both ends alone: to parse what is only handed on would be
+// a third of the cost of a hit.
+func (s *Spec) row(data []byte) ([]byte, error) {
+	first, last := byte('{'), byte('}')
+	if s.Many {
+		first, last = '[', ']'
+	}
+	if n := len(data); n >= 2 && data[0] == first && data[n-1] == last {
 		return data, nil
 	}
 	return nil, errNoRow
+}
+
+var noRows = []byte("[]")
+
+// Nothing returns what is answered for a key without a row: nil, or an array of none.
+func (s *Spec) Nothing() []byte {
+	if s.Many {
+		return noRows
+	}
+	return nil
 }
 
 // Caches returns the declared caches in the order of the configuration.
@@ -224,6 +240,14 @@ func errForeign(key []byte) error {
 	return fmt.Errorf("%.100q %w, and the embedded store has no others: configure 'redis:' to have them passed on to it", key, errOther)
 }
 
+// impossible returns what is answered for a key that has the form of a declared one, and a parameter that cannot be.
+func (s *Service) impossible(key []byte) []byte {
+	if i, fit := s.keys.Find(key); fit == pattern.Misfit {
+		return s.caches[i].Nothing()
+	}
+	return nil
+}
+
 // find returns the cache of a key. Nil without an error: the key has the form of a declared one, and a parameter that
 // cannot be (user:abc for a number), so there is no such row and nobody needs to be asked.
 func (s *Service) find(key []byte) (*Cache, error) {
@@ -256,6 +280,9 @@ func (s *Service) Get(ctx context.Context, keys [][]byte) []Answer {
 	for i, key := range keys {
 		c, err := s.find(key)
 		if out[i].Err = err; c == nil {
+			if err == nil {
+				out[i].Value = s.impossible(key)
+			}
 			continue
 		}
 		if c.Shape != "" {
@@ -287,8 +314,11 @@ func (s *Service) Get(ctx context.Context, keys [][]byte) []Answer {
 // one is Get for one key, which costs less than a batch of one.
 func (s *Service) one(ctx context.Context, key []byte) (a Answer) {
 	c, err := s.find(key)
-	if c == nil {
+	switch {
+	case err != nil:
 		return Answer{Err: err}
+	case c == nil:
+		return Answer{Value: s.impossible(key)}
 	}
 	return s.read(ctx, c, key)
 }
@@ -299,8 +329,8 @@ func (s *Service) read(ctx context.Context, c *Cache, key []byte) (a Answer) {
 	}
 	var err error
 	if a.Value, err = c.Values.Get(ctx, string(key)); err != nil {
-		if a.Value = nil; !errors.Is(err, engine.ErrNotFound) {
-			a.Err = err
+		if a.Value = c.Nothing(); !errors.Is(err, engine.ErrNotFound) {
+			a.Value, a.Err = nil, err
 		}
 	}
 	return a
@@ -327,7 +357,9 @@ func (b *batch) run(ctx context.Context, out []Answer) {
 		switch o := &out[b.at[n]]; {
 		case a.Err == nil:
 			o.Value = a.Entry.Value
-		case !errors.Is(a.Err, engine.ErrNotFound):
+		case errors.Is(a.Err, engine.ErrNotFound):
+			o.Value = b.cache.Nothing()
+		default:
 			o.Err = a.Err
 		}
 	}

@@ -13,8 +13,15 @@ import (
 type backend interface {
 	// columns learns the columns of a query with n parameters, without running it.
 	columns(ctx context.Context, text string, n int) ([]column, error)
-	// params tells what the n parameters of a query are compared with, "int" or "uuid", or "" for all else; nil: unknown.
+	// params tells what the n parameters of a query are compared with, "int" or "uuid", or "" for all else. It is nil for a
+	// database that is not typed.
 	params(ctx context.Context, text string) ([]string, error)
+	// typed reports whether a parameter has the type of what it is compared with, so that both are compared by the rules of
+	// that type.
+	typed() bool
+	// spelled returns the query that has a row if values of a column of a query are equal for the database and differ in
+	// their text. It is empty if the database is not worth asking, since it runs in this process.
+	spelled(text, column string) string
 	// prepare makes a query that can be run many times, also after the database was restarted.
 	prepare(ctx context.Context, text string, cols []column) (stmt, error)
 	// checkWrite has a statement with n parameters checked, and that it may be run, without running it.
@@ -24,14 +31,18 @@ type backend interface {
 	write(ctx context.Context, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error
 	// bind is the form in which a value from JSON is a parameter of a statement that writes the column.
 	bind(c *column, v any) (any, error)
-	// absent reports whether an error says that a parameter cannot be a value of its column: then there is no such row.
-	absent(err error) bool
+	// ofValues reports whether an error of a query may be due to one of its parameters or rows, so that it says nothing about
+	// others.
+	ofValues(err error) bool
 	close()
 }
 
 // stmt is a prepared query.
 type stmt interface {
 	query(ctx context.Context, args []any) (cursor, error)
+	// impossible reports whether an error of the query came since one of args cannot be a value of its parameter's type:
+	// then there is no such row. Any other error is one of the data.
+	impossible(ctx context.Context, err error, args []any) bool
 }
 
 // cursor is the rows of a query.

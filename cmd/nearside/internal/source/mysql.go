@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,7 +20,7 @@ import (
 )
 
 var mysqlDialect = dialect{
-	name: "MySQL", lex: lexis{backslashes: true, hashes: true}, place: func(int) string { return "?" }, open: openMySQL, check: checkServerURL, away: mysqlAway,
+	name: "MySQL", lex: lexis{backslashes: true, hashes: true, marks: true}, place: func(int) string { return "?" }, open: openMySQL, check: checkServerURL, away: mysqlAway,
 }
 
 // mysqlDB is a MySQL or MariaDB server.
@@ -147,7 +147,33 @@ func (d *mysqlDB) close() {
 	d.reads.Close()
 }
 
-func (d *mysqlDB) absent(error) bool { return false }
+// ofValues: not where the server or the connection has a limit or an end, or a table is missing.
+// https://mariadb.com/kb/en/mariadb-error-code-reference/
+func (d *mysqlDB) ofValues(err error) bool {
+	var e *mysql.MySQLError
+	if !errors.As(err, &e) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	switch class := string(e.SQLState[:2]); class {
+	case "08", "28", "40", "42", "70":
+		return false
+	case "HY":
+		return e.Number == incorrectValue || slices.Contains(mixed, e.Number)
+	}
+	return true
+}
+
+const incorrectValue = 1525 // Incorrect DATE value: 'y'
+
+// mixed are the errors of a text that the character set of a column does not have: Illegal mix of collations.
+var mixed = []uint16{1267, 1270, 1271}
+
+func (d *mysqlDB) typed() bool { return false }
+
+func (d *mysqlDB) spelled(text, column string) string {
+	column = "q.`" + strings.ReplaceAll(column, "`", "``") + "`"
+	return "SELECT 1 FROM (" + text + "\n) AS q GROUP BY " + column + " HAVING COUNT(DISTINCT CAST(" + column + " AS BINARY)) > 1 LIMIT 1"
+}
 
 func mysqlAway(err error) bool {
 	var e *mysql.MySQLError
@@ -165,8 +191,6 @@ func (d *mysqlDB) columns(ctx context.Context, text string, n int) ([]column, er
 	cols, err := describe(ctx, d.reads, text, n, d.kinds)
 	return cols, mysqlExplained(err)
 }
-
-var jsonValid = regexp.MustCompile("(?i)^json_valid\\(`([^`]+)`\\)$")
 
 // learn asks which columns are booleans and documents, which the protocol does not tell: a BOOLEAN is a TINYINT(1), and
 // MariaDB's JSON a text with a constraint. What has one name in several tables must be the same in all of them.
@@ -189,18 +213,20 @@ func (d *mysqlDB) learn(ctx context.Context) error {
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	checks, err := d.reads.QueryContext(ctx, "SELECT check_clause FROM information_schema.check_constraints "+
-		"WHERE constraint_schema = database() AND check_clause LIKE 'json_valid(%'")
-	if err == nil { // old servers have no such table
+	checks, err := d.reads.QueryContext(ctx, "SELECT lower(c.column_name), min(k.check_clause IS NOT NULL) FROM information_schema.columns c "+
+		"LEFT JOIN information_schema.check_constraints k ON k.constraint_schema = c.table_schema AND k.table_name = c.table_name "+
+		"AND lower(k.check_clause) = concat('json_valid(`', lower(c.column_name), '`)') "+
+		"WHERE c.table_schema = database() AND c.data_type IN ('longtext', 'mediumtext', 'text', 'tinytext', 'varchar', 'char') "+
+		"AND c.table_name NOT IN (SELECT table_name FROM information_schema.views WHERE table_schema = database()) GROUP BY 1")
+	if err == nil { // old servers have no such table, and that of MySQL does not say which table: its JSON is a type
 		defer checks.Close()
 		for checks.Next() {
-			var clause string
-			if err := checks.Scan(&clause); err != nil {
+			var name string
+			var doc bool
+			if err := checks.Scan(&name, &doc); err != nil {
 				return err
 			}
-			if m := jsonValid.FindStringSubmatch(clause); m != nil {
-				docs[strings.ToLower(m[1])] = true
-			}
+			docs[name] = doc
 		}
 		if err := checks.Err(); err != nil {
 			return err
@@ -222,12 +248,13 @@ func (d *mysqlDB) kinds(rows *sql.Rows) ([]column, error) {
 		k := mysqlKind(t.DatabaseTypeName())
 		switch {
 		case k == number && t.DatabaseTypeName() == "TINYINT" && d.flags[name]:
-			k = boolean
+			k = flag
 		case k == text && d.docs[name]:
 			k = document
 		}
 		cols[i] = newColumn(t.Name(), k)
 		cols[i].whole = k == number && t.DatabaseTypeName() != "DECIMAL"
+		cols[i].integer = cols[i].whole && t.DatabaseTypeName() != "YEAR"
 	}
 	return cols, err
 }
@@ -267,6 +294,19 @@ func (d *mysqlDB) prepare(ctx context.Context, text string, cols []column) (stmt
 
 type mysqlStmt struct{ *sqlStmt }
 
+// impossible: a text that a column's character set does not have cannot be compared with it. What would be wrong with the
+// statement itself was found when it was prepared. MySQL, unlike MariaDB, also refuses a text that is no date where it is compared
+// with one; it reads parameters alone so strictly, and what stands in a column is a warning.
+func (s mysqlStmt) impossible(_ context.Context, err error, args []any) bool {
+	var e *mysql.MySQLError
+	if !errors.As(err, &e) || len(args) == 0 {
+		return false
+	}
+	return slices.Contains(mixed, e.Number) || e.Number == incorrectValue && slices.ContainsFunc(args, func(a any) bool {
+		return strings.HasSuffix(e.Message, fmt.Sprintf("value: '%v'", a))
+	})
+}
+
 func (s mysqlStmt) query(ctx context.Context, args []any) (cursor, error) {
 	c, err := s.sqlStmt.query(ctx, args)
 	if err != nil {
@@ -300,7 +340,8 @@ func (d *mysqlDB) writer(ctx context.Context) (*sql.DB, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.writes == nil {
-		db, err := d.pool(ctx, poolSize/2)
+		// A number that a column has no room for must be an error, and not the largest one that it has.
+		db, err := d.pool(ctx, poolSize/2, "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
 		if err != nil {
 			return nil, err
 		}

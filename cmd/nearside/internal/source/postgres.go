@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -106,12 +107,18 @@ func (d *postgresDB) close() {
 	d.reads.Close()
 }
 
-// The errors of values that cannot be: https://www.postgresql.org/docs/current/errcodes-appendix.html
-var valueErrors = []string{"22P02", "22003", "22007", "22008"}
-
-func (d *postgresDB) absent(err error) bool {
+// ofValues: not where the server has no room or ends, or where the statement itself is refused:
+// https://www.postgresql.org/docs/current/errcodes-appendix.html
+func (d *postgresDB) ofValues(err error) bool {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && slices.Contains(valueErrors, e.Code)
+	return errors.As(err, &e) && len(e.Code) == 5 && !slices.Contains([]string{"08", "25", "28", "3D", "40", "42", "53", "57", "58", "XX"}, e.Code[:2])
+}
+
+func (d *postgresDB) typed() bool { return true }
+
+func (d *postgresDB) spelled(text, column string) string {
+	column = `q."` + strings.ReplaceAll(column, `"`, `""`) + `"`
+	return "SELECT 1 FROM (" + text + "\n) AS q GROUP BY " + column + " HAVING count(DISTINCT " + column + `::text COLLATE "C") > 1 LIMIT 1`
 }
 
 func postgresAway(err error) bool {
@@ -155,6 +162,14 @@ func (d *postgresDB) columns(ctx context.Context, text string, _ int) ([]column,
 		return nil, explained(err)
 	}
 	cols := postgresColumns(sd.Fields, conn.Conn().TypeMap())
+	// Texts are compared byte by byte, unless somebody has made a collation for which that is not so. Servers before 12 have none.
+	var folds bool
+	if err := conn.Conn().QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_collation WHERE NOT collisdeterministic)").Scan(&folds); err != nil {
+		folds = ctx.Err() != nil
+	}
+	for i, f := range sd.Fields {
+		cols[i].bytes = !folds && (f.DataTypeOID == pgtype.TextOID || f.DataTypeOID == pgtype.VarcharOID)
+	}
 	return cols, named(cols)
 }
 
@@ -169,7 +184,7 @@ func postgresColumns(fields []pgconn.FieldDescription, types *pgtype.Map) []colu
 		}
 		switch f.DataTypeOID {
 		case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID:
-			c.whole = true
+			c.whole, c.integer = true, true
 		}
 		cols[i] = c
 	}
@@ -188,7 +203,7 @@ func postgresKind(oid uint32) kind {
 	case pgtype.BoolOID:
 		return boolean
 	case pgtype.ByteaOID:
-		return binary
+		return hexed
 	case pgtype.DateOID:
 		return date
 	case pgtype.TimestampOID, pgtype.TimestamptzOID:
@@ -226,9 +241,59 @@ func (d *postgresDB) prepare(_ context.Context, text string, cols []column) (stm
 }
 
 type postgresStmt struct {
-	db   *postgresDB
-	text string
-	like []column
+	db    *postgresDB
+	text  string
+	like  []column
+	types atomic.Pointer[[]string] // of its parameters, as the server writes them; asked for when they are needed
+}
+
+// impossible has the server read each parameter by itself. That is one more question, after an error that most loads never have.
+func (s *postgresStmt) impossible(ctx context.Context, err error, args []any) bool {
+	const domain = "23514" // the check of a domain failed
+	var e *pgconn.PgError
+	if !errors.As(err, &e) || len(e.Code) != 5 || e.Code[:2] != dataException && e.Code != domain || len(args) == 0 {
+		return false
+	}
+	types, err := s.parameters(ctx)
+	if err != nil {
+		return false // what went wrong is what the caller had before
+	}
+	for i, t := range types {
+		if i >= len(args) {
+			break
+		}
+		_, err := s.db.reads.Exec(ctx, "SELECT $1::"+t+" IS NULL", args[i])
+		if errors.As(err, &e) && len(e.Code) == 5 && (e.Code[:2] == dataException || e.Code == domain) {
+			return true
+		}
+	}
+	return false
+}
+
+const dataException = "22" // the class of errors of values
+
+// parameters returns the types of the statement's parameters.
+func (s *postgresStmt) parameters(ctx context.Context) ([]string, error) {
+	if types := s.types.Load(); types != nil {
+		return *types, nil
+	}
+	conn, err := s.db.reads.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	sd, err := conn.Conn().Prepare(ctx, "", s.text)
+	if err != nil {
+		return nil, err
+	}
+	types := make([]string, len(sd.ParamOIDs))
+	for i, oid := range sd.ParamOIDs {
+		if err := conn.Conn().QueryRow(ctx, "SELECT format_type($1::oid, NULL)", oid).Scan(&types[i]); err != nil {
+			return nil, err
+		}
+	}
+	s.types.Store(&types)
+	return types, nil
 }
 
 // query runs it again if the connection was gone before the query was sent (the server was restarted), or if a table was
@@ -402,7 +467,7 @@ func (d *postgresDB) bind(c *column, v any) (any, error) {
 	case bool:
 		return strconv.FormatBool(v), nil
 	case string:
-		if c.kind == binary {
+		if c.kind == hexed {
 			data, err := base64.StdEncoding.DecodeString(v)
 			return `\x` + hex.EncodeToString(data), err
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -22,8 +23,10 @@ const (
 	float32s
 	float64s
 	boolean
+	flag // a boolean that is stored as the number 0 or 1
 	text
 	binary   // base64
+	hexed    // bytes that the database writes as \x and hexadecimal digits; base64
 	date     // YYYY-MM-DD
 	moment   // a timestamp: with a zone RFC 3339 in UTC, without one as it is
 	instant  // a timestamp in UTC whose text does not say so
@@ -31,16 +34,18 @@ const (
 	array    // of elements
 )
 
+const textKind = text // the name is also that of parameters
+
 // expects is what a value that is written to a column must be; empty: anything.
 func (k kind) expects() string {
 	switch k {
 	case number, float32s, float64s:
 		return "a number"
-	case boolean:
+	case boolean, flag:
 		return "a boolean"
 	case text, date, moment, instant:
 		return "a string"
-	case binary:
+	case binary, hexed:
 		return "a string of base64"
 	case array:
 		return "an array"
@@ -55,7 +60,10 @@ type column struct {
 	kind kind
 	elem kind // of an array
 
-	whole bool // a number without a fraction: what it is written with must have none, since MySQL would round it
+	whole   bool // a number without a fraction: what it is written with must have none, since MySQL would round it
+	integer bool // a whole number that is found by its JSON form alone; whole, but no YEAR, where 24 finds 2024
+	rounds  bool // a float, which keeps what is nearest to the number that is written
+	bytes   bool // a text that is found by its own bytes alone, whatever its collation
 }
 
 func newColumn(name string, k kind) column {
@@ -75,13 +83,19 @@ func (c *column) write(out []byte, v any, text func([]byte, string) ([]byte, err
 	case nil:
 		return append(out, "null"...), nil
 	case int64:
-		if c.kind == boolean {
-			return strconv.AppendBool(out, v != 0), nil
+		switch {
+		case c.kind == flag && (v == 0 || v == 1):
+			return strconv.AppendBool(out, v == 1), nil
+		case c.kind == flag:
+			return out, c.noBoolean(v)
 		}
 		return strconv.AppendInt(out, v, 10), nil
 	case uint64:
 		return strconv.AppendUint(out, v, 10), nil
 	case float64:
+		if c.kind == flag {
+			return out, c.noBoolean(v)
+		}
 		return appendFloat(out, v, 64)
 	case float32:
 		return appendFloat(out, float64(v), 32)
@@ -90,12 +104,20 @@ func (c *column) write(out []byte, v any, text func([]byte, string) ([]byte, err
 	case string:
 		return c.writeString(out, v, text)
 	case []byte:
-		if c.kind == document {
+		switch c.kind {
+		case document:
 			return c.writeString(out, string(v), text)
+		case textKind: // of SQLite, which stores anything anywhere: written back, the base64 would be another value
+			return out, fmt.Errorf("it holds bytes, and its column is declared as text: select CAST(%s AS BLOB) AS %s", c.name, c.name)
 		}
 		return text(out, base64.StdEncoding.EncodeToString(v))
 	}
 	return out, fmt.Errorf("a value of type %T has no form in JSON", v)
+}
+
+// noBoolean is the error of a number in a column of booleans. As true it would be written back as 1.
+func (c *column) noBoolean(v any) error {
+	return fmt.Errorf("%v is neither 0 nor 1, and its column is declared as a boolean (BOOLEAN, TINYINT(1)): select it as a number, %s + 0 AS %s", v, c.name, c.name)
 }
 
 func appendFloat(out []byte, v float64, bits int) ([]byte, error) {
@@ -127,14 +149,15 @@ func (c *column) writeString(out []byte, v string, text func([]byte, string) ([]
 		}
 	case array:
 		return c.appendArray(out, v)
-	case binary:
-		if digits, ok := strings.CutPrefix(v, `\x`); ok { // PostgreSQL's form
-			data, err := hex.DecodeString(digits)
-			if err != nil {
-				return out, err
-			}
-			return c.write(out, data, text)
+	case hexed:
+		digits, ok := strings.CutPrefix(v, `\x`)
+		data, err := hex.DecodeString(digits)
+		if err != nil || !ok {
+			return out, errors.New("its bytes are not in hexadecimal digits: bytea_output is another one")
 		}
+		return text(out, base64.StdEncoding.EncodeToString(data))
+	case binary: // of SQLite, as above
+		return out, fmt.Errorf("it holds text, and its column is declared as bytes: select CAST(%s AS TEXT) AS %s", c.name, c.name)
 	case number:
 		if isNumber(v) {
 			return append(out, v...), nil
@@ -155,7 +178,11 @@ func (c *column) writeString(out []byte, v string, text func([]byte, string) ([]
 		}
 		return append(out, v...), nil
 	case instant:
-		return text(out, inUTC(v+"Z"))
+		t := inUTC(v + "Z")
+		if t == v+"Z" && strings.HasPrefix(v, "0000-") {
+			return out, fmt.Errorf("%s has no form in JSON: select NULL in its place", v)
+		}
+		return text(out, t)
 	case moment, date:
 		if strings.HasSuffix(v, "infinity") || strings.HasSuffix(v, " BC") {
 			return out, fmt.Errorf("%s has no form in JSON: select NULL in its place", v)
@@ -187,9 +214,11 @@ func inUTC(text string) string {
 	return text
 }
 
-// day cuts the time off a date that was stored with one.
+var midnight = regexp.MustCompile(`^[T ]00:00(:00(\.0*)?)?(Z|\+00(:?00)?)?$`)
+
+// day cuts the time off a date that was stored with one. A time of the day is no midnight, and stays.
 func day(text string) string {
-	if len(text) > len(time.DateOnly) {
+	if len(text) > len(time.DateOnly) && midnight.MatchString(text[len(time.DateOnly):]) {
 		if _, err := time.Parse(time.DateOnly, text[:len(time.DateOnly)]); err == nil {
 			return text[:len(time.DateOnly)]
 		}

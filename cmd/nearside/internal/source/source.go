@@ -63,8 +63,10 @@ func (d *DB) Close() error { d.b.close(); return nil }
 
 // Param is a parameter of a query.
 type Param struct {
-	Name string
-	Int  bool // bound as a number; else as text
+	Name     string
+	Int      bool // a whole number in the form of JSON
+	UUID     bool // in lower case, with its hyphens
+	Declared bool // the configuration says which type it has
 }
 
 // Query declares how a cache loads.
@@ -80,11 +82,15 @@ type Query struct {
 type Loader struct {
 	Query
 	Types map[string]string // of parameters, "int" or "uuid", where the database tells
+	Warn  []string          // what is allowed, and most probably a mistake
 
-	b     backend
-	stmt  stmt
-	binds []int // which parameter each placeholder is
-	cols  []column
+	b       backend
+	stmt    stmt
+	binds   []int  // which parameter each placeholder is
+	numbers []bool // which parameters are known to be compared with a column of whole numbers
+	cols    []column
+	exact   []int // for each parameter the column of its name that holds whole numbers, whose text must then be the parameter's; -1: none
+	text    statement
 }
 
 // Prepare asks the database to check a query. The columns must have names, each another one.
@@ -93,7 +99,10 @@ func (d *DB) Prepare(ctx context.Context, q Query) (*Loader, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Loader{Query: q, b: d.b}
+	l := &Loader{Query: q, b: d.b, text: s}
+	if err := s.unquoted(func(name string) bool { return l.param(name) >= 0 }); err != nil {
+		return nil, err
+	}
 	for _, name := range s.names {
 		n := l.param(name)
 		if n < 0 {
@@ -108,16 +117,7 @@ func (d *DB) Prepare(ctx context.Context, q Query) (*Loader, error) {
 	if l.stmt, err = d.b.prepare(ctx, text, l.cols); err != nil {
 		return nil, err
 	}
-	types, err := d.b.params(ctx, text)
-	for i, t := range types {
-		if l.Types == nil {
-			l.Types = make(map[string]string)
-		}
-		if t != "" {
-			l.Types[s.names[i]] = t
-		}
-	}
-	return l, err
+	return l, l.infer(ctx, d, text)
 }
 
 func (l *Loader) param(name string) int {
@@ -142,24 +142,33 @@ func (l *Loader) bindings(args []string) []any {
 	return values
 }
 
-// bind is the value of one parameter, which the key's pattern has checked. A server reads text as what it compares it
-// with; SQLite would compare a text with a number, and find nothing.
+// bind is the value of one parameter, which the key's pattern has checked. A whole number is bound as one where the database
+// would compare a text with a number by rules of its own: SQLite finds nothing, unless it is a column, and MySQL rounds.
 func (l *Loader) bind(n int, arg string) any {
-	if _, local := l.b.(*sqliteDB); local && l.Params[n].Int {
-		if v, err := strconv.ParseInt(arg, 10, 64); err == nil {
-			return v
-		}
+	_, local := l.b.(*sqliteDB)
+	if l.b.typed() || !l.Params[n].Int || !local && !l.numbers[n] {
+		return arg
+	}
+	if v, err := strconv.ParseInt(arg, 10, 64); err == nil {
+		return v
+	}
+	if v, err := strconv.ParseUint(arg, 10, 64); err == nil && !local {
+		return v
 	}
 	return arg
 }
 
-// Load runs the query. The answer is JSON: of One the row as an object, or ErrNotFound; of Many an array of objects.
+// Load runs the query. The answer is JSON: of One the row as an object, or ErrNotFound; of Many an array of objects. A
+// parameter that cannot be a value of its type has no rows.
 func (l *Loader) Load(ctx context.Context, args []string) (out []byte, err error) {
 	err = l.run(ctx, args, func(rows cursor) (err error) {
-		out, err = l.encode(rows)
+		out, err = l.encode(rows, args)
 		return err
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound) && l.Rows == Many:
+		return []byte("[]"), nil
+	case err != nil:
 		return nil, err
 	}
 	return out, nil
@@ -172,27 +181,30 @@ func (l *Loader) run(ctx context.Context, args []string, read func(cursor) error
 		ctx, cancel = context.WithTimeout(ctx, l.Timeout)
 		defer cancel()
 	}
-	rows, err := l.stmt.query(ctx, l.bindings(args))
+	values := l.bindings(args)
+	rows, err := l.stmt.query(ctx, values)
 	if err == nil {
 		err = read(rows)
 	}
 	switch {
 	case err == nil:
 		return nil
-	case l.b.absent(err):
+	case l.stmt.impossible(ctx, err, values):
 		return ErrNotFound
 	case ctx.Err() != nil && !errors.Is(err, ErrNotFound):
 		return ctx.Err()
 	}
-	return err
+	return bounded(err)
 }
 
 // encode reads all rows. Limits are counted while reading: a table without a LIMIT must not fill the memory.
-func (l *Loader) encode(rows cursor) ([]byte, error) {
+func (l *Loader) encode(rows cursor, args []string) ([]byte, error) {
 	cells := make([]any, len(l.cols))
 	all := rowsOf{out: make([]byte, 0, 256)}
 	for all.err == nil && rows.next(cells) {
-		all.add(l, rows.cols(), cells)
+		if all.err = l.check(cells, args); all.err == nil {
+			all.add(l, rows.cols(), cells)
+		}
 	}
 	if err := rows.end(); err != nil && all.err == nil {
 		return nil, err

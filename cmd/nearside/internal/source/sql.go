@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -12,18 +13,25 @@ type statement struct {
 	text  []string
 	names []string
 	list  int // which of names is a list, {name...}; -1: none is
+
+	quoted []string // what stands inside quotes like a parameter, {name}
 }
 
 var nameForm = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 
 // Names returns the parameters {name} of a SQL text in the order in which they stand there, a name perhaps twice. It
 // fails on what Prepare would refuse without asking the database of the URL.
-func Names(rawURL, sql string) ([]string, error) {
-	lex := lexis{brackets: true} // of the demo shop
+//
+// params are the parameters of the key: one of them inside quotes is an error.
+func Names(rawURL, sql string, params ...string) ([]string, error) {
+	lex := sqliteDialect.lex // of the demo shop
 	if d, err := dialectOf(rawURL); err == nil {
 		lex = d.lex
 	}
 	s, err := single(sql, lex)
+	if err == nil {
+		err = s.unquoted(func(name string) bool { return slices.Contains(params, name) })
+	}
 	return s.names, err
 }
 
@@ -36,10 +44,12 @@ func single(sql string, lex lexis) (s statement, err error) {
 }
 
 // split finds the parameters of a SQL text. It knows what is no place for one: strings, quoted names and comments. A
-// parameter is always bound, never pasted, so one inside quotes would mean something else than was written.
+// parameter is always bound, never pasted, so one inside quotes would mean something else than was written: unquoted refuses it.
+// The forms that drivers have for parameters are refused by name, since they would be bound to nothing.
 func split(sql string, lex lexis) (s statement, err error) {
 	s.list = -1
 	var lit strings.Builder
+	brackets := 0 // open ones: a[1:n] is a slice, and n no parameter
 	for i := 0; i < len(sql); {
 		rest := sql[i:]
 		n := lex.opaque(rest)
@@ -48,9 +58,7 @@ func split(sql string, lex lexis) (s statement, err error) {
 			return s, fmt.Errorf("%.20q is not closed", rest)
 		case n > 0:
 			if rest[0] != '-' && rest[0] != '/' && rest[0] != '#' {
-				if name := parameter.FindString(rest[:n]); name != "" {
-					return s, fmt.Errorf("%s stands inside quotes: a parameter is a value of its own, write it without quotes", name)
-				}
+				s.quoted = append(s.quoted, parameter.FindAllString(rest[:n], -1)...)
 			}
 			lit.WriteString(rest[:n])
 			i += n
@@ -83,6 +91,15 @@ func split(sql string, lex lexis) (s statement, err error) {
 			}
 			i = len(sql)
 		default:
+			if form := lex.foreign(sql, i, brackets > 0); form != "" {
+				return s, fmt.Errorf("found the parameter %.40s of another form: write the name of a parameter in braces, such as {id}", form)
+			}
+			switch rest[0] {
+			case '[':
+				brackets++
+			case ']':
+				brackets--
+			}
 			lit.WriteByte(rest[0])
 			i++
 		}
@@ -95,6 +112,57 @@ func split(sql string, lex lexis) (s statement, err error) {
 }
 
 var parameter = regexp.MustCompile(`\{[a-z_][a-z0-9_]*(\.\.\.)?\}`)
+
+// unquoted refuses what stands inside quotes and is a parameter.
+func (s statement) unquoted(isParam func(name string) bool) error {
+	for _, q := range s.quoted {
+		name := strings.TrimSuffix(strings.Trim(q, "{}"), "...")
+		if isParam(name) {
+			return fmt.Errorf("%s stands inside quotes, where it would be text: write the parameter without quotes; "+
+				"if an array or a path of that name is meant, write '{\"%s\"}'", q, name)
+		}
+	}
+	return nil
+}
+
+var foreignForms = []*regexp.Regexp{
+	regexp.MustCompile(`^\$[0-9]+`),                    // of PostgreSQL
+	regexp.MustCompile(`^[:@$][A-Za-z_][A-Za-z0-9_]*`), // of SQLite and of many drivers
+	regexp.MustCompile(`^\?[0-9]*`),
+}
+
+// foreign returns the parameter in the form of a driver that stands at an index: $1, ?, :name, @name or $name; empty if there is
+// none. Not every database takes each of them for one: PostgreSQL has operators with a question mark, MySQL has variables with @.
+func (x lexis) foreign(sql string, at int, bracketed bool) string {
+	rest := sql[at:]
+	if at > 0 && (isWord(sql[at-1]) || sql[at-1] == ':' || sql[at-1] == '@') { // part of a name, a cast or a variable of the server
+		return ""
+	}
+	switch rest[0] {
+	case '$':
+		if form := foreignForms[0].FindString(rest); form != "" || !x.names {
+			return form
+		}
+		return foreignForms[1].FindString(rest)
+	case ':':
+		if !bracketed {
+			return foreignForms[1].FindString(rest)
+		}
+	case '@':
+		if x.names {
+			return foreignForms[1].FindString(rest)
+		}
+	case '?':
+		if x.marks {
+			return foreignForms[2].FindString(rest)
+		}
+	}
+	return ""
+}
+
+func isWord(b byte) bool {
+	return b == '_' || b == '$' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= 0x80
+}
 
 // with returns the text with its parameters written as a database does.
 func (s statement) with(place func(n int) string) string {
@@ -114,6 +182,8 @@ type lexis struct {
 	hashes      bool // # a comment
 	dollars     bool // $tag$ a string $tag$, and E'it\'s'
 	nested      bool // /* a /* comment */ */
+	marks       bool // ? is a parameter
+	names       bool // @name and $name are parameters
 }
 
 // opaque returns the length of the string, quoted name or comment that sql begins with; 0 if with none, -1 if it is not

@@ -48,6 +48,9 @@ func (s *sqlStmt) run(ctx context.Context, args []any, ask func(context.Context,
 	return c, nil
 }
 
+// impossible: what a text cannot be these databases find out by comparing it, which is no error.
+func (s *sqlStmt) impossible(context.Context, error, []any) bool { return false }
+
 // errColumns is the error of a SELECT * from a table that was altered: each column's place is known since the start.
 func errColumns(now, before int) error {
 	return fmt.Errorf("the query has %d columns, and had %d at the start: restart", now, before)

@@ -7,10 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,7 +25,7 @@ import (
 const busyTimeout = 5 * time.Second
 
 var sqliteDialect = dialect{
-	name: "SQLite", lex: lexis{brackets: true}, place: func(int) string { return "?" }, open: openSQLite, away: sqliteAway,
+	name: "SQLite", lex: lexis{brackets: true, marks: true, names: true}, place: func(int) string { return "?" }, open: openSQLite, away: sqliteAway,
 	check: func(rawURL string) error { _, err := sqlitePath(rawURL); return err },
 }
 
@@ -97,7 +100,16 @@ func (d *sqliteDB) close() {
 	d.reads.Close()
 }
 
-func (d *sqliteDB) absent(error) bool { return false }
+// ofValues: not where the file could not be read: https://www.sqlite.org/rescode.html
+func (d *sqliteDB) ofValues(err error) bool {
+	var e *sqlite.Error
+	const generic, tooBig, mismatch, rangeOf = 1, 18, 20, 25
+	return errors.As(err, &e) && slices.Contains([]int{generic, tooBig, mismatch, rangeOf}, e.Code()&0xff)
+}
+
+func (d *sqliteDB) typed() bool { return false }
+
+func (d *sqliteDB) spelled(string, string) string { return "" }
 
 // sqliteAway: another program has locked the file.
 func sqliteAway(err error) bool {
@@ -114,10 +126,14 @@ func (d *sqliteDB) columns(ctx context.Context, text string, n int) ([]column, e
 			declared := strings.ToUpper(t.DatabaseTypeName())
 			cols[i] = newColumn(t.Name(), sqliteKind(declared))
 			cols[i].whole = cols[i].kind == number && strings.Contains(declared, "INT")
+			cols[i].integer = cols[i].whole
+			cols[i].rounds = cols[i].kind == number && !cols[i].whole && floats.MatchString(declared)
 		}
 		return cols, err
 	})
 }
+
+var floats = regexp.MustCompile("REAL|FLOA|DOUB")
 
 // sqliteKind is what a declared type asks for. What a cell holds is known by the cell: SQLite stores anything anywhere.
 func sqliteKind(t string) kind {
@@ -125,7 +141,7 @@ func sqliteKind(t string) kind {
 	case t == "JSON", t == "JSONB":
 		return document
 	case strings.HasPrefix(t, "BOOL"):
-		return boolean
+		return flag
 	case t == "DATE":
 		return date
 	case strings.HasPrefix(t, "DATETIME"), strings.HasPrefix(t, "TIMESTAMP"):
@@ -216,6 +232,16 @@ func (d *sqliteDB) write(ctx context.Context, text string, args []any, query stm
 	return transact(ctx, tx, text, args, query.(*sqlStmt), queryArgs, read)
 }
 
+// isFloat reports whether a number is that float, in its shortest form.
+func isFloat(v string, f float64) bool {
+	if len(v) > 400 || f == 0 { // such digits are too many for a float, or a zero, or too small for one
+		return f == 0 && !strings.ContainsAny(strings.FieldsFunc(v, func(r rune) bool { return r == 'e' || r == 'E' })[0], "123456789")
+	}
+	a, ok := new(big.Rat).SetString(v)
+	b, good := new(big.Rat).SetString(strconv.FormatFloat(f, 'g', -1, 64))
+	return ok && good && a.Cmp(b) == 0
+}
+
 func (d *sqliteDB) bind(c *column, v any) (any, error) {
 	switch v := v.(type) {
 	case json.Number:
@@ -223,8 +249,13 @@ func (d *sqliteDB) bind(c *column, v any) (any, error) {
 			return n, nil
 		}
 		f, err := v.Float64()
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, fmt.Errorf("the number %.40s is too large", v)
+		case c.whole:
+			return nil, fmt.Errorf("the number %.40s is too large: SQLite has whole numbers from -2^63 to 2^63-1", v)
+		case !c.rounds && !isFloat(v.String(), f):
+			return nil, fmt.Errorf("the number %.40s has more digits than SQLite keeps: it would become %v", v, f)
 		}
 		return f, nil
 	case string:

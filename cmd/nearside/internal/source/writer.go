@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
 )
 
 // ErrBadValue is wrapped by the error of a value that cannot be written: the database has not been asked.
@@ -33,6 +31,9 @@ func (d *DB) PrepareWrite(ctx context.Context, text string, l *Loader) (*Writer,
 			return nil, fmt.Errorf("{%s} is neither in the key nor a column of 'load'", name)
 		}
 	}
+	if err := s.unquoted(func(name string) bool { return l.param(name) >= 0 || l.column(name) != nil }); err != nil {
+		return nil, err
+	}
 	w := &Writer{load: l, text: s.with(d.dialect.place), names: s.names}
 	return w, d.b.checkWrite(ctx, w.text, len(w.names))
 }
@@ -41,46 +42,28 @@ func (d *DB) PrepareWrite(ctx context.Context, text string, l *Loader) (*Writer,
 type Change struct {
 	w      *Writer
 	args   []string
-	fields map[string]any
 	values []any // of the parameters
 }
 
 // Check reads a value for the row with these parameters of its key: one JSON object, whose fields are columns of the row.
-// Every field that the statement names must be there; null is NULL.
+// Every field that the statement names must be there; null is NULL. No error shows a text of the value.
 func (w *Writer) Check(args []string, value []byte) (*Change, error) {
-	c := &Change{w: w, args: args}
-	dec := json.NewDecoder(bytes.NewReader(value))
-	dec.UseNumber()
-	var notObject *json.UnmarshalTypeError
-	switch err := dec.Decode(&c.fields); {
-	case errors.As(err, &notObject):
-		return nil, fmt.Errorf("%w: found %s, expected a JSON object with the fields of the row", ErrBadValue, notObject.Value)
-	case err != nil:
-		return nil, fmt.Errorf("%w: expected a JSON object with the fields of the row: %w", ErrBadValue, err)
+	fields, err := members(value)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadValue, err)
 	}
-	if _, err := dec.Token(); err != io.EOF || c.fields == nil {
-		return nil, fmt.Errorf("%w: expected one JSON object with the fields of the row, and nothing behind it", ErrBadValue)
-	}
-	for name, v := range c.fields {
-		if i := w.load.param(name); i >= 0 {
-			if text := fmt.Sprint(v); text != args[i] {
-				return nil, fmt.Errorf("%w: the field %q is %.100s, and the key says %.100s", ErrBadValue, name, text, args[i])
-			}
-			if col := w.load.column(name); col != nil { // "42" is not 42
-				if _, err := w.bind(col, v); err != nil {
-					return nil, fmt.Errorf("%w: the field %q: %w", ErrBadValue, name, err)
-				}
-			}
-		} else if w.load.column(name) == nil {
-			return nil, fmt.Errorf("%w: the field %.100q is no column of the row", ErrBadValue, name)
+	for name, v := range fields {
+		if err := w.checkField(args, name, v); err != nil {
+			return nil, fmt.Errorf("%w: the field %.100q %w", ErrBadValue, name, err)
 		}
 	}
+	c := &Change{w: w, args: args}
 	for _, name := range w.names {
 		if i := w.load.param(name); i >= 0 {
 			c.values = append(c.values, w.load.bind(i, args[i]))
 			continue
 		}
-		v, ok := c.fields[name]
+		v, ok := fields[name]
 		if !ok {
 			return nil, fmt.Errorf("%w: the field %q is missing (null writes NULL)", ErrBadValue, name)
 		}
@@ -93,38 +76,52 @@ func (w *Writer) Check(args []string, value []byte) (*Change, error) {
 	return c, nil
 }
 
-// bind turns a JSON value into what the column is written with.
-func (w *Writer) bind(c *column, v any) (any, error) {
-	found := ""
-	switch v := v.(type) {
-	case nil:
-		return nil, nil
-	case json.Number:
-		found = "a number"
-	case bool:
-		found = "a boolean"
-	case string:
-		if found = "a string"; c.kind == binary {
-			if _, err := base64.StdEncoding.DecodeString(v); err == nil {
-				found = c.kind.expects()
-			}
+// checkField checks a field that need not be written: it may be one of the key, or of what load returns.
+func (w *Writer) checkField(args []string, name string, v field) error {
+	i, col := w.load.param(name), w.load.column(name)
+	if i < 0 {
+		if col == nil {
+			return errors.New("is no column of the row")
 		}
-	case []any:
-		found = "an array"
-	default:
-		found = "an object"
+		return nil
 	}
-	if c.kind == document || c.kind == anything && (found == "an array" || found == "an object") {
-		data, err := json.Marshal(v)
-		return string(data), err
+	if v.plain() != args[i] || v.kind == "null" {
+		return fmt.Errorf("is %s, and the key says %.100s", v.short(), args[i])
+	}
+	if col != nil { // "42" is not 42
+		if _, err := w.bind(col, v); err != nil {
+			return fmt.Errorf("cannot be written: %w", err)
+		}
+	}
+	return nil
+}
+
+// bind turns a JSON value into what the column is written with.
+func (w *Writer) bind(c *column, v field) (any, error) {
+	found := v.kind
+	switch {
+	case found == "null":
+		return nil, nil
+	case c.kind == document, c.kind == anything && (found == "an array" || found == "an object"):
+		return string(v.raw), nil
 	}
 	if want := c.kind.expects(); want != "" && want != found {
-		return nil, fmt.Errorf("found %s, %.100v, expected %s", found, v, want)
+		if _, err := base64.StdEncoding.DecodeString(v.text); err != nil || found != "a string" || want != binary.expects() {
+			return nil, fmt.Errorf("found %s, expected %s", v, want)
+		}
 	}
-	if n, ok := v.(json.Number); ok && c.whole && strings.ContainsAny(n.String(), ".eE") {
-		return nil, fmt.Errorf("found %.100s, expected a whole number", n)
+	switch found {
+	case "a number":
+		if c.whole && bytes.ContainsAny(v.raw, ".eE") {
+			return nil, fmt.Errorf("found %s, expected a whole number", v)
+		}
+		return w.load.b.bind(c, json.Number(v.raw))
+	case "a boolean":
+		return w.load.b.bind(c, v.raw[0] == 't')
+	case "a string":
+		return w.load.b.bind(c, v.text)
 	}
-	return w.load.b.bind(c, v)
+	return nil, fmt.Errorf("%s cannot be written to a column of this type", found)
 }
 
 // Run writes the row and reads it back, in one transaction. It returns the row as JSON, as Load would. An error may have
@@ -132,10 +129,10 @@ func (w *Writer) bind(c *column, v any) (any, error) {
 func (c *Change) Run(ctx context.Context) (row []byte, err error) {
 	l := c.w.load
 	err = l.b.write(ctx, c.w.text, c.values, l.stmt, l.bindings(c.args), func(rows cursor) (err error) {
-		if row, err = l.encode(rows); err != nil {
+		if row, err = l.encode(rows, c.args); err != nil {
 			err = fmt.Errorf("nothing was written, since the row cannot be read back: %w", err)
 		}
 		return err
 	})
-	return row, err
+	return row, bounded(err)
 }

@@ -154,6 +154,8 @@ func (h *handler) value(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodDelete && r.Method != http.MethodPut:
 		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
 		problem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%.32q is not answered here: GET reads, PUT writes, DELETE invalidates", r.Method))
+	case err != nil && c.Many && len(args) == len(c.Key.Params()) && r.Method != http.MethodPut && r.Method != http.MethodDelete:
+		h.answer(w, r, engine.Entry[[]byte]{Value: c.Nothing(), Age: -1}) // a parameter that cannot be has no rows
 	case err != nil:
 		problem(w, http.StatusNotFound, err.Error())
 	case r.Method == http.MethodDelete:
@@ -212,6 +214,9 @@ func etagOf(value []byte) string { return fmt.Sprintf(`"%016x"`, xxh3.Hash(value
 
 func (h *handler) get(w http.ResponseWriter, r *http.Request, c *serve.Cache, key string) {
 	e, err := entry(r.Context(), c, key)
+	if errors.Is(err, engine.ErrNotFound) && c.Many {
+		e.Value, e.Age, err = c.Nothing(), -1, nil
+	}
 	if e.Source != "" {
 		w.Header().Set("X-Cache", string(e.Source))
 	}
@@ -226,6 +231,11 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 		problem(w, http.StatusBadGateway, err.Error())
 		return
 	}
+	h.answer(w, r, e)
+}
+
+// answer writes a value.
+func (h *handler) answer(w http.ResponseWriter, r *http.Request, e engine.Entry[[]byte]) {
 	header := w.Header()
 	if e.Age >= 0 {
 		header.Set("Age", strconv.FormatInt(int64(e.Age/time.Second), 10))
