@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -293,7 +294,7 @@ func compareBatch(t *testing.T, s *serve.Service, keys []string, first int) {
 	want := make([]string, len(keys))
 	for i := range keys {
 		fresh()
-		want[i] = said(s.Get(t.Context(), bytes[i : i+1])[0])
+		want[i] = said(s.Get(t.Context(), bytes[i:i+1])[0])
 	}
 	check := func(what string, got []serve.Answer) {
 		t.Helper()
@@ -317,4 +318,63 @@ func compareBatch(t *testing.T, s *serve.Service, keys []string, first int) {
 	singles(bytes[:first])
 	check(fmt.Sprintf("MGET after GET of the first %d", first), s.Get(t.Context(), bytes))
 	check("GET at last", singles(bytes))
+}
+
+// Names of a number are no second keys of its row, on databases that would take them for it: they are answered without a load, and
+// nothing is left under them that a DEL of the number would not reach. What cannot be known is said at the start.
+func TestOneKeyPerNumber(t *testing.T) {
+	tables := []string{"CREATE TABLE musers (id BIGINT PRIMARY KEY, name VARCHAR(20))", "INSERT INTO musers VALUES (1, 'Ada')"}
+	for name, url := range map[string]func() string{
+		"sqlite":  func() string { return database(t, tables...) },
+		"mariadb": func() string { s := dbtest.MariaDB(t); s.Exec(t, tables...); return s.URL },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, serveCmd{Config: write(t, "n.yaml", `
+database: `+url()+`
+caches:
+  muser: {key: "muser:{id}", load: "SELECT name FROM musers WHERE id = {id}"}
+  plus: {key: "plus:{id}", load: "SELECT name FROM musers WHERE id + 0 = {id}"}
+  many: {key: "many:{id}", rows: many, near: 10, load: "SELECT name FROM musers WHERE id = {id}"}
+  text: {key: "text:{id}", params: {id: text}, load: "SELECT name FROM musers WHERE id = {id}"}
+`)}, nil)
+			c := dialRaw(t, r.redis)
+			if got, want := c.ask(t, "GET", "muser:1"), "$14\r\n{\"name\":\"Ada\"}\r\n"; got != want {
+				t.Errorf("muser:1: got %q, want %q", got, want)
+			}
+			for _, key := range []string{"muser:01", "muser: 1", "muser:1abc", "muser:1.0", "muser:+1"} {
+				if got := c.ask(t, "GET", key); got != "$-1\r\n" {
+					t.Errorf("%s: got %q", key, got)
+				}
+				if got := c.ask(t, "EXISTS", key); got != ":0\r\n" {
+					t.Errorf("%s is there: %q", key, got)
+				}
+			}
+			// Of many rows there are none, by each way to ask.
+			for _, arg := range []string{"7", "x", "01"} {
+				for range 2 {
+					if got := c.ask(t, "GET", "many:"+arg); got != "$2\r\n[]\r\n" {
+						t.Errorf("many:%s: got %q", arg, got)
+					}
+				}
+				answer, err := http.Get("http://" + r.http + "/v1/many/" + arg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, _ := io.ReadAll(answer.Body)
+				answer.Body.Close()
+				if string(body) != "[]" || answer.StatusCode != http.StatusOK {
+					t.Errorf("/v1/many/%s: %d %s", arg, answer.StatusCode, body)
+				}
+			}
+			log := r.err.String()
+			for _, want := range []string{"does not tell what {id} is compared with", "cache=plus", "is declared as text and compared with whole numbers", "cache=text"} {
+				if !strings.Contains(log, want) {
+					t.Errorf("the log lacks %q:\n%s", want, log)
+				}
+			}
+			if strings.Contains(log, "cache=muser") {
+				t.Errorf("a warning about a number that is known:\n%s", log)
+			}
+		})
+	}
 }

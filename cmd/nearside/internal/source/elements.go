@@ -58,15 +58,16 @@ func columnsOf(cols []column) string {
 // Load runs the query and gives each element to emit while it is read, in the order of the rows. It ends at an error of emit.
 // ErrNotFound: there are none.
 func (e *Elements) Load(ctx context.Context, args []string, emit func(store.Element) error) error {
-	return e.run(ctx, args, func(rows cursor) error { return e.read(rows, emit) })
+	return e.run(ctx, args, func(rows cursor) error { return e.read(rows, args, emit) })
 }
 
-func (e *Elements) read(rows cursor, emit func(store.Element) error) (err error) {
+func (e *Elements) read(rows cursor, args []string, emit func(store.Element) error) (err error) {
 	cells := make([]any, len(e.cols))
 	n := 0
 	for err == nil && rows.next(cells) {
 		n++
-		switch {
+		switch err = e.check(cells, args); {
+		case err != nil:
 		case e.kind == store.Hash && n > 1:
 			err = errors.New("two rows or more, and a hash is one: add LIMIT 1")
 		case e.kind == store.Hash:
