@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -78,6 +79,7 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 		return d
 	}
 	cache := &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
+	cache.limits.tasks = &s.workers.tasks
 	cache.near = newNear(s, c.Near, &cache.count, func(k K) string { text, _ := c.Key(k); return text })
 	if c.MaxLoads > 0 {
 		cache.slots = make(chan struct{}, c.MaxLoads)
@@ -164,7 +166,8 @@ func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) {
 	return e.Value, err
 }
 
-// Kept is Get of what is kept in the process alone. Not ok: nothing is kept. Not found: there is no such row.
+// Kept is Get of what is kept in the process alone. Not ok: nothing is kept. Not found: there is no such row. Nothing refers to k when
+// it has returned, so that its text may be in memory that is used again.
 func (c *Cache[K, V]) Kept(k K) (v V, found, ok bool) {
 	if c.near == nil {
 		return v, false, false
@@ -231,8 +234,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	found := useless{bypass: why != nil}
 	if shared != nil && why == nil {
 		var ok bool
-		if e, ok, found.missing, err = c.share(ctx, shared, k, ttl, until); ok {
-			c.near.Leave(reserved, false)
+		if e, ok, found.missing, err = c.share(ctx, shared, reserved, k, ttl, until); ok {
 			return e, err
 		}
 	}
@@ -454,8 +456,9 @@ func (c *Cache[K, V]) Inspect(ctx context.Context, ks []K) ([]store.Info, error)
 	if err != nil {
 		return nil, err
 	}
-	until := time.Now().Add(c.Budget)
-	c.settled(ctx, until, keys...)
+	began := time.Now()
+	until := began.Add(c.Budget)
+	c.settled(ctx, began.Add(c.Budget/2), keys...) // a fill that hangs must not take the time for the others
 	ctx, cancel := c.read(ctx, until)
 	defer cancel()
 	past := c.pastOf(keys)
@@ -489,10 +492,30 @@ func (c *Cache[K, V]) keys(ks []K) ([]string, error) {
 	return keys, nil
 }
 
-// Prefetch loads the keys that the store lacks, in the background.
+// Prefetch loads the keys that the store lacks, in the background, in batches one after the other.
 func (c *Cache[K, V]) Prefetch(ctx context.Context, ks []K) {
+	first := ks[:min(len(ks), prefetchBatch)]
+	if len(ks) == len(first) {
+		c.lead(c.prefetch(ctx, first))
+		return
+	}
+	js, rest := c.prefetch(ctx, first), slices.Clone(ks[len(first):])
+	if !c.spawn(func() {
+		c.run(js)
+		for ks := range slices.Chunk(rest, prefetchBatch) {
+			c.run(c.prefetch(ctx, ks))
+		}
+	}) {
+		c.closed(js...)
+	}
+}
+
+// prefetchBatch is how many keys of a Prefetch are loaded at once.
+const prefetchBatch = 1000
+
+// prefetch returns the jobs of keys that are not being loaded yet.
+func (c *Cache[K, V]) prefetch(ctx context.Context, ks []K) (jobs []*job[K, V]) {
 	until := time.Now().Add(c.Budget)
-	var jobs []*job[K, V]
 	for _, k := range ks {
 		key, err := c.key(k)
 		if err != nil {
@@ -502,7 +525,7 @@ func (c *Cache[K, V]) Prefetch(ctx context.Context, ks []K) {
 			jobs = append(jobs, &job[K, V]{k: k, key: key, ctx: ctx, call: call, until: until})
 		}
 	}
-	c.lead(jobs)
+	return jobs
 }
 
 // same reports whether a claim named these bytes as dead already.

@@ -111,6 +111,13 @@ func (w *wanted[K, V]) read() {
 	for n, key := range w.keys {
 		reserved[n], _ = c.reserve(sought, key)
 	}
+	defer func() {
+		for _, r := range reserved {
+			if r != nil { // Clone has panicked
+				c.near.Leave(r, false)
+			}
+		}
+	}()
 	past := c.pastOf(w.keys) // behind the reservations: see Cache.get
 	items := c.lookMany(w.ctx, sought, w.keys, past, w.ttl, w.until)
 	take := func(n int) {
@@ -119,7 +126,9 @@ func (w *wanted[K, V]) read() {
 		if past == nil || !past[n] {
 			why = c.served(w.ctx, k, w.keys[n], items[n], &e)
 		}
-		c.retain(sought, reserved[n], k, e, items[n])
+		r := reserved[n]
+		reserved[n] = nil
+		c.retain(sought, r, k, e, items[n])
 		if w.out[w.at[n]].Entry = e; why != (useless{}) {
 			w.miss(n, why)
 		}

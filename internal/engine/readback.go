@@ -139,7 +139,6 @@ func (c *Cache[K, V]) readFilled(all []filled[K]) {
 func (c *Cache[K, V]) keepFilled(s seeker, r *near.Reservation, f filled[K], item store.Item) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.near.Leave(r, false)
 			c.Logger.Error("Clone panicked: a value is not kept near", "key", f.key, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()

@@ -92,8 +92,11 @@ func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool
 			batch[n] = keys[i]
 		}
 		var again []int
-		away := true // what was not even sent need not be sent again: the store waits for the server, and knows when it is back
-		for n, o := range c.Store.Invalidate(ctx, batch, c.Hold) {
+		away := true                                                  // what was not even sent need not be sent again: the store waits for the server, and knows when it is back
+		try, stop := context.WithTimeout(ctx, c.WriteBudget/sendings) // else one that hangs would be the only one
+		outcomes := c.Store.Invalidate(try, batch, c.Hold)
+		stop()
+		for n, o := range outcomes {
 			i := left[n]
 			switch causes[i] = o.Err; {
 			case o.Err == nil:
