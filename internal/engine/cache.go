@@ -83,6 +83,7 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 	}
 	cache = &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
 	s.register(sp)
+	cache.limits.tasks = &s.workers.tasks
 	cache.near = newNear(s, c.Near, &cache.count, func(k K) string { text, _ := c.Key(k); return text })
 	cache.ails.name, cache.ails.logger = nameOf(c.Glob), s.Logger
 	s.mu.Lock()
@@ -173,7 +174,8 @@ func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) {
 	return e.Value, err
 }
 
-// Kept is Get of what is kept in the process alone. Not ok: nothing is kept. Not found: there is no such row.
+// Kept is Get of what is kept in the process alone. Not ok: nothing is kept. Not found: there is no such row. Nothing refers to k when
+// it has returned, so that its text may be in memory that is used again.
 func (c *Cache[K, V]) Kept(k K) (v V, found, ok bool) {
 	if c.near == nil {
 		return v, false, false
@@ -241,8 +243,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	found := useless{bypass: why != nil}
 	if shared != nil && why == nil {
 		var ok bool
-		if e, ok, found.missing, err = c.share(ctx, shared, k, ttl, until); ok {
-			c.near.Leave(reserved, false)
+		if e, ok, found.missing, err = c.share(ctx, shared, reserved, k, ttl, until); ok {
 			return e, err
 		}
 	}
@@ -486,7 +487,7 @@ func (c *Cache[K, V]) Inspect(ctx context.Context, ks []K) ([]store.Info, error)
 	if err != nil {
 		return nil, err
 	}
-	c.settled(ctx, time.Now().Add(c.budget()), keys...)
+	c.settled(ctx, time.Now().Add(c.budget()/2), keys...) // a fill that hangs must not take the time for the others
 	past := c.pastOf(keys)
 	infos := c.inspect(ctx, keys)
 	for i := range past {

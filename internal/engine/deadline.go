@@ -14,7 +14,8 @@ type deadlines struct {
 	parent context.Context
 	after  time.Duration
 	step   time.Duration
-	start  time.Time // steps are counted from here, by the monotonic clock
+	tasks  *sync.WaitGroup // what watchers are told in; nil: there are none
+	start  time.Time       // steps are counted from here, by the monotonic clock
 	ring   [32]atomic.Pointer[deadline]
 }
 
@@ -22,6 +23,7 @@ type deadline struct {
 	context.Context
 	cancel context.CancelFunc // never called: it ends by itself
 	step   int64
+	tasks  *sync.WaitGroup
 
 	mu       sync.Mutex // guards all below, and the links of the watchers
 	told     bool       // when it passes, pass is called
@@ -41,7 +43,7 @@ func (d *deadline) watch(w *watcher) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.passed {
-		go w.who.late()
+		d.tasks.Go(w.who.late)
 		return
 	}
 	if !d.told {
@@ -75,7 +77,7 @@ func (d *deadline) pass() {
 	defer d.mu.Unlock()
 	d.passed = true
 	for w := d.watchers; w != nil; w = w.next {
-		go w.who.late()
+		d.tasks.Go(w.who.late) // its task has not ended, since that ends with unwatch: so the group is not waited for in vain
 	}
 	d.watchers = nil
 }
@@ -100,7 +102,7 @@ func (d *deadlines) until(end time.Duration) *deadline {
 			return old
 		}
 		ctx, cancel := context.WithDeadline(d.parent, d.start.Add(time.Duration(step)*d.step))
-		fresh := &deadline{Context: ctx, cancel: cancel, step: step}
+		fresh := &deadline{Context: ctx, cancel: cancel, step: step, tasks: d.tasks}
 		if place.CompareAndSwap(old, fresh) {
 			return fresh
 		}

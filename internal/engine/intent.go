@@ -37,6 +37,7 @@ type intent struct {
 	space  *space
 
 	mark    uint64 // before the write
+	behind  bool   // its end was not delivered
 	token   string
 	earlier []string
 	err     error // no begin was answered
@@ -54,6 +55,9 @@ func (c *Cache[K, V]) Written(k K) (Written, error) {
 // Mutate runs a database transaction that changes several keys. They are all invalidated, whatever write returns. The
 // write has as long as the shortest of their intents stands.
 func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.Context) error) error {
+	if s.ctx.Err() != nil {
+		return fmt.Errorf("mutate: %w", ErrClosed) // nobody would deliver what fails
+	}
 	var ins []*intent
 	seen := make(map[string]bool)
 	for _, k := range keys {
@@ -90,7 +94,13 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 	}
 	behind := s.endWrites(ctx, ins, make([]store.End, len(ins)))
 	for _, in := range ins {
-		in.count.add(tally.ByMutate)
+		switch {
+		case err != nil:
+		case in.behind:
+			in.count.add(tally.Behind)
+		default:
+			in.count.add(tally.ByMutate)
+		}
 	}
 	if err == nil && behind != nil {
 		err = told("mutate", ins[0].key, behind)
@@ -194,6 +204,7 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 	}
 	for _, in := range ins {
 		if lost[in.key] {
+			in.behind = true
 			s.keep(in.space, in.key, in.hold, failed)
 		} else {
 			s.pending.done(in.key, in.mark)

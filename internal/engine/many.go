@@ -130,6 +130,13 @@ func (w *wanted[K, V]) read(from, to int) {
 	for n, key := range keys {
 		reserved[n], _ = c.reserve(sought, key)
 	}
+	defer func() {
+		for _, r := range reserved {
+			if r != nil { // Clone has panicked
+				c.near.Leave(r, false)
+			}
+		}
+	}()
 	epoch := c.pending.epoch()
 	past := c.pastOf(keys) // behind the reservations: see Cache.get
 	items := c.lookMany(w.ctx, epoch, sought, keys, past, w.ttl)
@@ -142,7 +149,9 @@ func (w *wanted[K, V]) read(from, to int) {
 		if past == nil || !past[n] {
 			why = c.served(w.ctx, k, keys[n], items[n], &e)
 		}
-		c.retain(sought, reserved[n], k, e, items[n])
+		r := reserved[n]
+		reserved[n] = nil
+		c.retain(sought, r, k, e, items[n])
 		if w.out[w.at[from+n]].Entry = e; why != (useless{}) {
 			w.miss(from+n, why)
 		}

@@ -302,17 +302,19 @@ func (c *Cache[K, V]) reserve(s seeker, key string) (*near.Reservation, *near.Re
 
 // share waits for another one's read of a key. What that keeps near may be given to those who came while it was under way: had
 // they come a moment later they would have found it, or would have found that it was dropped. Not ok: they look for themselves,
-// unless it is missing.
-func (c *Cache[K, V]) share(ctx context.Context, read *near.Read, k K, ttl bool, until time.Time) (e Entry[V], ok, missing bool, err error) {
+// unless it is missing. If it is ok the reservation r has ended.
+func (c *Cache[K, V]) share(ctx context.Context, read *near.Read, r *near.Reservation, k K, ttl bool, until time.Time) (e Entry[V], ok, missing bool, err error) {
 	select {
 	case <-read.Done:
-	case <-c.steps().at(until).Done(): // who has begun it decodes, or has left it behind in a panic of his caller's code
+	case <-c.steps().at(until).Done():
 		return e, false, false, nil
 	case <-ctx.Done():
+		c.near.Leave(r, false)
 		e, err = c.failed(ctx.Err())
 		return e, true, false, err
 	}
 	if kept, had := c.kept(k); had {
+		c.near.Leave(r, false) // before Clone, which may panic
 		e, err = c.described(k, kept, ttl)
 		return e, true, false, err
 	}
@@ -329,7 +331,15 @@ func (c *Cache[K, V]) retain(s seeker, r *near.Reservation, k K, e Entry[V], ite
 		return
 	}
 	life := s.longest
-	n := near.Entry[V]{Value: c.give(e.Value), Loaded: near.Unknown, Fresh: near.Unknown}
+	v, cloned := *new(V), false
+	defer func() {
+		if !cloned { // Clone has panicked: others wait for this read
+			c.near.Leave(r, false)
+		}
+	}()
+	v = c.give(e.Value)
+	cloned = true
+	n := near.Entry[V]{Value: v, Loaded: near.Unknown, Fresh: near.Unknown}
 	if item.TTL > 0 {
 		fresh := item.TTL - c.Config.Stale
 		life = min(life, fresh)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
@@ -209,4 +210,78 @@ func TestSharedReadThatDoesNotEnd(t *testing.T) {
 	g.gate.Store(gate)
 	open()
 	first.Wait()
+}
+
+// A Clone that panics in its caller's read ends what others wait for: they look for themselves at once.
+func TestCloneThatPanicsIsNotWaitedFor(t *testing.T) {
+	var panics atomic.Bool
+	_, c, _ := nearCache(t, time.Minute, func(cfg *engine.Config[int, string]) {
+		cfg.Near.Clone = func(v string) string {
+			if panics.Load() {
+				panic("Clone")
+			}
+			return v
+		}
+	})
+	for name, read := range map[string]func(){
+		"Get":     func() { c.Get(t.Context(), 2) },
+		"GetMany": func() { c.GetMany(t.Context(), []int{2, 3, 4}) },
+	} {
+		for _, k := range []int{2, 3, 4} {
+			if err := c.Set(t.Context(), []engine.Put[int, string]{{K: k, V: "set"}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		panics.Store(true)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: the panic does not reach its caller", name)
+				}
+			}()
+			read()
+		}()
+		panics.Store(false)
+		for _, k := range []int{2, 3, 4} {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			if v, err := c.Get(ctx, k); v != "set" || err != nil {
+				t.Errorf("%s: %d afterwards: %q, %v", name, k, v, err)
+			}
+			cancel()
+		}
+	}
+}
+
+// Kept refers to its key no more when it has returned: serve gives it a part of a buffer that is used again.
+func TestKeptDoesNotKeepItsKey(t *testing.T) {
+	shared := engine.NewShared(memory.New(memory.Options{}), time.Minute, time.Minute, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { shared.Close(context.Background()) })
+	c := engine.New(shared, engine.Config[string, string]{
+		Key:    func(k string) (string, error) { return k, nil },
+		Load:   func(_ context.Context, k string) (string, error) { return k, nil },
+		Encode: func(v string) ([]byte, error) { return []byte(v), nil }, Decode: func(b []byte) (string, error) { return string(b), nil },
+		Life: func(string, string, string) time.Duration { return time.Hour }, LoadTimeout: time.Minute, MaxValue: 100,
+		Near: engine.NearConfig[string, string]{Size: 100, Max: time.Minute, Parse: func(s string) (string, bool) { return s, true }},
+	})
+	eventually(t, "nothing is kept near", func() bool {
+		c.Get(t.Context(), "user:1")
+		_, _, ok := c.Kept("user:1")
+		return ok
+	})
+	buffer := []byte("user:1")
+	for range 100_000 { // so that it is sampled as a hot key too
+		copy(buffer, "user:1")
+		if v, _, ok := c.Kept(unsafe.String(unsafe.SliceData(buffer), len(buffer))); !ok || v != "user:1" {
+			t.Fatalf("%q, %v", v, ok)
+		}
+		copy(buffer, "zzzz:9")
+	}
+	for _, hot := range c.HotKeys(10) {
+		if hot.Key != "user:1" {
+			t.Errorf("a hot key is %q", hot.Key)
+		}
+	}
+	if v, _, ok := c.Kept("user:1"); !ok || v != "user:1" {
+		t.Errorf("%q, %v afterwards", v, ok)
+	}
 }

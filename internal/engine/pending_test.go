@@ -490,8 +490,9 @@ func TestCloseReports(t *testing.T) {
 					t.Errorf("got  %v\nwant %s", err, c.want)
 				}
 				want(t, "time", time.Since(began), 5*time.Second)
-				if o.shared.Close(ctx) != nil {
-					t.Error("closed twice")
+				o.left = err
+				if again := o.shared.Close(ctx); again != err {
+					t.Errorf("the second Close returned %v, want what the first did", again)
 				}
 			})
 		})

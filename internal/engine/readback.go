@@ -143,7 +143,6 @@ func (c *Cache[K, V]) readFilled(all []filled[K]) {
 func (c *Cache[K, V]) keepFilled(s seeker, r *near.Reservation, f filled[K], item store.Item) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.near.Leave(r, false)
 			c.ails.panics("Clone panicked: a value is not kept near", f.key, p, debug.Stack())
 		}
 	}()

@@ -24,6 +24,8 @@ type Shared struct {
 	MaxPending  int           // keys whose invalidation is kept until it can be delivered; 10,000 if zero
 
 	ctx     context.Context // ends at Close
+	ended   chan struct{}   // closed at the end of Close
+	left    error           // what Close returned; read it when ended is closed
 	cancel  context.CancelFunc
 	budgets atomic.Pointer[deadlines] // of steps; see steps
 	paced   store.Paced               // whose budget holds; nil: Budget
@@ -40,6 +42,7 @@ type Shared struct {
 func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.Logger) *Shared {
 	budget, writeBudget = store.Bounded(budget), store.Bounded(writeBudget)
 	s := &Shared{Store: st, Budget: budget, WriteBudget: writeBudget, Logger: logger}
+	s.ended = make(chan struct{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if budget == 0 {
 		budget = s.follow(st)
@@ -55,11 +58,28 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 }
 
 // Close stops the loads under way, delivers the invalidations that are pending, waits for both, but not longer than ctx, and
-// closes the store. Its error says what was left. Without an end of ctx it may wait until what is pending has expired.
+// closes the store. Its error says what was left. Without an end of ctx it may wait until what is pending has expired. A second call
+// waits for the first, and returns the same.
 func (s *Shared) Close(ctx context.Context) error {
 	if !s.workers.close() {
-		return nil
+		select {
+		case <-s.ended:
+			return s.left
+		case <-ctx.Done():
+			select {
+			case <-s.ended: // both are
+				return s.left
+			default:
+			}
+			return fmt.Errorf("another call of Close has not ended: %w", context.Cause(ctx))
+		}
 	}
+	defer close(s.ended)
+	s.left = s.close(ctx)
+	return s.left
+}
+
+func (s *Shared) close(ctx context.Context) error {
 	began := time.Now()
 	s.cancel()
 	s.lost()
@@ -86,6 +106,14 @@ func (s *Shared) Close(ctx context.Context) error {
 
 // spawn runs f in a goroutine that Close waits for. False: the client is closed.
 func (s *Shared) spawn(f func()) bool { return s.workers.run(taskFunc(f)) }
+
+// Ping returns nil if the store answers.
+func (s *Shared) Ping(ctx context.Context) error {
+	if s.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return s.Store.Ping(ctx)
+}
 
 // CheckKeys looks, in the background, whether the store lets us at the keys that match a glob.
 func (s *Shared) CheckKeys(glob string) {

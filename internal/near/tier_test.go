@@ -121,3 +121,22 @@ func TestBounds(t *testing.T) {
 		return b.Bytes() <= 1<<18
 	})
 }
+
+// A key that its own text is not read back as is not kept: the push of a change could not find it.
+func TestKeyOfAnotherSpelling(t *testing.T) {
+	_, c := tier(t, 1, 0, true)
+	n := near.New(near.Options[string, string]{Size: 10, Clock: c,
+		Text:  func(k string) string { return "user:" + strings.ToLower(k) },
+		Parse: func(text string) (string, bool) { return strings.CutPrefix(text, "user:") },
+	})
+	for k, want := range map[string]bool{"ada": true, "Bob": false} {
+		r, _ := n.Reserve("user:" + strings.ToLower(k))
+		if kept := n.Fill(r, k, near.Entry[string]{Value: "old"}, c.Exact(), time.Minute, 1); kept != want {
+			t.Errorf("%s: kept is %v", k, kept)
+		}
+		n.Drop("user:" + strings.ToLower(k))
+		if _, ok := n.Get(k); ok {
+			t.Errorf("%s is served after a push of its change", k)
+		}
+	}
+}

@@ -9,8 +9,8 @@ import (
 // ErrNoPush says that nobody can be woken: who waits must ask now and then.
 var ErrNoPush = errors.New("the store does not tell of changes")
 
-// Tracking reads keys so that every later change of them is told: by any process, by this one too, and by the end of a
-// value's life. It is what keeps a near tier right, and what wakes who waits for another process' load.
+// Tracking reads keys so that every later change of them by any process is told, by this one too. That a value expires or is evicted
+// may be told or not: it is still what the database held, so one who keeps it bounds that by its TTL alone. It is what keeps a near tier right, and what wakes who waits for another process' load.
 //
 // A change that an answer does not show is told after that answer was given. Where changes may have been missed, since a
 // connection was lost, that is told in their place.

@@ -18,12 +18,13 @@ type trackers struct {
 type tracking struct {
 	*Store
 	changed func(key string)
+	lost    func()
 }
 
 // Track tells of changes of values by anybody, before whoever makes them is answered. What expires or is evicted is not told
-// of: nobody has changed it.
-func (s *Store) Track(_ context.Context, changed func(key string), _ func()) (store.Tracking, error) {
-	t := &tracking{s, changed}
+// of: nobody has changed it. A sweep calls lost instead: its keys may be kept elsewhere though they were evicted here.
+func (s *Store) Track(_ context.Context, changed func(key string), lost func()) (store.Tracking, error) {
+	t := &tracking{s, changed, lost}
 	s.trackers.mu.Lock()
 	defer s.trackers.mu.Unlock()
 	s.trackers.list = append(s.trackers.list, t)
@@ -36,6 +37,15 @@ func (s *Store) tell(key string) {
 	defer s.trackers.mu.RUnlock()
 	for _, t := range s.trackers.list {
 		t.changed(key)
+	}
+}
+
+// tellSwept is tell for a sweep.
+func (s *Store) tellSwept() {
+	s.trackers.mu.RLock()
+	defer s.trackers.mu.RUnlock()
+	for _, t := range s.trackers.list {
+		t.lost()
 	}
 }
 

@@ -19,11 +19,13 @@ func (s *Store) Invalidate(ctx context.Context, keys []string, hold time.Duratio
 	})
 }
 
-// Sweep invalidates keys, a shard at a time: a key has its value and its sidecar in one entry, so no fill gets by.
+// Sweep invalidates keys, a shard at a time: a key has its value and its sidecar in one entry, so no fill gets by. Trackers are told
+// at the end, so that they keep nothing that they have read meanwhile; also of a sweep that ends early.
 func (s *Store) Sweep(ctx context.Context, glob string, ours func(key string) bool) error {
 	if err := store.CheckGlob(glob); err != nil {
 		return err
 	}
+	defer s.tellSwept()
 	for i := range s.shards {
 		if err := s.ready(ctx); err != nil {
 			return err

@@ -21,8 +21,10 @@ type guard struct {
 	address string // of the node; empty: of whoever is the master
 	slot    uint16 // one that the node serves
 	breaker *breaker.Breaker
-	cancel  context.CancelFunc // ends the prober
-	places  places
+	cancel  context.CancelFunc        // ends the prober
+	places  places                    // of the ordinary client
+	tracked places                    // of the one that tracks
+	settles atomic.Bool               // a goroutine asks by the one that tracks
 	refusal atomic.Pointer[awayError] // what callers are told: built once, since it is told often
 	broke   atomic.Int64              // when a broken connection was last counted; nanoseconds since the store was opened
 
@@ -47,7 +49,7 @@ func (e *awayError) Unwrap() error { return store.ErrAway }
 
 // newGuard returns a guard that lets everything through. probe asks the node.
 func (s *Store) newGuard(address string, slot uint16, probe func(context.Context, *guard) error) *guard {
-	g := &guard{store: s, address: address, slot: slot, places: newPlaces()}
+	g := &guard{store: s, address: address, slot: slot, places: newPlaces(maxPlaces), tracked: newPlaces(maxTrackedPlaces)}
 	ctx, cancel := context.WithCancel(s.ctx)
 	g.cancel = cancel
 	g.refusal.Store(&awayError{address: g.where()})
@@ -80,7 +82,7 @@ func (g *guard) opened(cause error) {
 
 // closing has done what must come before anything else; see Recovered.
 func (g *guard) closing(ctx context.Context, _ time.Duration) error {
-	g.places.settle() // a probe was answered, so all that was sent before it is
+	g.settle() // a probe was answered, so all that was sent before it is
 	f := g.store.recovered.Load()
 	if f == nil {
 		return nil
@@ -151,16 +153,21 @@ const writersPatience = 250 * time.Millisecond // two probes
 
 // enter lets a command in, and returns when it is sent. Whoever has entered must leave.
 func (g *guard) enter(ctx context.Context, k kind) (began time.Time, err error) {
+	return g.enterBy(ctx, &g.places, k)
+}
+
+// enterBy is enter for a command that takes one of certain places.
+func (g *guard) enterBy(ctx context.Context, p *places, k kind) (began time.Time, err error) {
 	if err := g.admits(ctx, k); err != nil {
 		return began, err
 	}
-	waited, err := g.places.take(ctx)
+	waited, err := p.take(ctx)
 	if err != nil {
-		return began, fmt.Errorf("redis at %s: %d commands are under way, which are as many as there may be: %w", g.where(), maxPlaces, err)
+		return began, fmt.Errorf("redis at %s: %d commands are under way, which are as many as there may be: %w", g.where(), p.most, err)
 	}
 	if waited {
 		if err := g.admits(ctx, write); err != nil { // it went away meanwhile
-			g.places.leave()
+			p.leave()
 			return began, err
 		}
 	}
@@ -168,16 +175,18 @@ func (g *guard) enter(ctx context.Context, k kind) (began time.Time, err error) 
 }
 
 // leave counts how a command that has entered ended.
-func (g *guard) leave(began time.Time, err error) {
+func (g *guard) leave(began time.Time, err error) { g.leaveBy(&g.places, began, err) }
+
+func (g *guard) leaveBy(p *places, began time.Time, err error) {
 	if err == nil {
 		g.breaker.Succeeded()
-		g.places.leave()
+		p.leave()
 		return
 	}
 	if unanswered := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled); unanswered {
-		g.places.abandon()
+		p.abandon()
 	} else {
-		g.places.leave()
+		p.leave()
 	}
 	g.judge(began, err)
 }

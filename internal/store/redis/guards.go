@@ -80,11 +80,33 @@ func (s *Store) settle(spans []span) {
 		switch {
 		case sp.node.identity == "":
 		case t.slots == nil:
-			t.first.places.settle()
+			t.first.settle()
 		default:
-			t.slots[sp.first].places.settle()
+			t.slots[sp.first].settle()
 		}
 	}
+}
+
+// settle gives back the places of those who have left, at a node that has just answered on the ordinary connection. Of the one that
+// tracks it asks by a command of its own: if all places there are of those who have left, no other one gets through.
+func (g *guard) settle() {
+	g.places.settle()
+	t := g.store.tracks.Load()
+	if t == nil || g.tracked.left.Load() == 0 || !g.settles.CompareAndSwap(false, true) {
+		return
+	}
+	g.store.watching.Go(func() { // the caller is counted there too
+		defer g.settles.Store(false)
+		ctx, cancel := context.WithTimeout(g.store.ctx, time.Second)
+		defer cancel()
+		name := probeKey
+		if g.store.target.Mode == Cluster {
+			name = "{" + tagOf(g.slot) + "}:" + probeKey
+		}
+		if err := t.c.Do(ctx, t.c.B().Pttl().Key(name).Build()).Error(); err == nil {
+			g.tracked.settle()
+		}
+	})
 }
 
 // retire ends the guard of a node that serves no slots any more. What waited for it goes to who has them now.
@@ -134,6 +156,11 @@ type entered struct {
 
 // scatter sends commands to several nodes at once.
 func (s *Store) scatter(ctx context.Context, k kind, cmds rueidis.Commands, by []*guard) []rueidis.RedisResult {
+	return scatter(ctx, s.c, func(g *guard) *places { return &g.places }, k, cmds, by)
+}
+
+// scatter sends commands by a client to the nodes of guards, and takes the places of that client there.
+func scatter(ctx context.Context, c rueidis.Client, of func(*guard) *places, k kind, cmds rueidis.Commands, by []*guard) []rueidis.RedisResult {
 	nodes := make(map[*guard]*entered)
 	sent, at := make(rueidis.Commands, 0, len(cmds)), make([]int, 0, len(cmds))
 	out := make([]rueidis.RedisResult, len(cmds))
@@ -141,7 +168,7 @@ func (s *Store) scatter(ctx context.Context, k kind, cmds rueidis.Commands, by [
 		n := nodes[g]
 		if n == nil {
 			n = new(entered)
-			n.began, n.err = g.enter(ctx, k)
+			n.began, n.err = g.enterBy(ctx, of(g), k)
 			nodes[g] = n
 		}
 		if n.err != nil {
@@ -151,7 +178,7 @@ func (s *Store) scatter(ctx context.Context, k kind, cmds rueidis.Commands, by [
 		sent, at = append(sent, cmds[i]), append(at, i)
 	}
 	if len(sent) > 0 {
-		for n, r := range s.c.DoMulti(ctx, sent...) {
+		for n, r := range c.DoMulti(ctx, sent...) {
 			i := at[n]
 			out[i] = r
 			if err := r.Error(); away(err) && nodes[by[i]].bad == nil {
@@ -161,7 +188,7 @@ func (s *Store) scatter(ctx context.Context, k kind, cmds rueidis.Commands, by [
 	}
 	for g, n := range nodes {
 		if n.err == nil {
-			g.leave(n.began, n.bad)
+			g.leaveBy(of(g), n.began, n.bad)
 		}
 	}
 	return out

@@ -10,18 +10,25 @@ import (
 //
 // A command whose caller has left stays in the ring until the server answers: its place is given back then, and not before.
 
-// maxPlaces leaves a quarter of the ring to what is not counted: looks at the topology, probes, commands sent on by a node.
-const maxPlaces = 3072
+// Each connection has places of its own: the client that tracks has another one to each node, with a ring of 1024. An answer on one
+// connection says nothing about what is under way on the other.
 
-// places are those of one node. A batch takes one.
+// They leave a quarter of the ring to what is not counted: looks at the topology, probes, commands sent on by a node.
+const (
+	maxPlaces        = 3072
+	maxTrackedPlaces = 768
+)
+
+// places are those of one connection. A batch takes one.
 type places struct {
+	most    int64
 	taken   atomic.Int64
 	left    atomic.Int64 // of those taken, by callers who have left before the answer
 	waiting atomic.Int64
 	free    chan struct{} // tells those who wait of a place; as large as there are places, so that nobody is forgotten
 }
 
-func newPlaces() places { return places{free: make(chan struct{}, maxPlaces)} }
+func newPlaces(most int64) places { return places{most: most, free: make(chan struct{}, most)} }
 
 // take takes a place, and reports whether it had to wait. The error is ctx's.
 func (p *places) take(ctx context.Context) (waited bool, err error) {
@@ -43,7 +50,7 @@ func (p *places) take(ctx context.Context) (waited bool, err error) {
 func (p *places) try() bool {
 	for {
 		n := p.taken.Load()
-		if n >= maxPlaces {
+		if n >= p.most {
 			return false
 		}
 		if p.taken.CompareAndSwap(n, n+1) {

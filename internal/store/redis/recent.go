@@ -22,9 +22,10 @@ import (
 // A member's write that is lost is an invalidation too: what it said of the member is not known any more.
 
 const (
-	recentFor = 10 * time.Second // how long an invalidation is remembered, counted from when all masters were last seen
-	recentMax = 100_000          // and how many
-	againIn   = 2 * time.Second  // after the first repetition
+	recentFor   = 10 * time.Second // how long an invalidation is remembered, counted from when all masters were last seen
+	recentMax   = 100_000          // and how many
+	recentBytes = 32 << 20         // and how many bytes of them
+	againIn     = 2 * time.Second  // after the first repetition
 )
 
 // NoRepeat leaves the repetition out, in all stores, so that a test can show that its absence is found. Nothing but a test
@@ -37,6 +38,7 @@ type recent struct {
 	mu      sync.Mutex
 	pages   []page    // the oldest first
 	n       int       // in all pages
+	bytes   int       // that all pages have allocated
 	dropped bool      // some were forgotten since the last change of the topology
 	lost    time.Time // when the last of those that were too many was noted
 }
@@ -70,18 +72,21 @@ func (r *recent) add(n int, what func(i int) touched) {
 				next.bytes = make([]byte, 0, cap(r.pages[last].bytes))
 			}
 			r.pages = append(r.pages, next)
+			r.bytes += cap(next.bytes)
 			last++
 		}
 		p := &r.pages[last]
 		p.last = now
+		r.bytes -= cap(p.bytes)
 		p.add(what(i))
+		r.bytes += cap(p.bytes)
 		p.n++
 		r.n++
-	}
-	for r.n > recentMax && len(r.pages) > 1 {
-		r.lost = r.pages[0].last
-		r.forget(1)
-		r.dropped = true
+		for (r.n > recentMax || r.bytes > recentBytes) && len(r.pages) > 1 { // also while nothing is pruned, since a master is unknown
+			r.lost = r.pages[0].last
+			r.forget(1)
+			r.dropped = true
+		}
 	}
 }
 
@@ -119,6 +124,7 @@ func (p *page) all(yield func(touched) bool) {
 func (r *recent) forget(pages int) {
 	for i := range pages {
 		r.n -= r.pages[i].n
+		r.bytes -= cap(r.pages[i].bytes)
 	}
 	r.pages = slices.Delete(r.pages, 0, pages)
 }
@@ -186,7 +192,8 @@ func (s *Store) repeat(moved []span) {
 				s.logger.Info("redis: another server answers for some keys, recent invalidations are repeated", args...)
 			}
 			if dropped && s.unhistoric() {
-				s.logger.Warn("redis: more was invalidated than is remembered: values that a failover brought back live until their TTL", "remembered", recentMax)
+				s.logger.Warn("redis: more was invalidated than is remembered: values that a failover brought back live until their TTL",
+					"keys", recentMax, "bytes", recentBytes)
 			}
 		}
 	})

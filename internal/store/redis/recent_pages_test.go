@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -47,5 +48,30 @@ func TestRecentForgetsTheOldestFirst(t *testing.T) {
 	}
 	if _, dropped = r.in(allSlots); dropped {
 		t.Error("what was said once is said again")
+	}
+}
+
+// However long keys are, and however long nothing is pruned, what is remembered has a bound in bytes.
+func TestRecentIsBoundedInBytes(t *testing.T) {
+	var r recent
+	long := strings.Repeat("x", 64<<10)
+	for n := range 20 {
+		r.add(100, func(i int) touched { return touched{key: fmt.Sprint(n, ":", i, long)} })
+	}
+	got, dropped := r.in(allSlots)
+	held := 0
+	for i := range r.pages {
+		held += cap(r.pages[i].bytes)
+	}
+	if held > recentBytes || held != r.bytes || len(got) < recentBytes/(2<<16) || !dropped {
+		t.Errorf("%d keys in %d bytes (%d by account), want at most %d; dropped %v", len(got), held, r.bytes, recentBytes, dropped)
+	}
+	r.prune(time.Now().Add(time.Minute))
+	if r.bytes != 0 || r.n != 0 {
+		t.Errorf("%d bytes of %d keys are left of nothing", r.bytes, r.n)
+	}
+	r.add(5000, func(i int) touched { return touched{key: fmt.Sprint(i, long)} }) // at once
+	if r.bytes > recentBytes {
+		t.Errorf("%d bytes", r.bytes)
 	}
 }

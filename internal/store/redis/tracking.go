@@ -48,7 +48,7 @@ func (s *Store) Track(ctx context.Context, changed func(key string), lost func()
 	o.DialCtxFn = t.dial
 	o.DisableCache = false
 	o.CacheSizeEachConn = 1 << 10 // nothing is kept there
-	o.RingScaleEachConn = 10      // less is sent there than by the other client
+	o.RingScaleEachConn = 10      // less is sent there than by the other client; see maxTrackedPlaces
 	o.ReadBufferEachConn, o.WriteBufferEachConn = 32<<10, 32<<10
 	o.ClientTrackingOptions = []string{"OPTOUT"}
 	o.ClientName = "nearside-tracking"
@@ -198,26 +198,29 @@ func (t *tracking) Get(ctx context.Context, key string, ttl bool) store.Item {
 // GetMany is Get of many keys, in one trip to each node.
 func (t *tracking) GetMany(ctx context.Context, keys []string, ttl bool) []store.Item {
 	out := make([]store.Item, len(keys))
-	if t.s.target.Mode != Cluster && len(keys) > 1 && t.s.guard(keys[0]).admits(ctx, read) == nil {
-		mgot(t.c.DoMulti(ctx, mget(t.c, keys, ttl)...), keys, ttl, out)
+	if t.s.target.Mode != Cluster && len(keys) > 1 {
+		mgot(t.send(ctx, keys[:1], mget(t.c, keys, ttl)), keys, ttl, out)
 		return out
 	}
 	cmds := make(rueidis.Commands, 0, 2*len(keys))
-	var sent []int
-	for i, key := range keys {
-		if err := t.s.guard(key).admits(ctx, read); err != nil {
-			out[i].Err = err
-			continue
-		}
-		sent = append(sent, i)
+	for _, key := range keys {
 		cmds = append(cmds, t.c.B().Get().Key(key).Build(), t.c.B().Pttl().Key(key).Build())
 	}
-	rs := t.c.DoMulti(ctx, cmds...)
-	for n, i := range sent {
-		out[i] = item(rs[2*n], keys[i])
-		left(&out[i], rs[2*n+1], keys[i])
+	rs := t.send(ctx, keys, cmds)
+	for i := range keys {
+		out[i] = item(rs[2*i], keys[i])
+		left(&out[i], rs[2*i+1], keys[i])
 	}
 	return out
+}
+
+// send sends commands about keys, as many about each, and takes a place at each node. Those of nodes that are away are refused.
+func (t *tracking) send(ctx context.Context, keys []string, cmds rueidis.Commands) []rueidis.RedisResult {
+	by := make([]*guard, len(cmds))
+	for i := range cmds {
+		by[i] = t.s.guard(keys[i*len(keys)/len(cmds)])
+	}
+	return scatter(ctx, t.c, func(g *guard) *places { return &g.tracked }, read, cmds, by)
 }
 
 // absentInCluster is how long an absence is relied on in a cluster. While a slot moves, a key that is missing is made at its
@@ -228,19 +231,15 @@ const absentInCluster = time.Second
 func (t *tracking) Absences(ctx context.Context, keys []string) []time.Duration {
 	out := make([]time.Duration, len(keys))
 	cmds := make(rueidis.Commands, 0, 3*len(keys))
-	var sent []int
-	for i, key := range keys {
-		if t.s.guard(key).admits(ctx, read) == nil {
-			sent = append(sent, i)
-			side := sidecar(key)
-			cmds = append(cmds, t.c.B().Pttl().Key(key).Build(), t.c.B().Get().Key(side).Build(), t.c.B().Pttl().Key(side).Build())
-		}
+	for _, key := range keys {
+		side := sidecar(key)
+		cmds = append(cmds, t.c.B().Pttl().Key(key).Build(), t.c.B().Get().Key(side).Build(), t.c.B().Pttl().Key(side).Build())
 	}
-	rs := t.c.DoMulti(ctx, cmds...)
-	for n, i := range sent {
-		value, err := rs[3*n].AsInt64()
-		mark, errMark := rs[3*n+1].ToString()
-		left, errLeft := rs[3*n+2].AsInt64()
+	rs := t.send(ctx, keys, cmds)
+	for i := range keys {
+		value, err := rs[3*i].AsInt64()
+		mark, errMark := rs[3*i+1].ToString()
+		left, errLeft := rs[3*i+2].AsInt64()
 		if errors.Join(err, errMark, errLeft) == nil && value == missing && mark == "-" && left > 0 {
 			if out[i] = life(left); t.s.target.Mode == Cluster {
 				out[i] = min(out[i], absentInCluster)
@@ -271,7 +270,7 @@ func (t *tracking) Await(ctx context.Context, keys []string) (changed <-chan str
 	for i, name := range names {
 		cmds[i] = t.c.B().Pttl().Key(name).Build()
 	}
-	for _, r := range t.c.DoMulti(ctx, cmds...) {
+	for _, r := range t.send(ctx, keys, cmds) {
 		if err := r.Error(); err != nil {
 			stop()
 			return nil, nil, failed("track", keys[0], err)

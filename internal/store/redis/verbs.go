@@ -20,18 +20,22 @@ func (s *Store) Get(ctx context.Context, key string, ttl bool) store.Item {
 
 // get is GET, and PTTL in the same trip if ttl is set, by one of the clients.
 func (g *guard) get(ctx context.Context, c rueidis.Client, key string, ttl bool) store.Item {
-	began, err := g.enter(ctx, read)
+	p := &g.places
+	if c != g.store.c {
+		p = &g.tracked
+	}
+	began, err := g.enterBy(ctx, p, read)
 	if err != nil {
 		return store.Item{Err: err}
 	}
 	get := c.B().Get().Key(key).Build()
 	if !ttl {
 		r := c.Do(ctx, get)
-		g.leave(began, r.Error())
+		g.leaveBy(p, began, r.Error())
 		return item(r, key)
 	}
 	rs := c.DoMulti(ctx, get, c.B().Pttl().Key(key).Build())
-	g.leave(began, worst(rs))
+	g.leaveBy(p, began, worst(rs))
 	it := item(rs[0], key)
 	left(&it, rs[1], key)
 	return it

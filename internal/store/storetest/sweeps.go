@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
@@ -70,6 +71,37 @@ var sweepRules = []rule{
 		k.state("intent", k.acquire("user:intent", "t1"), store.Barrier)
 		k.is("the intent is dirty: its end puts", k.end("user:intent", "w1", "1"), false)
 		k.holds("user:intent", "")
+	}},
+	{"SweepIsToldToTrackers", func(k kit) { // also of keys that the store has no more
+		var mu sync.Mutex
+		dropped, lost := map[string]bool{}, false
+		tr, err := k.Track(k.ctx, func(key string) { mu.Lock(); dropped[key] = true; mu.Unlock() }, func() { mu.Lock(); lost = true; mu.Unlock() })
+		if err != nil {
+			k.Fatal(err)
+		}
+		defer tr.Close()
+		keys := []string{"user:1", "user:{2}:x", "user:3"}
+		for _, key := range keys {
+			k.put(key, "1", long)
+		}
+		for i, it := range tr.GetMany(k.ctx, keys, true) {
+			k.is("found "+keys[i], it.Found, true)
+		}
+		mu.Lock()
+		clear(dropped)
+		lost = false
+		mu.Unlock()
+		k.sweep("user:*", nil)
+		told := func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return lost || dropped[keys[0]] && dropped[keys[1]] && dropped[keys[2]]
+		}
+		for until := time.Now().Add(10 * time.Second); !told(); <-time.After(time.Millisecond) {
+			if time.Now().After(until) {
+				k.Fatalf("10 s after a sweep only %v are told of", dropped)
+			}
+		}
 	}},
 	{"SweepOfNothing", func(k kit) { k.sweep("user:*", nil) }},
 	{"SweepEndsWithItsContext", func(k kit) {

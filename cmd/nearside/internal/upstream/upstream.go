@@ -22,6 +22,7 @@ const (
 	dialTimeout = time.Second
 	timeout     = 10 * time.Second // of one exchange: commands that wait for others are not passed, so a longer one hangs
 	maxIdle     = 64               // connections that wait for the next command, for each node and version of the protocol
+	maxOpen     = 512              // connections, for each node and version of the protocol; more commands wait for one
 	maxReply    = 64 << 20         // bytes
 	maxDepth    = 64               // of arrays in arrays
 )
@@ -45,8 +46,9 @@ type Pool struct {
 
 	mu     sync.Mutex // guards the rest
 	idle   map[place][]*conn
-	table  table     // of commands
-	asked  time.Time // when it came
+	open   map[place]chan struct{} // full while maxOpen connections are open or being made
+	table  table                   // of commands
+	asked  time.Time               // when it came
 	closed bool
 }
 
@@ -58,7 +60,7 @@ type place struct {
 
 // New returns a pool that connects when it is asked to.
 func New(to redis.Target, route Route) *Pool {
-	return &Pool{to: to, route: route, idle: make(map[place][]*conn)}
+	return &Pool{to: to, route: route, idle: make(map[place][]*conn), open: make(map[place]chan struct{})}
 }
 
 // Close closes the connections that wait.
@@ -78,9 +80,40 @@ func (p *Pool) drop(at place) {
 	delete(p.idle, at)
 }
 
+// enter waits for one of maxOpen places, and returns what gives it back. A connection that waits for its next command has none.
+func (p *Pool) enter(ctx context.Context, at place) (leave func(), err error) {
+	p.mu.Lock()
+	places := p.open[at]
+	if places == nil {
+		places = make(chan struct{}, maxOpen)
+		p.open[at] = places
+	}
+	p.mu.Unlock()
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	default:
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-timer.C:
+		return nil, fmt.Errorf("%d commands are under way there, which are as many as there may be, and none ended within %v", maxOpen, timeout)
+	}
+}
+
 // exchange sends commands to one node in one write, appends their replies to out, and returns where each ends. Nothing is
 // sent twice: after an error it is not known what Redis did.
 func (p *Pool) exchange(ctx context.Context, at place, cmds [][][]byte, out []byte) ([]byte, []int, error) {
+	leave, err := p.enter(ctx, at)
+	if err != nil {
+		return out, nil, failed(at.address, err)
+	}
+	defer leave()
 	c, err := p.get(ctx, at)
 	if err != nil {
 		return out, nil, failed(at.address, err)
@@ -93,7 +126,6 @@ func (p *Pool) exchange(ctx context.Context, at place, cmds [][][]byte, out []by
 	}
 	c.nc.SetDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { c.nc.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
 	sent := make(chan error, 1)
 	write := func() error {
 		for _, args := range cmds {
@@ -118,24 +150,29 @@ func (p *Pool) exchange(ctx context.Context, at place, cmds [][][]byte, out []by
 	if e := <-sent; err == nil {
 		err = e
 	}
-	if err != nil {
+	left := !stop() // the deadline is past, or about to be: the connection must not be used again
+	switch {
+	case err == nil && left:
+		c.nc.Close()
+	case err == nil:
+		p.put(at, c)
+	case ctx.Err() != nil: // the caller has left, which says nothing about the server
+		c.nc.Close()
+		return out[:begin], nil, failed(at.address, ctx.Err())
+	default:
 		c.nc.Close()
 		p.mu.Lock()
 		p.drop(at) // they lead to the same place
 		p.mu.Unlock()
 		p.route.LookSoon()
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
 		return out[:begin], nil, failed(at.address, err)
 	}
-	p.put(at, c)
 	return out, ends, nil
 }
 
 func failed(address string, err error) error {
 	var n net.Error
-	if errors.As(err, &n) && n.Timeout() {
+	if own := errors.Is(err, context.DeadlineExceeded); errors.As(err, &n) && n.Timeout() && !own { // of the caller's own time there is nothing to say
 		err = fmt.Errorf("no answer within %v", timeout)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {

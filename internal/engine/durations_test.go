@@ -1,0 +1,47 @@
+package engine_test
+
+import (
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nearside/nearside/internal/engine"
+)
+
+// An invalidation that is pending outlives an outage, however long its values live.
+func TestPendingInvalidationOfValuesThatLiveForever(t *testing.T) {
+	const never = time.Duration(math.MaxInt64)
+	for name, change := range map[string]func(c *engine.Config[string, string]){
+		"TTL":         func(c *engine.Config[string, string]) { c.TTL = never },
+		"Stale":       func(c *engine.Config[string, string]) { c.Stale = never },
+		"NotFoundTTL": func(c *engine.Config[string, string]) { c.NotFoundTTL = never },
+		"Hold":        func(c *engine.Config[string, string]) { c.Hold = never },
+		"LoadTimeout": func(c *engine.Config[string, string]) { c.LoadTimeout = never },
+		"Life": func(c *engine.Config[string, string]) {
+			c.Life = func(string, string, string) time.Duration { return never }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var f *failing
+				b := open(t, func(b *bench, c *engine.Config[string, string]) {
+					f = &failing{Store: b.store}
+					b.store = f
+					change(c)
+				})
+				b.Get(t.Context(), "a")
+				f.away.Store(true)
+				if _, err := b.Invalidate(t.Context(), []string{"a"}); err == nil {
+					t.Error("an invalidation that failed is no error")
+				}
+				time.Sleep(time.Minute)
+				want(t, "pending", b.shared.Recovery().Pending, 1)
+				f.away.Store(false)
+				time.Sleep(5 * time.Second)
+				want(t, "pending after the outage", b.shared.Recovery().Pending, 0)
+				want(t, "repeated", b.shared.Recovery().Repeated, 1)
+			})
+		})
+	}
+}
