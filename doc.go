@@ -20,8 +20,8 @@
 // caller's cancel is his own. Each answer can say where it came from.
 //
 // Outside of the promise: Set (the last call wins), programs that change a key without deleting its sidecar too (DEL
-// user:42 {user:42}:~l), invalidations that returned an error, what a failover of Redis loses, and a Redis restarted
-// from an old snapshot. All of it ends with the TTL.
+// user:42 {user:42}:~l), invalidations that returned an error, and the last seconds that a failover of Redis loses.
+// All of it ends with the TTL. A Redis that is started from an old snapshot is noticed, and emptied before it is read.
 //
 // # Writing
 //

@@ -367,7 +367,7 @@ func storm(c *nearside.Client, callers int) (loads int64, took time.Duration, lo
 func TestProblemsInStats(t *testing.T) {
 	server := redistest.Start(t)
 	server.Do(t, append([]string{"ACL", "SETUSER", "app", "on", ">s3cret", "-@all"}, redistest.Rights...)...)
-	server.Do(t, "ACL", "SETUSER", "app", "resetkeys", "~user:*")
+	server.Do(t, "ACL", "SETUSER", "app", "resetkeys", "~user:*", "~nearside:*")
 	c := connect(t, "redis://app:s3cret@"+server.Addr)
 	users := nearside.New(c, "user", nearside.Config[int64, User]{
 		Load: func(_ context.Context, id int64) (User, error) { return User{id, "Ada"}, nil },

@@ -28,7 +28,7 @@ func behind(t testing.TB) time.Duration {
 	redis.LossMended = time.Second
 	redis.NoRepeat.Store(true)
 	t.Cleanup(func() { redis.LossMended = before; redis.NoRepeat.Store(false) })
-	return 3500 * time.Millisecond
+	return 2500 * time.Millisecond
 }
 
 // aged is a fleet whose data set goes back in time.

@@ -43,6 +43,9 @@
 // while another one destroys the session may bring it back by its Commit: the last call wins. After a failover of Redis in the
 // ten seconds behind a Delete, the Delete is done again.
 //
+// A Redis that is started from an old snapshot has old sessions: those that were deleted since are there again, and newer ones
+// are missing. A cache is emptied then; sessions are not, since nothing could bring them back. Use appendonly yes.
+//
 // A token that cannot be one (empty, longer than 512 bytes, with spaces, quotes, braces or anything but printable ASCII) belongs to
 // no session: Find does not find it, and asks nobody.
 package session

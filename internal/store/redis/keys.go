@@ -26,7 +26,12 @@ import (
 //	{board}:~e       hash     E, "m" and a member: its cluster, which is the intents that overlap (endmember.lua). "#": loads
 //	                          that ended meanwhile; "~": the last number drawn; "^": the number of the last drop
 //
-// At rest the first one exists alone. All of them have a TTL: that of T and R is the lease, that of I and E the intent's life
+// and in each master, once:
+//
+//	nearside:{tag}:~h  string  H, which line of history the data set is on (history.go). The tag is of the first slot that the
+//	                          master serves, of each of its ranges; of a single server, slot 0. 30 days, prolonged each second
+//
+// At rest the first one of a key exists alone. All of them have a TTL: that of T and R is the lease, that of I and E the intent's life
 // and a lease behind it, since a load that began under an intent must see that its deadline has passed.
 //
 // The names must be in the slot of the key, since scripts and one MULTI may only touch one slot. A key whose braces

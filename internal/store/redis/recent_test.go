@@ -11,7 +11,7 @@ import (
 // Another process answers, with what a replica may not have heard of: an old value, and a lease whose load is over.
 func TestWhatAFailoverBringsBack(t *testing.T) {
 	server := redistest.Start(t)
-	s := open(t, server.URL())
+	s, log := logged(t, server.URL())
 	s.Invalidate(t.Context(), []string{"old"}, 0)
 	s.Acquire(t.Context(), []store.Claim{{Key: "leased", Token: "t1", Lease: time.Minute}})
 	s.Fill(t.Context(), []store.Fill{{Key: "leased", Token: "t1", Value: []byte("v"), TTL: time.Minute}})
@@ -30,6 +30,10 @@ func TestWhatAFailoverBringsBack(t *testing.T) {
 	}
 	if n, _ := server.Do(t, "EXISTS", "{other}:~l").AsInt64(); n != 1 {
 		t.Error("a lease of somebody else has gone")
+	}
+	eventually(t, func() bool { return log.count("recent invalidations are repeated") == 1 }, "a line about it in\n%s", log)
+	if log.count("error=") > 0 {
+		t.Errorf("an error is logged where there was none:\n%s", log)
 	}
 }
 

@@ -262,6 +262,10 @@ func (s *server) openStore(ctx context.Context) error {
 		for _, c := range s.cfg.Caches {
 			r.CheckKeys(ctx, c.Key.Glob())
 		}
+		if off := r.Persists(ctx); len(off) > 0 {
+			s.logger.Warn("redis writes the cache to disk: when it starts from data that is older than what it had, the caches are emptied before they are read; if nothing else is stored there, turn it off",
+				"commands", strings.Join(off, "; "))
+		}
 		st, s.target, s.route = r, to, r
 	}
 	s.shared = engine.NewShared(st, 0, writeBudget, s.logger)

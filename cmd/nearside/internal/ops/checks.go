@@ -278,9 +278,9 @@ func persistence(f *facts) []Finding {
 	case len(at) == 0:
 		return ok("persistence", "nothing is written to disk")
 	case len(pure) == 0:
-		return ok("persistence", "it writes to disk, which is right if other data lives there too")
+		return ok("persistence", "it writes to disk, which is right if other data lives there too; caches are emptied when it starts from older data")
 	}
-	return one("persistence", Warn, "a cache is written to disk"+where(f.after.Nodes, at), "each snapshot forks the process, which holds it up and may take twice its memory; the values are in the database anyway",
+	return one("persistence", Warn, "a cache is written to disk"+where(f.after.Nodes, at), "each snapshot forks the process, which holds it up and may take twice its memory; a server that starts from older data has its caches emptied, since the values are in the database anyway",
 		strings.Join(fixes, "; ")+" (and in redis.conf), if nothing else lives there")
 }
 
