@@ -19,6 +19,9 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childURL) != "" {
+		if row := os.Getenv(childRow); row != "" {
+			os.Exit(holder(row))
+		}
 		os.Exit(child())
 	}
 	status := redistest.Main(m)

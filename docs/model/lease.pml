@@ -103,6 +103,8 @@ inline acquire(t) { set(leased); token = t }
 /* fill.lua, with a row and without one. */
 #ifdef NO_TOKEN
 #define MAY_FILL(t) true
+#elif defined(FILL_LAPSED)
+#define MAY_FILL(t) (side == none || side == leased && token == t)
 #else
 #define MAY_FILL(t) (side == leased && token == t)
 #endif
@@ -214,6 +216,9 @@ end:	do
  * Answers that do not come need no steps here. An acquire without an answer, granted now or late, is a loader that takes a
  * lease and dies: its token never fills. A fill without an answer is done with like any other, and one that arrives late
  * is one of a slow loader. A loader that gets no lease (another's, a barrier, no answer) touches nothing.
+ *
+ * A renewal (renew.lua) needs no step either: it finds its token, and a lease may stand as long as it likes here; or it does not,
+ * and changes nothing. RENEW_REVIVES is one that takes the lease again instead.
  */
 active [LOADERS] proctype loader() {
 	byte seen;
@@ -231,6 +236,12 @@ active [LOADERS] proctype loader() {
 	if
 	:: seen = SEEN
 	:: true -> goto out
+	fi;
+#endif
+#ifdef RENEW_REVIVES
+	if
+	:: d_step { FREE -> acquire(_pid) }
+	:: true
 	fi;
 #endif
 	if

@@ -21,6 +21,10 @@ func (s *Store) acquireCollections(ctx context.Context, shape store.Kind, claims
 		}
 		return out
 	}
+	if s.shapes.denied() {
+		s.acquireCollectionsApart(ctx, shape, claims, indexes(len(claims)), out)
+		return out
+	}
 	keys := keysOf(claims, func(c store.Claim) string { return c.Key })
 	var apart []int
 	for i, r := range s.run(ctx, read, collections[shape].acquire, keys, func(i int) []string {
@@ -272,17 +276,22 @@ func (s *Store) forbidden(sc *script, err error) bool {
 	if !ok || !denied(e) && !deniedInside(e) {
 		return false
 	}
-	if sc.shaped {
-		s.problem("the user %s may not run what collections need: they are loaded and not stored, and writes drop them; grant it: %s", s.user(), s.grant(rights...))
-	} else if (denied(e) || sc.leases()) && s.scripts.forbid() {
+	switch {
+	case sc.shaped && s.shapes.forbid():
+		s.problem("%s", s.noShapes())
+	case !sc.shaped && (denied(e) || sc.leases()) && s.scripts.forbid():
 		s.problem("%s", s.noScripts())
 	}
 	return true
 }
 
 // permitted notes that a script has ended a lease.
-func (s *Store) permitted() {
-	if s.scripts.allow() {
+func (s *Store) permitted(sc *script) {
+	if sc.shaped {
+		if s.shapes.allow() {
+			s.forget(s.noShapes())
+		}
+	} else if s.scripts.allow() {
 		s.forget(s.noScripts())
 	}
 }
@@ -290,6 +299,10 @@ func (s *Store) permitted() {
 func (s *Store) noScripts() string {
 	return fmt.Sprintf("the user %s may not run what a lease needs: values are loaded and not stored; grant it: %s", s.user(),
 		s.grant("+eval", "+evalsha", "+get", "+mget", "+set", "+del", "+unlink", "+pttl"))
+}
+
+func (s *Store) noShapes() string {
+	return fmt.Sprintf("the user %s may not run what collections need: they are loaded and not stored, and writes drop them; grant it: %s", s.user(), s.grant(rights...))
 }
 
 // rights is what collections need beyond values.

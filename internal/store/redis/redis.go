@@ -74,7 +74,8 @@ type Store struct {
 	poke     chan struct{}  // asks for a look at the topology at once
 	watching sync.WaitGroup // the goroutine that looks, and the probers
 
-	scripts  scripts
+	scripts  scripts       // about leases of values
+	shapes   scripts       // about leases of collections
 	looks    atomic.Uint64 // absences and barriers that three commands have found
 	dials    dials
 	tracks   atomic.Pointer[tracking] // nil: changes are not told

@@ -61,6 +61,7 @@ type script struct {
 	parted   parted
 	tells    bool // of a change in the database, which a failover must not lose; see wait.go
 	shaped   bool // it is about collections
+	fill     bool // it ends a load of one
 }
 
 // parted is what becomes of a script while a slot moves; see apart.go.
@@ -91,6 +92,9 @@ func (sc *script) leases() bool {
 	}
 	return false
 }
+
+// fills reports whether a script ends a lease with what was loaded.
+func (sc *script) fills() bool { return sc == fillScript || sc.shaped && sc.fill }
 
 func pair(key string) []string { return []string{key, sidecar(key)} }
 func side(key string) []string { return []string{sidecar(key)} }

@@ -29,7 +29,7 @@ var collections = func() map[store.Kind]*shaped {
 		out[k] = &shaped{
 			acquire: collectionScript(family, givenUp, own, "common", "bound", "acquire"),
 			chunk:   collectionScript(func(key string) []string { return family(key)[1:3] }, givenUp, own, "chunk"),
-			fill:    collectionScript(family, givenUp, own, "common", "fill"),
+			fill:    collectionScript(family, givenUp, own, "common", "fill").filled(),
 			write:   collectionScript(family, invalidated, own, "common", "write").told(),
 			begin:   collectionScript(family, givenUp, own, "common", "member", "beginmember"),
 			end:     collectionScript(family, invalidated, own, "common", "member", "endmember").told(),
@@ -37,6 +37,11 @@ var collections = func() map[store.Kind]*shaped {
 	}
 	return out
 }()
+
+func (sc *script) filled() *script {
+	sc.fill = true
+	return sc
+}
 
 func collectionScript(keys func(key string) []string, p parted, files ...string) *script {
 	src := make([]string, len(files))

@@ -86,7 +86,7 @@ func (s *Store) fillTogether(ctx context.Context, fills []store.Fill, groups [][
 		filled, err := r.ToString()
 		s.forbidden(fillScript, err)
 		if strings.Contains(filled, "1") {
-			s.permitted()
+			s.permitted(fillScript)
 		}
 		for at, i := range groups[n] {
 			switch {

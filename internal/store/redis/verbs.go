@@ -275,8 +275,8 @@ func (s *Store) outcomes(ctx context.Context, verb string, sc *script, keys []st
 		n, err := r.AsInt64()
 		if out[i].OK = n == 1; err != nil {
 			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
-		} else if out[i].OK && (sc == fillScript || sc == releaseScript) {
-			s.permitted()
+		} else if out[i].OK && sc.fills() {
+			s.permitted(sc)
 		}
 		if forbidden := s.forbidden(sc, err); inTransit(err) || forbidden && sc.parted == invalidated {
 			parted = append(parted, i)

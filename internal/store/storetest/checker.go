@@ -27,7 +27,8 @@ type Profile struct {
 	Absent     float64       // share of the commits that delete the row
 	Lag        time.Duration // of the replica that is loaded from
 	Hold       time.Duration
-	Lease      time.Duration // a life for all leases, in place of the engine's
+	Lease      time.Duration // a life for all leases, in place of the engine's: they lapse, since the engine renews them too late
+	Renewed    time.Duration // a life for all leases that the engine knows, so that loads are several lives long
 	Fresh      time.Duration // how long values are fresh, with a stale window behind; zero: a minute, without
 	Faults     func(rng *rand.Rand, key string)
 	UseSet     bool // writers commit and then Set, which no protocol can make right: the checker must find it
@@ -46,6 +47,7 @@ func Profiles() []Profile {
 		{Name: "lagging replica", Invalidate: 0.7, Lag: 15 * time.Millisecond, Hold: 25 * time.Millisecond},
 		{Name: "stale window", Invalidate: 0.8, Fresh: 10 * time.Millisecond, Absent: 0.1},
 		{Name: "lease 1 ms", Invalidate: 0.8, Lease: time.Millisecond},
+		{Name: "lease 3 ms, renewed", Invalidate: 0.5, CrashWrite: 0.05, CrashLoad: 0.02, Absent: 0.2, Renewed: 3 * time.Millisecond},
 	}
 }
 
@@ -53,6 +55,8 @@ func Profiles() []Profile {
 func Broken() []Profile {
 	return []Profile{
 		{Name: "fill without the token", Invalidate: 1, Wrap: func(s store.Store) store.Store { return tokenless{s} }},
+		{Name: "renewal without the token", Invalidate: 1, Renewed: 3 * time.Millisecond, Wrap: func(s store.Store) store.Store { return reviving{s} }},
+		{Name: "fill under a lease that has lapsed", Invalidate: 1, Lease: time.Millisecond, Wrap: func(s store.Store) store.Store { return forgiving{s} }},
 		{Name: "unconditional put by several writers", UseSet: true},
 		{Name: "lagging replica without a hold", Invalidate: 1, Lag: 30 * time.Millisecond},
 	}
@@ -68,6 +72,31 @@ func (s tokenless) Fill(ctx context.Context, fills []store.Fill) []store.Outcome
 			out[i] = s.Store.Fill(ctx, fills[i:i+1])[0]
 		} else {
 			out[i] = s.Put(ctx, []store.Put{{Key: f.Key, Value: f.Value, TTL: f.TTL}}, 0)[0]
+		}
+	}
+	return out
+}
+
+// reviving renews a lease that somebody has taken away.
+type reviving struct{ store.Store }
+
+func (s reviving) Renew(ctx context.Context, leases []store.Lease, life time.Duration) []store.Outcome {
+	out := make([]store.Outcome, len(leases))
+	for i, l := range leases {
+		g := s.Acquire(ctx, []store.Claim{{Key: l.Key, Token: l.Token, Lease: life}})[0]
+		out[i] = store.Outcome{OK: g.State == store.Granted, Err: g.Err}
+	}
+	return out
+}
+
+// forgiving fills although the lease is over, if no other one stands.
+type forgiving struct{ store.Store }
+
+func (s forgiving) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
+	out := s.Store.Fill(ctx, fills)
+	for i, f := range fills {
+		if !out[i].OK && s.Acquire(ctx, []store.Claim{{Key: f.Key, Token: f.Token, Lease: time.Second}})[0].State == store.Granted {
+			out[i] = s.Store.Fill(ctx, fills[i:i+1])[0]
 		}
 	}
 	return out
@@ -200,6 +229,7 @@ func Check(t testing.TB, stores []store.Store, p Profile, length time.Duration, 
 		}
 		// A store that is slow because the machine is busy is no fault here.
 		sh := engine.NewShared(unclosed{s}, 10*time.Second, 30*time.Second, slog.New(slog.DiscardHandler))
+		sh.LeaseLife = p.Renewed
 		shared = append(shared, sh)
 		c.caches = append(c.caches, c.cache(sh, rand.New(rand.NewPCG(seed, uint64(100+i)))))
 	}

@@ -72,7 +72,9 @@ func CheckCollections(t testing.TB, stores []store.Store, p CollectionProfile, s
 			s = p.Wrap(s)
 		}
 		s = paced{Store: s, p: p, rng: &dice{rng: rand.New(rand.NewPCG(seed, uint64(200+i)))}}
-		shared = append(shared, engine.NewShared(unclosed{s}, 10*time.Second, p.writeBudget(), slog.New(slog.DiscardHandler)))
+		sh := engine.NewShared(unclosed{s}, 10*time.Second, p.writeBudget(), slog.New(slog.DiscardHandler))
+		sh.LeaseLife = p.Renewed
+		shared = append(shared, sh)
 	}
 	var run []*trial
 	for i, sh := range shapes {

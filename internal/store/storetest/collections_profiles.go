@@ -53,12 +53,13 @@ type CollectionProfile struct {
 	Commit           time.Duration // before and behind the commit; 1.5 ms if zero
 	Reread           time.Duration // behind the read of one member
 
-	Lease  time.Duration // of loads
-	Intent time.Duration // how long each intent stands, in place of the engine's time
-	Fresh  time.Duration // how long collections are fresh, with a stale window behind; zero: TTL, without
-	TTL    time.Duration // a minute if zero
-	Lost   float64       // share of the commands that are lost, or their answers, or that come late
-	Late   bool          // they all come late, and none of those of loads does
+	Lease   time.Duration // of loads: they lapse, since the engine renews them too late
+	Renewed time.Duration // the same, and the engine knows it, so that loads are several lives long
+	Intent  time.Duration // how long each intent stands, in place of the engine's time
+	Fresh   time.Duration // how long collections are fresh, with a stale window behind; zero: TTL, without
+	TTL     time.Duration // a minute if zero
+	Lost    float64       // share of the commands that are lost, or their answers, or that come late
+	Late    bool          // they all come late, and none of those of loads does
 
 	Faults func(rng *rand.Rand, key string)
 	Wrap   func(store.Store) store.Store // to break a rule
@@ -82,6 +83,7 @@ func CollectionProfiles() []CollectionProfile {
 			p.Lost, p.Lease, p.Intent = 0.08, 100*time.Millisecond, 150*time.Millisecond
 		}),
 		with("short lease", func(p *CollectionProfile) { die(p); p.Lease = 12 * time.Millisecond }),
+		with("short lease, renewed", func(p *CollectionProfile) { die(p); p.Renewed = 4 * time.Millisecond }),
 		with("stale window", func(p *CollectionProfile) { die(p); p.Fresh = 20 * time.Millisecond }),
 		with("hot members, slow writers", func(p *CollectionProfile) {
 			p.Full, p.Sparse, p.Hot, p.Commit, p.Reread, p.Plain = 1, 1, 1, 12*time.Millisecond, 6*time.Millisecond, 0.1

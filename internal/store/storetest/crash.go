@@ -387,6 +387,13 @@ func (m *mortal) Fill(_ context.Context, fills []store.Fill) []store.Outcome {
 	return m.outcomes(fill, len(fills), func(ctx context.Context) []store.Outcome { return m.Store.Fill(ctx, fills) })
 }
 
+func (m *mortal) Renew(ctx context.Context, leases []store.Lease, life time.Duration) []store.Outcome {
+	if m.isDead() {
+		return m.outcomes("renew", len(leases), nil)
+	}
+	return m.Store.Renew(ctx, leases, life)
+}
+
 func (m *mortal) Release(_ context.Context, leases []store.Lease) []store.Outcome {
 	return m.outcomes("release", len(leases), func(ctx context.Context) []store.Outcome { return m.Store.Release(ctx, leases) })
 }
