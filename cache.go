@@ -17,8 +17,12 @@ type Config[K comparable, V any] struct {
 	// LoadTimeout and the values of a caller's context, but not his cancel: others may wait for the same row.
 	Load func(context.Context, K) (V, error)
 
-	// LoadMany asks for many rows at once; rows that it leaves out are not found. Without it GetMany calls Load, at most
-	// 16 times at once. Load or LoadMany must be set.
+	// LoadMany asks for many rows at once; rows that it leaves out are not found. One call is given at most 500 keys, and
+	// one GetMany makes at most two calls at the same time. Without it GetMany calls Load, at most 16 times at once, and for
+	// at most half of MaxLoads. Load or LoadMany must be set.
+	//
+	// Both may read caches, with the context that they are given. A read that would wait for the load that it is part of
+	// fails at once with ErrCycle.
 	LoadMany func(context.Context, []K) (map[K]V, error)
 
 	TTL         time.Duration // how long a value is fresh. 1 h if zero; it cannot be switched off
@@ -36,7 +40,8 @@ type Config[K comparable, V any] struct {
 	Refresh float64
 
 	// MaxLoads is how many loads of this cache this process runs at once; a LoadMany counts as one. The excess waits, at
-	// most for LoadTimeout, and then fails with ErrOverloaded. Off if zero.
+	// most for LoadTimeout, and then fails with ErrOverloaded; a load whose callers have all left by then is not run. A
+	// load that a loader of this cache waits for runs on the place of that one. Off if zero.
 	MaxLoads int
 
 	// NearSize is how many decoded values are kept in this process, where a hit costs no trip and no decoding. They are
@@ -189,7 +194,7 @@ func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) { return c.e.Get(
 // GetEntry is Get with where the value came from, its age and its TTL. With ErrNotFound, Source says who knew.
 func (c *Cache[K, V]) GetEntry(ctx context.Context, k K) (Entry[V], error) { return c.e.Entry(ctx, k) }
 
-// GetMany is Get of many keys: one trip for those that the store has, one load for the rest. What does not exist is not
+// GetMany is Get of many keys: for each 500 of them, one round trip for those that the store has, and one load for the rest. What does not exist is not
 // in the map, and is no error. On an error the map holds what succeeded.
 func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 	found := make(map[K]V, len(ks))
@@ -230,8 +235,8 @@ func (c *Cache[K, V]) TTL(ctx context.Context, k K) (time.Duration, error) {
 	return max(infos[0].TTL-c.e.Config.Stale, 0), nil
 }
 
-// Prefetch loads the keys that the store lacks, in the background. It never blocks and reports nothing; keys that cannot
-// be keys are left out.
+// Prefetch loads the keys that the store lacks, in the background, 500 at a time. It never blocks and reports nothing; keys
+// that cannot be keys are left out.
 func (c *Cache[K, V]) Prefetch(ctx context.Context, ks ...K) { c.e.Prefetch(ctx, ks) }
 
 // Key returns the key of k as it stands in Redis, for logs and for Client.Mutate, which reports what is wrong with it.
