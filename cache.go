@@ -21,20 +21,25 @@ type Config[K comparable, V any] struct {
 	// it afterwards.
 	Load func(context.Context, K) (V, error)
 
-	// LoadMany asks for many rows at once. Without it GetMany calls Load, at most 16 times at once. Load or LoadMany must be
-	// set; without Load, Get calls LoadMany with one key.
+	// LoadMany asks for many rows at once. One call is given at most 500 keys, and one GetMany makes at most two calls at the
+	// same time. Without it GetMany calls Load, at most 16 times at once, and for at most half of MaxLoads. Load or LoadMany
+	// must be set; without Load, Get calls LoadMany with one key.
 	//
 	//   - The slice of keys is LoadMany's own: it may sort it, shorten it, append to it or keep it. It has no key twice, except
 	//     where an invalidation came in between.
 	//   - With a nil error, the map has the rows that were found. A key that it lacks has no row; that is remembered for
 	//     NotFoundTTL. A key in it that was not asked for is ignored.
-	//   - With an error every key fails, whatever the map has: it may be what was read until then. A BatchError is the exception: it
-	//     says which keys failed.
+	//   - With an error every key fails, whatever the map has: it may be what was read until then. A BatchError is the
+	//     exception: it says which keys failed.
 	//   - ErrNotFound is such an error, since it does not say which rows are missing. It means that there is no row only if one
 	//     key was asked for and the map is empty.
 	//
-	// Rows are matched to keys by ==, and where that finds nothing by the text of the key, as Key writes it: a time.Time in another
-	// zone, or another pointer, is the same key if its text is the same. Times are written in UTC. Two rows of one text that differ fail their key.
+	// Rows are matched to keys by ==, and where that finds nothing by the text of the key, as Key writes it: a time.Time in
+	// another zone, or another pointer, is the same key if its text is the same. Times are written in UTC. Two rows of one text
+	// that differ fail their key.
+	//
+	// Load and LoadMany may read caches, with the context that they are given. A read that would wait for the load that it is
+	// part of fails at once with ErrCycle.
 	LoadMany func(context.Context, []K) (map[K]V, error)
 
 	TTL         time.Duration // how long a value is fresh. 1 h if zero; it cannot be switched off
@@ -52,7 +57,8 @@ type Config[K comparable, V any] struct {
 	Refresh float64
 
 	// MaxLoads is how many loads of this cache this process runs at once; a LoadMany counts as one. The excess waits, at
-	// most for LoadTimeout, and then fails with ErrOverloaded. Off if zero.
+	// most for LoadTimeout, and then fails with ErrOverloaded; a load whose callers have all left by then is not run. A
+	// load that a loader of this cache waits for runs on the place of that one. Off if zero.
 	MaxLoads int
 
 	// NearSize is how many decoded values are kept in this process, where a hit costs no trip and no decoding. They are
@@ -207,7 +213,7 @@ func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) { return c.e.Get(
 // GetEntry is Get with where the value came from, its age and its TTL. With ErrNotFound, Source says who knew.
 func (c *Cache[K, V]) GetEntry(ctx context.Context, k K) (Entry[V], error) { return c.e.Entry(ctx, k) }
 
-// GetMany is Get of many keys: one trip for those that the store has, one load for the rest. What does not exist is not
+// GetMany is Get of many keys: for each 500 of them, one round trip for those that the store has, and one load for the rest. What does not exist is not
 // in the map, and is no error. On an error the map holds what succeeded.
 func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 	found := make(map[K]V, len(ks))
@@ -248,8 +254,8 @@ func (c *Cache[K, V]) TTL(ctx context.Context, k K) (time.Duration, error) {
 	return max(infos[0].TTL-c.e.Config.Stale, 0), nil
 }
 
-// Prefetch loads the keys that the store lacks, in the background. It never blocks and reports nothing; keys that cannot
-// be keys are left out.
+// Prefetch loads the keys that the store lacks, in the background, 500 at a time. It never blocks and reports nothing; keys
+// that cannot be keys are left out.
 func (c *Cache[K, V]) Prefetch(ctx context.Context, ks ...K) { c.e.Prefetch(ctx, ks) }
 
 // Key returns the key of k as it stands in Redis, for logs and for Client.Mutate, which reports what is wrong with it.

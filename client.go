@@ -21,11 +21,16 @@ import (
 
 // Options are the settings of a client. The zero value, and a nil *Options, mean the defaults.
 type Options struct {
-	// Budget is how long one read waits for Redis, all its trips together; past it the loader answers. The load itself
-	// and waiting for another process' load do not count. 25 ms if zero.
+	// Budget is how long one step of a read waits for Redis: the look, the claim of a lease, or the fill. A hit is one look. A
+	// miss takes all three steps, so it waits for three budgets at most, besides the load itself and another process' load.
+	// If Redis does not answer the look, the loader answers and the other steps are left out. GetMany, Prefetch and the like
+	// take these steps for each piece of 500 keys; after a piece that was not answered the rest bypasses Redis.
+	//
+	// If it is zero, the budget is four times the round trip to the farthest master, which is measured each second, and at
+	// least 25 ms and at most 250 ms. A budget that is set is obeyed; Stats.Problems says so if a round trip takes longer.
 	Budget time.Duration
 
-	// WriteBudget is how long each step of Update, Invalidate and Set waits for Redis. 1 s if zero.
+	// WriteBudget is how long each step of Update, Invalidate and Set waits for Redis, for each 500 keys. 1 s if zero.
 	WriteBudget time.Duration
 
 	// RequireRedis has Open fail if Redis does not answer before its ctx ends, or within 5 s. Without it the client is opened
@@ -91,7 +96,7 @@ func Open(ctx context.Context, rawURL string, o *Options) (*Client, error) {
 		set = *o
 	}
 	if set.Budget < 0 || set.WriteBudget < 0 {
-		return nil, fmt.Errorf("open the cache: Options.Budget is %v and WriteBudget %v: expected how long to wait for Redis, or zero for 25 ms and 1 s", set.Budget, set.WriteBudget)
+		return nil, fmt.Errorf("open the cache: Options.Budget is %v and WriteBudget %v: expected how long to wait for Redis, or zero for the defaults", set.Budget, set.WriteBudget)
 	}
 	if set.Logger == nil {
 		set.Logger = slog.Default()

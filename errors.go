@@ -21,6 +21,12 @@ var (
 	// ErrOverloaded is wrapped by the error of Get if Config.MaxLoads were under way for as long as a load may take.
 	ErrOverloaded = engine.ErrOverloaded
 
+	// ErrCycle is wrapped by the error of a read that a loader makes, and that would wait for the very load that it is part
+	// of. The error names the circle: "user:1 -> team:7 -> user:1". It is found at once, also where two loads wait for each
+	// other that two callers have begun. Not found is a circle through another process, or through a goroutine that the
+	// loader starts without its context: it ends with Config.LoadTimeout.
+	ErrCycle = engine.ErrCycle
+
 	// ErrTooLarge is wrapped by the error of Set for a value above Config.MaxValue.
 	ErrTooLarge = engine.ErrTooLarge
 )

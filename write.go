@@ -53,7 +53,7 @@ func (c *Cache[K, V]) Set(ctx context.Context, k K, v V) error {
 	return c.e.Set(ctx, []engine.Put[K, V]{{K: k, V: v}})
 }
 
-// SetMany is Set of many values in one trip.
+// SetMany is Set of many values, 500 in one round trip.
 func (c *Cache[K, V]) SetMany(ctx context.Context, vs map[K]V) error {
 	puts := make([]engine.Put[K, V], 0, len(vs))
 	for k, v := range vs {

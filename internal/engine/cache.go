@@ -40,6 +40,7 @@ type Config[K comparable, V any] struct {
 	Refresh     float64       // how eagerly a value that is about to be stale is loaded anew; zero: not at all
 	MaxValue    int           // bytes
 	MaxLoads    int           // at once; zero: any number
+	BatchLoads  int           // of MaxLoads, that one batch without LoadMany runs at once; 16 if zero
 	Near        NearConfig[K, V]
 }
 

@@ -16,8 +16,9 @@
 //
 // # When the store does not answer
 //
-// Each read waits for the store no longer than Budget, then loads without a lease and fills nothing. The token of a
-// claim without an answer is never used to fill, since it may have been granted after the database was read; it is
+// Each step of a read waits for the store no longer than the budget (budget.go). A look without an answer is followed by a load
+// without a lease, which fills nothing. Batches are cut into pieces (pieces.go), each with a budget of its own; after a piece
+// without an answer, the rest of the batch bypasses the store. The token of a claim without an answer is never used to fill, since it may have been granted after the database was read; it is
 // released behind the load.
 //
 // An invalidation without an answer is kept, and repeated until it is delivered; so long this process reads its key past the

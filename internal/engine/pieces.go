@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -98,8 +99,9 @@ func (c *Cache[K, V]) newBatch() *batch { return &batch{places: places{free: c.a
 
 // atOnce is how many loads of single keys a batch runs at once: not all of MaxLoads, so that others get their turn.
 func (c *Cache[K, V]) atOnce() int {
+	n := cmp.Or(c.BatchLoads, loadsAtOnce)
 	if c.MaxLoads > 0 {
-		return max(1, min(loadsAtOnce, c.MaxLoads/2))
+		n = min(n, c.MaxLoads/2)
 	}
-	return loadsAtOnce
+	return max(1, n)
 }

@@ -13,7 +13,8 @@ type Snapshot struct {
 	Caches map[string]Stats // by name
 
 	// Problems are what Redis was found to be unable to do, each with what is lost and the command that grants it: a right
-	// that is missing, for example. Each was logged once.
+	// that is missing, for example. Caches that gain nothing are named too: none of their loads is stored, or their values do
+	// not decode. Each was logged once, and is gone when it is over.
 	Problems []string
 
 	Pending  int    // keys whose invalidation could not be delivered yet; this process reads them past Redis

@@ -111,6 +111,14 @@ func (d *distance) farthest(masters []string) (address string, trip time.Duratio
 	return address, trip
 }
 
+// needed is the budget that a round trip wants.
+func needed(trip time.Duration) time.Duration {
+	return max((roundTrips*trip + budgetStep - 1).Truncate(budgetStep), leastBudget)
+}
+
+// BudgetFor returns the budget of a read, where none was set, for the shortest of some round trips.
+func BudgetFor(trip time.Duration) time.Duration { return min(needed(trip), mostBudget) }
+
 // pace sets the budget for the distance of the masters, and says so if no budget is long enough.
 func (s *Store) pace() {
 	d := s.distance
@@ -120,7 +128,7 @@ func (s *Store) pace() {
 	if trip == 0 {
 		return
 	}
-	needed := max((roundTrips*trip + budgetStep - 1).Truncate(budgetStep), leastBudget)
+	needed := needed(trip)
 	if !d.set {
 		d.budget.Store(int64(min(needed, mostBudget)))
 	}

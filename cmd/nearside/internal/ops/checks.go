@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis"
 )
 
 const (
@@ -15,7 +16,6 @@ const (
 	fragmentedFrom = 1 << 30 // bytes; below it does not matter
 	bigValue       = 1 << 20 // bytes: what one value of a cache may have by default
 	slowTrip       = 5 * time.Millisecond
-	readBudget     = 25 * time.Millisecond // what a read waits for Redis, by default
 	skewed         = time.Second
 	lagging        = 10 * time.Second
 	trackedByDeflt = 1_000_000 // tracking-table-max-keys
@@ -369,8 +369,8 @@ func trips(f *facts) (out []Finding) {
 		worst = max(worst, p99)
 		if p99 > slowTrip {
 			level, why := Warn, "each hit waits for one round trip"
-			if p99 > readBudget {
-				level, why = Fail, fmt.Sprintf("a read waits %v for Redis, by default, and then loads from the database", readBudget)
+			if budget := redis.BudgetFor(sorted[0]); p99 > budget {
+				level, why = Fail, fmt.Sprintf("a read waits %v for Redis at this distance, by default, and then loads from the database", budget)
 			}
 			out = append(out, Finding{"latency", level, fmt.Sprintf("a round trip to %s takes %v, at the 99th percentile %v", p.Address, p50.Round(10*time.Microsecond), p99.Round(10*time.Microsecond)),
 				why, "redis-cli --latency; SLOWLOG GET; keep hot values near (near:, Config.NearSize)"})

@@ -19,6 +19,8 @@ type Conn struct {
 	w      wire
 	ctx    context.Context
 	cancel context.CancelFunc
+	gone   context.Context // ends with ctx, and when the client has hung up; see hangup.go
+	leave  context.CancelFunc
 
 	// Only the goroutine that serves the connection touches these.
 	name    string
@@ -33,6 +35,8 @@ type Conn struct {
 	need    int     // bytes of the unfinished command without which parsing is useless
 
 	commands atomic.Uint64 // stored by the serving goroutine, read by Stats
+	turns    atomic.Uint64 // begun and ended: odd during one
+	seen     atomic.Uint64 // what turns was, when the sweeper last looked
 	due      atomic.Int64  // when the sweeper closes the connection, in Unix nanoseconds; 0: never
 
 	mu      sync.Mutex
@@ -48,6 +52,7 @@ func newConn(s *Server, nc net.Conn, id uint64) *Conn {
 	c := &Conn{s: s, id: id, nc: nc, w: newWire(nc), proto: 2}
 	c.change.L = &c.mu
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
+	c.gone, c.leave = context.WithCancel(c.ctx)
 	if s.cfg.RequireAuth {
 		c.lim = &s.cfg.PreAuth
 		c.due.Store(time.Now().Add(s.cfg.IdleTimeout).UnixNano())
@@ -136,7 +141,8 @@ func (c *Conn) take(n int) {
 	} else {
 		b = t.in[: len(c.rest)+n : readSize]
 	}
-	defer func() { t.free(); c.turn = nil }()
+	c.turns.Add(1)
+	defer func() { t.free(); c.turn = nil; c.turns.Add(1) }()
 
 	if c.p != nil && len(b) < c.need {
 		c.keepRest(b)

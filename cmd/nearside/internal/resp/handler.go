@@ -6,7 +6,7 @@ import "context"
 // of the commands. Keys and arguments are valid until the call returns; what is kept must be copied.
 //
 // The context ends when the connection is given up (its reader is stuck, or memory is short) and when Shutdown runs out
-// of time. A client that hangs up is noticed at the next read or write, not during a call.
+// of time. A client that hangs up is noticed at the next read or write, and during a call by Conn.Gone.
 type Handler interface {
 	// Get appends the reply to `GET key` to out and reports true, if it can be given without waiting for anybody.
 	// Otherwise the key joins the batch of this turn.

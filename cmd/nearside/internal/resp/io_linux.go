@@ -87,3 +87,23 @@ func transfer(trap, fd uintptr, b []byte) (int, syscall.Errno) {
 		}
 	}
 }
+
+// What poll is asked for and tells: the other side has closed its half, or all of it.
+const (
+	pollErr       = 0x8
+	pollHup       = 0x10
+	pollPeerClose = 0x2000
+)
+
+func (w *rawWire) closed() (closed bool) {
+	_ = w.rc.Control(func(fd uintptr) {
+		p := struct {
+			fd           int32
+			events, told int16
+		}{fd: int32(fd), events: pollPeerClose}
+		var now syscall.Timespec // do not wait
+		n, _, _ := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+		closed = int(n) == 1 && p.told&(pollPeerClose|pollHup|pollErr) != 0
+	})
+	return closed
+}

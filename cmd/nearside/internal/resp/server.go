@@ -28,6 +28,7 @@ type Config struct {
 	IdleTimeout  time.Duration // to authenticate, and between two parts of one command; 30 s if zero. Otherwise a client may be idle for ever
 
 	linger time.Duration
+	hangup time.Duration // how long a call lasts before the server looks whether its client is still there
 }
 
 // Stats is a snapshot of a server.
@@ -69,6 +70,7 @@ func NewServer(cfg Config) *Server {
 	cfg.Budget = or(cfg.Budget, 256<<20)
 	cfg.WriteTimeout = or(cfg.WriteTimeout, 30*time.Second)
 	cfg.IdleTimeout = or(cfg.IdleTimeout, 30*time.Second)
+	cfg.hangup = or(cfg.hangup, time.Second)
 	cfg.linger = or(cfg.linger, time.Second) // a client that is told of the end closes long before
 	s := &Server{cfg: cfg, listeners: map[net.Listener]struct{}{}, conns: map[*Conn]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -123,6 +125,7 @@ func (s *Server) join(ln net.Listener, stop <-chan struct{}) bool {
 	}
 	s.listeners[ln] = struct{}{}
 	s.wg.Go(func() { s.sweep(stop) })
+	s.wg.Go(func() { s.watch(stop) })
 	return true
 }
 

@@ -9,6 +9,8 @@ type wire interface {
 	read(c *Conn) (int, error)
 	// try writes what can be written without waiting, perhaps nothing.
 	try(b []byte) (int, error)
+	// closed reports whether the other side has closed the connection; false if that is not known. Any goroutine may ask.
+	closed() bool
 }
 
 // A plainWire works on any net.Conn, so also where there is no other way to the bytes: TLS, other systems, tests.
@@ -27,3 +29,5 @@ func (w *plainWire) read(c *Conn) (int, error) {
 
 // try leaves everything to drain: a Write could wait, and one of TLS that was cut short cannot be continued.
 func (w *plainWire) try([]byte) (int, error) { return 0, nil }
+
+func (w *plainWire) closed() bool { return false }

@@ -79,7 +79,7 @@ func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
 func (h *Handler) GetMany(ctx context.Context, c *resp.Conn, keys [][]byte, r *resp.Replies) {
 	if len(keys) == 1 {
 		if cache, _ := h.service.find(keys[0]); cache != nil {
-			h.reply(r, h.service.read(ctx, cache, keys[0]))
+			h.reply(r, h.service.read(c.Gone(), cache, keys[0]))
 			return
 		}
 	}
@@ -103,7 +103,7 @@ func (h *Handler) GetMany(ctx context.Context, c *resp.Conn, keys [][]byte, r *r
 		}
 	}
 	next := 0
-	for i, a := range h.service.Get(ctx, keys) {
+	for i, a := range h.service.Get(c.Gone(), keys) {
 		switch {
 		case len(others) > 0 && h.service.foreign(keys[i]):
 			h.raw(r, theirs, next, failed)
@@ -143,6 +143,7 @@ type command struct {
 	arity int // with the name; negative: at least so many
 	keys  keys
 	open  bool // before authentication too
+	write bool // it is not given up when the client hangs up
 	run   func(h *Handler, ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte
 }
 
@@ -186,16 +187,16 @@ func init() {
 		"pttl":   {arity: 2, keys: oneKey, run: (*Handler).pttl},
 		"exists": {arity: -2, keys: allKeys, run: (*Handler).exists},
 		"type":   {arity: 2, keys: oneKey, run: (*Handler).typ},
-		"del":    {arity: -2, keys: allKeys, run: (*Handler).del},
-		"unlink": {arity: -2, keys: allKeys, run: (*Handler).del},
-		"set":    {arity: -3, keys: oneKey, run: (*Handler).set},
-		"setex":  {arity: 4, keys: oneKey, run: (*Handler).setex},
-		"psetex": {arity: 4, keys: oneKey, run: (*Handler).setex},
+		"del":    {arity: -2, keys: allKeys, write: true, run: (*Handler).del},
+		"unlink": {arity: -2, keys: allKeys, write: true, run: (*Handler).del},
+		"set":    {arity: -3, keys: oneKey, write: true, run: (*Handler).set},
+		"setex":  {arity: 4, keys: oneKey, write: true, run: (*Handler).setex},
+		"psetex": {arity: 4, keys: oneKey, write: true, run: (*Handler).setex},
 
 		"sinter": {arity: -2, keys: oneKind, run: (*Handler).sinter},
 
 		"multi":   {arity: 1, run: (*Handler).multi},
-		"exec":    {arity: 1, run: (*Handler).exec},
+		"exec":    {arity: 1, write: true, run: (*Handler).exec},
 		"discard": {arity: 1, run: (*Handler).discard},
 
 		"ping":    {arity: -1, run: (*Handler).ping},
@@ -237,6 +238,9 @@ func (h *Handler) Do(ctx context.Context, c *resp.Conn, out []byte, args [][]byt
 		case others > 0:
 			return h.split(ctx, c, out, args)
 		}
+	}
+	if !cmd.write {
+		ctx = c.Gone()
 	}
 	return cmd.run(h, ctx, c, out, args)
 }

@@ -106,7 +106,7 @@ func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
 		Life:   func(_, key string, _ []byte) time.Duration { return spec.life(key) },
 		TTL:    spec.TTL, Glob: spec.Key.Glob(), Ours: spec.ours,
 		Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL, Hold: spec.Hold,
-		LoadTimeout: spec.LoadTimeout, MaxValue: spec.MaxValue, MaxLoads: spec.MaxLoads,
+		LoadTimeout: spec.LoadTimeout, MaxValue: spec.MaxValue, MaxLoads: spec.MaxLoads, BatchLoads: batchLoads,
 		Near: engine.NearConfig[string, []byte]{Size: spec.Near, Max: nearMax, Parse: func(key string) (string, bool) { return key, true }},
 	}
 	if spec.LoadMany != nil {
@@ -117,6 +117,10 @@ func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
 	c := engine.New(shared, cfg)
 	return &Cache{Spec: spec, entries: c, Values: c, log: log}
 }
+
+// batchLoads is how many loads one MGET without load_many runs at once: half of the connections to a database, so that others get
+// theirs.
+const batchLoads = 8
 
 func itself(key string) (string, error) { return key, nil }
 
