@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -266,6 +267,15 @@ func (s *server) openStore(ctx context.Context) error {
 		st, s.target, s.route = r, to, r
 	}
 	s.shared = engine.NewShared(st, budget, writeBudget, s.logger)
+	s.shared.NearBytes = nearBytes
+	if s.env.process {
+		embedded := int64(0)
+		if s.cfg.Redis == "" {
+			embedded = s.cfg.Memory
+		}
+		near := slices.ContainsFunc(s.cfg.Caches, func(c *config.Cache) bool { return c.Near > 0 })
+		limitMemory(s.env.lookup, embedded, near)
+	}
 	return nil
 }
 
@@ -311,7 +321,7 @@ func (s *server) listen(specs []serve.Spec) error {
 		}
 		handler.PassTo(s.upstream, s.cfg.Allow)
 	}
-	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: s.cfg.MaxClients, RequireAuth: s.cfg.Password != "", Logger: s.logger})
+	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: s.cfg.MaxClients, RequireAuth: s.cfg.Password != "", Logger: s.logger, Budget: clientBytes})
 	page := s.page()
 	s.http = &http.Server{
 		Handler: web.New(s.service, web.Options{

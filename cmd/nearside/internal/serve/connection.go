@@ -56,6 +56,9 @@ func (h *Handler) hello(_ context.Context, c *resp.Conn, out []byte, args [][]by
 			}
 			authed, rest = true, rest[3:]
 		case is(rest[0], "SETNAME") && len(rest) >= 2:
+			if bad := badName(rest[1]); bad != "" {
+				return resp.AppendError(out, bad)
+			}
 			name, rest = string(rest[1]), rest[2:]
 		default:
 			return resp.AppendError(out, fmt.Sprintf("ERR syntax error in HELLO option %.100q", rest[0]))
@@ -95,15 +98,29 @@ func (h *Handler) auth(_ context.Context, c *resp.Conn, out []byte, args [][]byt
 	return resp.AppendSimple(out, ok)
 }
 
+// maxName is the length of a client's name.
+const maxName = 1 << 10
+
+// badName is the error of what cannot be a client's name, "" if it can.
+func badName(name []byte) string {
+	if len(name) > maxName {
+		return "ERR a client name has at most 1024 bytes"
+	}
+	for _, b := range name {
+		if b <= ' ' || b > '~' {
+			return "ERR Client names cannot contain spaces, newlines or special characters."
+		}
+	}
+	return ""
+}
+
 func (h *Handler) client(_ context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
 	switch sub := args[1]; {
 	case is(sub, "ID") && len(args) == 2:
 		return resp.AppendInt(out, int64(c.ID()))
 	case is(sub, "SETNAME") && len(args) == 3:
-		for _, b := range args[2] {
-			if b <= ' ' || b > '~' {
-				return resp.AppendError(out, "ERR Client names cannot contain spaces, newlines or special characters.")
-			}
+		if bad := badName(args[2]); bad != "" {
+			return resp.AppendError(out, bad)
 		}
 		c.SetName(string(args[2]))
 		return resp.AppendSimple(out, ok)
@@ -153,6 +170,7 @@ func (h *Handler) command(_ context.Context, c *resp.Conn, out []byte, args [][]
 	}
 	out = resp.AppendArray(out, len(names))
 	for _, name := range names {
+		out = c.Flush(out)
 		cmd, known := commands[name]
 		if !known {
 			out = resp.AppendNull(out, c.Proto())

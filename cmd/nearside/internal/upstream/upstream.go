@@ -22,7 +22,8 @@ const (
 	dialTimeout = time.Second
 	timeout     = 10 * time.Second // of one exchange: commands that wait for others are not passed, so a longer one hangs
 	maxIdle     = 64               // connections that wait for the next command, for each node and version of the protocol
-	maxReply    = 64 << 20         // bytes
+	maxReply    = 64 << 20         // bytes of a reply that is collected
+	maxLength   = 512 << 20        // bytes of a string or elements of an array, as Redis has them
 	maxDepth    = 64               // of arrays in arrays
 )
 
@@ -48,6 +49,19 @@ type Pool struct {
 	table  table     // of commands
 	asked  time.Time // when it came
 	closed bool
+}
+
+// Client is what a reply is made for.
+type Client struct {
+	Proto int // version of the protocol: 2 or 3
+
+	// Hold counts bytes of replies that are collected in memory, and reports whether there is place for them. Nil: they are
+	// not counted.
+	Hold func(n int64) bool
+
+	// Take gets the parts of a large reply as they are read; b is valid until it returns. Nil: it is collected, up to 64 MiB.
+	Take  func(b []byte, last bool)
+	small bool // Take gets small replies too
 }
 
 // place is where a connection leads, and the version of the protocol that is spoken there.
@@ -79,8 +93,9 @@ func (p *Pool) drop(at place) {
 }
 
 // exchange sends commands to one node in one write, appends their replies to out, and returns where each ends. Nothing is
-// sent twice: after an error it is not known what Redis did.
-func (p *Pool) exchange(ctx context.Context, at place, cmds [][][]byte, out []byte) ([]byte, []int, error) {
+// sent twice: after an error it is not known what Redis did. Large
+// replies to the commands from the first-th on go to to.Take instead, all parts of one and then of the next.
+func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byte, out []byte, first int) ([]byte, []int, error) {
 	c, err := p.get(ctx, at)
 	if err != nil {
 		return out, nil, failed(at.address, err)
@@ -106,9 +121,23 @@ func (p *Pool) exchange(ctx context.Context, at place, cmds [][][]byte, out []by
 	} else {
 		sent <- write()
 	}
-	for range cmds {
-		if out, err = c.reply(out, begin); err != nil {
+	r := &reading{c: c, hold: to.Hold, renew: func() {
+		if c.nc.SetDeadline(time.Now().Add(timeout)); ctx.Err() != nil {
+			c.nc.SetDeadline(time.Unix(1, 0))
+		}
+	}}
+	for i := range cmds {
+		before, taken := len(out), to.small
+		if i >= first {
+			r.take = func(part []byte) { taken = true; to.Take(part, false) }
+		}
+		if out, err = r.reply(out); err != nil {
 			break
+		}
+		if taken {
+			to.Take(out[before:], true)
+			r.renew()
+			out = out[:before]
 		}
 		ends = append(ends, len(out))
 	}
