@@ -25,6 +25,11 @@ type child struct {
 func startChild(t *testing.T, config string, vars ...string) *child {
 	t.Helper()
 	p := &child{cmd: exec.Command(os.Args[0], "serve", "--config", config, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"), done: make(chan error, 1)}
+	for _, v := range vars { // a limit can only be set by who starts the process
+		if files, ok := strings.CutPrefix(v, "NEARSIDE_TEST_FILES="); ok {
+			p.cmd.Path, p.cmd.Args = "/bin/sh", append([]string{"sh", "-c", "ulimit -n " + files + `; exec "$0" "$@"`}, p.cmd.Args...)
+		}
+	}
 	p.cmd.Env = append(append(os.Environ(), asChild+"=1"), vars...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
 	if err := p.cmd.Start(); err != nil {

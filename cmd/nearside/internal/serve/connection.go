@@ -35,7 +35,7 @@ func (h *Handler) quit(_ context.Context, c *resp.Conn, out []byte, _ [][]byte) 
 }
 
 // hello is HELLO [protocol [AUTH user password] [SETNAME name]].
-func (h *Handler) hello(_ context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) hello(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
 	proto, name := c.Proto(), c.Name()
 	authed := !h.guarded || c.Authed()
 	if len(args) > 1 {
@@ -52,6 +52,7 @@ func (h *Handler) hello(_ context.Context, c *resp.Conn, out []byte, args [][]by
 		switch {
 		case is(rest[0], "AUTH") && len(rest) >= 3:
 			if h.guarded && !h.authentic(rest[2]) {
+				h.guesses.Wrong(ctx, c.RemoteAddr().String())
 				return resp.AppendError(out, "WRONGPASS invalid username-password pair or user is disabled.")
 			}
 			authed, rest = true, rest[3:]
@@ -85,13 +86,14 @@ func (h *Handler) hello(_ context.Context, c *resp.Conn, out []byte, args [][]by
 }
 
 // auth is AUTH [user] password; there is one user, of whatever name.
-func (h *Handler) auth(_ context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) auth(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
 	switch {
 	case len(args) > 3:
 		return resp.AppendError(out, "ERR syntax error")
 	case !h.guarded:
 		return resp.AppendError(out, "ERR AUTH <password> called without any password configured. Are you sure your configuration is correct?")
 	case !h.authentic(args[len(args)-1]):
+		h.guesses.Wrong(ctx, c.RemoteAddr().String())
 		return resp.AppendError(out, "WRONGPASS invalid username-password pair or user is disabled.")
 	}
 	c.SetAuthed()

@@ -28,8 +28,9 @@ type Handler struct {
 	stats    func() resp.Stats
 	upstream *upstream.Pool // for other keys; nil: they are refused
 	allow    []string       // commands that are passed on although their category is not
-	reading  limit.Bytes    // of values that portions may have
-	others   valueSize      // of values of keys of no declared cache
+	guesses  *limit.Guesses
+	reading  limit.Bytes // of values that portions may have
+	others   valueSize   // of values of keys of no declared cache
 }
 
 var _ resp.Handler = (*Handler)(nil)
@@ -39,9 +40,12 @@ func NewHandler(s *Service, password, version string, logger *slog.Logger, stats
 	return &Handler{
 		service: s, password: sha256.Sum256([]byte(password)), guarded: password != "",
 		version: version, started: time.Now(), logger: logger, stats: stats,
-		reading: limit.Bytes{Most: readBytes},
+		guesses: &limit.Guesses{Logger: logger}, reading: limit.Bytes{Most: readBytes},
 	}
 }
+
+// Guesses counts and slows wrong passwords.
+func (h *Handler) Guesses() *limit.Guesses { return h.guesses }
 
 // PassTo has commands about other keys passed on to Redis. Of those that can harm it, only the named ones are.
 func (h *Handler) PassTo(up *upstream.Pool, allow []string) { h.upstream, h.allow = up, allow }
