@@ -178,7 +178,7 @@ func (t *tracking) dial(ctx context.Context, address string, d *net.Dialer, secu
 	if t.connected.Load() {
 		return t.s.dial(ctx, address, d, secure)
 	}
-	return dial(ctx, d, t.s.target.Network, address, secure)
+	return t.s.dialChecked(ctx, d, address, secure)
 }
 
 // Get is that of the store, tracked. The guard of the node stands before it too.
