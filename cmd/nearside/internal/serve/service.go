@@ -72,7 +72,7 @@ type Service struct {
 // New returns the caches of specs, whose patterns must not overlap.
 func New(shared *engine.Shared, specs []Spec) *Service {
 	s := &Service{shared: shared}
-	log := &journal{logger: shared.Logger, seen: make(map[string]*cause)}
+	log := &journal{logger: shared.Logger}
 	writes := make(large, largeAtOnce)
 	s.local = shared.Store.Local()
 	patterns := make([]*pattern.Pattern, len(specs))

@@ -119,6 +119,10 @@ func (w *Writer) bind(c *column, v any) (any, error) {
 		return string(data), err
 	}
 	if want := c.kind.expects(); want != "" && want != found {
+		switch v.(type) {
+		case []any, map[string]any: // as long as a body may be
+			return nil, fmt.Errorf("found %s, expected %s", found, want)
+		}
 		return nil, fmt.Errorf("found %s, %.100v, expected %s", found, v, want)
 	}
 	if n, ok := v.(json.Number); ok && c.whole && strings.ContainsAny(n.String(), ".eE") {
