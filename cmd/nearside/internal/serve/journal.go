@@ -32,7 +32,7 @@ func (j *journal) failed(what, cache, key string, err error) {
 	text, lines, operation := "a "+what+" failed", &j.lines, what+" "+cache
 	switch {
 	case errors.Is(err, engine.ErrUnavailable): // the guard of the store logs that it is unavailable
-		kind, text = "invalidation deferred", "a "+what+" reached the database, and its invalidation is deferred until the store answers"
+		lines, operation, kind, text = &j.lost, what, "invalidation deferred", "a "+what+" reached the database, and its invalidation is deferred until the store answers"
 	case kind == source.Connection:
 		lines, operation = &j.lost, what
 	case kind == source.Refused && what == "write":

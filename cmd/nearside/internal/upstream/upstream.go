@@ -35,6 +35,8 @@ type Route interface {
 	Address(slot uint16) string
 	// Masters returns all who serve slots.
 	Masters() []string
+	// Suspect asks the node at an address, if nothing else does, and returns why it is not asked any more; nil: it is.
+	Suspect(ctx context.Context, address string) error
 	// LookSoon says that what the route told is wrong.
 	LookSoon()
 }
@@ -96,8 +98,13 @@ func (p *Pool) drop(at place) {
 // sent twice: after an error it is not known what Redis did. Large
 // replies to the commands from the first-th on go to to.Take instead, all parts of one and then of the next.
 func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byte, out []byte, first int) ([]byte, []int, error) {
+	ctx, done := p.watched(ctx, at.address)
+	defer done()
 	c, err := p.get(ctx, at)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return out, nil, failed(at.address, err)
 	}
 	begin := len(out)
@@ -154,7 +161,7 @@ func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byt
 		p.mu.Unlock()
 		p.route.LookSoon()
 		if ctx.Err() != nil {
-			err = ctx.Err()
+			err = context.Cause(ctx)
 		}
 		return out[:begin], nil, failed(at.address, err)
 	}
