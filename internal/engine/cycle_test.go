@@ -42,8 +42,8 @@ func many(load func(context.Context, string) (string, error)) func(context.Conte
 	}
 }
 
-// refused reports an error that is not an immediate refusal of a circle.
-func refused(t *testing.T, began time.Time, err error, circles ...string) {
+// wantCircle reports an error that is not an immediate refusal of a circle.
+func wantCircle(t *testing.T, began time.Time, err error, circles ...string) {
 	t.Helper()
 	if !errors.Is(err, engine.ErrCycle) || time.Since(began) > time.Second {
 		t.Errorf("got %v after %v, want ErrCycle at once", err, time.Since(began))
@@ -71,9 +71,9 @@ func TestLoaderThatReadsItsOwnKey(t *testing.T) {
 				})
 				began := time.Now()
 				_, err := users.Get(t.Context(), "1")
-				refused(t, began, err, "user:1 -> user:1")
+				wantCircle(t, began, err, "user:1 -> user:1")
 				as := users.GetMany(t.Context(), []string{"1", "2"})
-				refused(t, began, as[0].Err, "user:1 -> user:1", "user:2 -> user:2")
+				wantCircle(t, began, as[0].Err, "user:1 -> user:1", "user:2 -> user:2")
 			})
 		})
 	}
@@ -100,10 +100,10 @@ func TestCircleOfCaches(t *testing.T) {
 		}, nil)
 		began := time.Now()
 		_, err := users.Get(t.Context(), "1")
-		refused(t, began, err, "user:1 -> team:6 -> town:9 -> user:1", "user:1 -> team:7 -> town:9 -> user:1") // one load has both
+		wantCircle(t, began, err, "user:1 -> team:6 -> town:9 -> user:1", "user:1 -> team:7 -> town:9 -> user:1") // one load has both
 
 		_, err = towns.Get(t.Context(), "9")
-		refused(t, began, err, "town:9 -> user:1 -> team:6 -> town:9", "town:9 -> user:1 -> team:7 -> town:9")
+		wantCircle(t, began, err, "town:9 -> user:1 -> team:6 -> town:9", "town:9 -> user:1 -> team:7 -> town:9")
 	})
 }
 
@@ -121,13 +121,13 @@ func TestCircleOfCalls(t *testing.T) {
 		for _, k := range []string{"1", "2", "3"} {
 			all.Go(func() {
 				_, err := users.Get(t.Context(), k)
-				refused(t, began, err, "user:1 -> user:2 -> user:3 -> user:1", "user:2 -> user:3 -> user:1 -> user:2", "user:3 -> user:1 -> user:2 -> user:3")
+				wantCircle(t, began, err, "user:1 -> user:2 -> user:3 -> user:1", "user:2 -> user:3 -> user:1 -> user:2", "user:3 -> user:1 -> user:2 -> user:3")
 			})
 		}
 		all.Wait()
 		began = time.Now()
 		_, err := users.Get(t.Context(), "2") // nothing is left of it
-		refused(t, began, err, "user:2 -> user:3 -> user:1 -> user:2")
+		wantCircle(t, began, err, "user:2 -> user:3 -> user:1 -> user:2")
 	})
 }
 
@@ -175,7 +175,7 @@ func TestCollectionThatReadsItself(t *testing.T) {
 		})
 		began := time.Now()
 		_, err := friends.Query(t.Context(), "1", store.Query{Part: store.All})
-		refused(t, began, err, "friends:1 -> friends:1")
+		wantCircle(t, began, err, "friends:1 -> friends:1")
 	})
 }
 

@@ -54,7 +54,7 @@ func (t Target) option() rueidis.ClientOption {
 func (s *Store) dial(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
 	if s.connected.Load() {
 		return s.connect(ctx, address, func(ctx context.Context) (net.Conn, error) {
-			conn, err := dial(ctx, d, s.target.Network, address, secure)
+			conn, err := s.dialChecked(ctx, d, address, secure)
 			s.dialed(address, err)
 			return conn, err
 		})
@@ -63,7 +63,7 @@ func (s *Store) dial(ctx context.Context, address string, d *net.Dialer, secure 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(open, cancel)()
-	conn, err := dial(ctx, d, s.target.Network, address, secure)
+	conn, err := s.dialChecked(ctx, d, address, secure)
 	if err == nil {
 		context.AfterFunc(open, func() {
 			if !s.connected.Load() {
@@ -75,6 +75,15 @@ func (s *Store) dial(ctx context.Context, address string, d *net.Dialer, secure 
 		s.dialed(address, err)
 	}
 	return conn, err
+}
+
+// dialChecked connects to a node whose replies are checked.
+func (s *Store) dialChecked(ctx context.Context, d *net.Dialer, address string, secure *tls.Config) (net.Conn, error) {
+	conn, err := dial(ctx, d, s.target.Network, address, secure)
+	if err != nil {
+		return nil, err
+	}
+	return check(conn, s.target.Mode == Sentinels), nil
 }
 
 // dialed looks at the topology when a connection was made anew, since something has happened then, and says once that one

@@ -28,6 +28,8 @@ type guard struct {
 	refusal atomic.Pointer[awayError] // what callers are told: built once, since it is told often
 	broke   atomic.Int64              // when a broken connection was last counted; nanoseconds since the store was opened
 
+	suspected atomic.Bool // a call of Suspect asks
+
 	repeated atomic.Int64 // invalidations, since it was last told of
 }
 

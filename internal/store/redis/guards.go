@@ -233,6 +233,31 @@ func (s *Store) Away(slot int) error {
 	return nil
 }
 
+// Suspect asks the node at an address whether it answers, if no other call does, and returns why it is not asked any more; nil if
+// it is. It is for commands that do not pass the guards: what they notice counts as the failures of reads do.
+func (s *Store) Suspect(ctx context.Context, address string) error {
+	g := s.guards.Load().first
+	if s.target.Mode == Cluster {
+		s.standing.Lock()
+		g = s.byAddress[address]
+		s.standing.Unlock()
+	}
+	if g == nil {
+		return nil
+	}
+	if !g.breaker.Open() && g.suspected.CompareAndSwap(false, true) {
+		ctx, cancel := context.WithTimeout(ctx, s.patience())
+		began := time.Now()
+		g.judge(began, s.ask(ctx, g))
+		cancel()
+		g.suspected.Store(false)
+	}
+	if g.breaker.Open() {
+		return g.refusal.Load()
+	}
+	return nil
+}
+
 // Breakers returns the state of each node, as far as it is known.
 func (s *Store) Breakers() []store.Breaker {
 	t := s.guards.Load()

@@ -180,7 +180,7 @@ func (t *tracking) dial(ctx context.Context, address string, d *net.Dialer, secu
 	if t.connected.Load() {
 		conn, err = t.s.dial(ctx, address, d, secure)
 	} else {
-		conn, err = dial(ctx, d, t.s.target.Network, address, secure)
+		conn, err = t.s.dialChecked(ctx, d, address, secure)
 	}
 	if err != nil {
 		return nil, err

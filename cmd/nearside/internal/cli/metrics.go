@@ -1,8 +1,14 @@
 package cli
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -17,12 +23,41 @@ import (
 const scrapesAtOnce = 4
 
 // metrics answers Prometheus: what the caches count, and what Go and the system know of the process.
-func metrics(s *serve.Service, logger *slog.Logger) http.Handler {
+func metrics(s *serve.Service, logger *slog.Logger, guesses func() uint64) http.Handler {
 	r := prometheus.NewRegistry()
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "nearside_build_info", Help: "1, with the version as a label."}, []string{"version"})
 	build.WithLabelValues(version()).Set(1)
-	r.MustRegister(prom.New(s), build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	wrong := prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "nearside_wrong_passwords_total", Help: "Wrong passwords of clients, over both ports."}, func() float64 { return float64(guesses()) })
+	r.MustRegister(prom.New(s), build, wrong, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{
-		MaxRequestsInFlight: scrapesAtOnce, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
+		MaxRequestsInFlight: scrapesAtOnce, ErrorLog: scrapeLog{logger}, ErrorHandling: promhttp.ContinueOnError,
 	})
+}
+
+// scrapeLog logs what goes wrong with an answer to Prometheus, unless the client has left or does not read: it may do so, for
+// each of a hundred families.
+type scrapeLog struct{ logger *slog.Logger }
+
+func (l scrapeLog) Println(v ...any) {
+	for _, e := range v {
+		if err, ok := e.(error); ok {
+			if net := (net.Error)(nil); errors.As(err, &net) {
+				l.logger.Debug("an answer to Prometheus was not read", "error", err)
+				return
+			}
+		}
+	}
+	l.logger.Warn(strings.TrimSpace(fmt.Sprintln(v...)))
+}
+
+// httpLog takes the lines of net/http: what clients do wrong, a failed handshake for each connection, is no news.
+type httpLog struct{ logger *slog.Logger }
+
+func (l httpLog) Write(line []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.HasPrefix(line, []byte("http: panic")) || bytes.HasPrefix(line, []byte("http: Accept error")) {
+		level = slog.LevelWarn
+	}
+	l.logger.Log(context.Background(), level, string(bytes.TrimSpace(line)))
+	return len(line), nil
 }

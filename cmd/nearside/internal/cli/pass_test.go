@@ -165,3 +165,34 @@ func TestPass(t *testing.T) {
 		t.Errorf("without Redis: %q", got)
 	}
 }
+
+// A Redis that hangs costs commands about other keys what it costs reads: the first ones a little, and then nothing.
+func TestPassWhileRedisHangs(t *testing.T) {
+	server := redistest.Start(t)
+	r := start(t, serveCmd{Config: write(t, "n.yaml", "redis: "+server.URL()+"\nallow: [eval]"+userOnly), Database: filled(t)}, nil)
+	c := dialRaw(t, r.redis)
+	if got := c.ask(t, "INCR", "n"); got != ":1\r\n" {
+		t.Fatal(got)
+	}
+	if got := c.ask(t, "EVAL", "local x = 0 for i = 1, 3e7 do x = x + i end return 7", "0"); got != ":7\r\n" {
+		t.Errorf("a command that takes a while: %q", got)
+	}
+	server.Pause()
+	defer server.Continue()
+	began := time.Now()
+	if got := c.ask(t, "INCR", "n"); !strings.HasPrefix(got, "-ERR ") || !strings.Contains(got, "does not answer") {
+		t.Errorf("the first command: %q", got)
+	}
+	if d := time.Since(began); d > 8*time.Second {
+		t.Errorf("the first command took %v", d)
+	}
+	began = time.Now()
+	for range 20 {
+		if got := c.ask(t, "INCR", "n"); !strings.HasPrefix(got, "-ERR ") {
+			t.Errorf("another command: %q", got)
+		}
+	}
+	if d := time.Since(began); d > 4*time.Second {
+		t.Errorf("20 more commands took %v", d)
+	}
+}

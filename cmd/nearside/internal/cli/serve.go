@@ -5,12 +5,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,6 +29,7 @@ import (
 	"github.com/nearside/nearside/internal/store/redis"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/config"
+	"github.com/nearside/nearside/cmd/nearside/internal/limit"
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
@@ -269,6 +272,15 @@ func (s *server) openStore(ctx context.Context) error {
 		st, s.target, s.route = r, to, r
 	}
 	s.shared = engine.NewShared(st, 0, writeBudget, s.logger)
+	s.shared.NearBytes = nearBytes
+	if s.env.process {
+		embedded := int64(0)
+		if s.cfg.Redis == "" {
+			embedded = s.cfg.Memory
+		}
+		near := slices.ContainsFunc(s.cfg.Caches, func(c *config.Cache) bool { return c.Near > 0 })
+		limitMemory(s.env.lookup, embedded, near)
+	}
 	return nil
 }
 
@@ -287,8 +299,11 @@ func (s *server) listen(specs []serve.Spec) error {
 		return ln
 	}
 	s.redisLn = open("listen", s.cfg.Listen)
+	clients, httpClients := descriptors(s.cfg.MaxClients, s.logger)
 	if s.cfg.HTTP != "" {
-		s.httpLn = open("http", s.cfg.HTTP)
+		if ln := open("http", s.cfg.HTTP); ln != nil {
+			s.httpLn = limit.Listen(ln, httpClients)
+		}
 	}
 	if len(errs) > 0 {
 		s.closeListeners()
@@ -314,14 +329,14 @@ func (s *server) listen(specs []serve.Spec) error {
 		}
 		handler.PassTo(s.upstream, s.cfg.Allow)
 	}
-	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: s.cfg.MaxClients, RequireAuth: s.cfg.Password != "", Logger: s.logger})
+	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: clients, RequireAuth: s.cfg.Password != "", Logger: s.logger, Budget: clientBytes})
 	page := s.page()
 	s.http = &http.Server{
 		Handler: web.New(s.service, web.Options{
 			MaxAge: s.cfg.HTTPMaxAge, Password: s.cfg.Password, Source: s.source(), User: s.target.User,
-			Metrics: metrics(s.service, s.logger), Page: page, Fleet: s.fleet.Reader(),
+			Metrics: metrics(s.service, s.logger, handler.Guesses().Count), Page: page, Fleet: s.fleet.Reader(), Guesses: handler.Guesses(),
 		}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+		MaxHeaderBytes: 64 << 10, ErrorLog: log.New(httpLog{s.logger}, "", 0),
 	}
 	s.http.RegisterOnShutdown(page.Close) // who looks at it is a request in flight
 	return nil

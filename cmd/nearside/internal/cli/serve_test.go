@@ -26,6 +26,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asChild) != "" {
+		os.Exit(Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	}
 	status := redistest.Main(m)
 	dbtest.Stop()
 	if shop != "" {

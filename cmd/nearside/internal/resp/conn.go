@@ -34,6 +34,8 @@ type Conn struct {
 	grown   bool    // the turn's input is rest itself, since the command no longer fits
 	need    int     // bytes of the unfinished command without which parsing is useless
 
+	tables   int64         // bytes of the tables of the unfinished command that count against the budget
+	borrowed atomic.Int64  // bytes that the call under way holds
 	commands atomic.Uint64 // stored by the serving goroutine, read by Stats
 	turns    atomic.Uint64 // begun and ended: odd during one
 	seen     atomic.Uint64 // what turns was, when the sweeper last looked
@@ -43,7 +45,7 @@ type Conn struct {
 	change  sync.Cond // over has shrunk, writing has ended, or the connection is dead
 	over    chunks    // mu; replies that the socket did not take
 	writing bool      // mu; drain runs. Set by the serving goroutine only, cleared by drain
-	held    int64     // mu; bytes of over and rest that count against the server's budget
+	held    int64     // mu; bytes that count against the server's budget: of over, of rest, and what the handler counts
 	dead    bool      // mu; killed: nothing is written any more, nothing counted
 	ending  bool      // mu; Shutdown need not wake it
 }
@@ -94,6 +96,29 @@ func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 
 // CloseAfterReply ends the connection when the reply of this call has been sent. What the client sent behind it is dropped.
 func (c *Conn) CloseAfterReply() { c.closing = true }
+
+// Hold counts n bytes that the handler keeps for the client between calls; a negative n gives them back. It reports false if
+// the connection is closed, which may be because of these bytes: then nothing may be kept. It may be called from several
+// goroutines during a call.
+func (c *Conn) Hold(n int64) bool { return c.charge(n) }
+
+// Borrow counts n bytes that the call under way holds until its replies are sent, or until a negative n gives them back. It
+// reports false if the connection is closed, as Hold does.
+func (c *Conn) Borrow(n int64) bool {
+	c.borrowed.Add(n)
+	return c.charge(n)
+}
+
+// giveBack ends the count of what calls have borrowed.
+func (c *Conn) giveBack() {
+	if n := c.borrowed.Load(); n != 0 {
+		c.borrowed.Store(0)
+		c.charge(-n)
+	}
+}
+
+// Abort closes the connection at once and logs why. It is for a reply that has begun and cannot be finished.
+func (c *Conn) Abort(why error) { c.kill(why) }
 
 // serve takes turns until either side has had enough.
 func (c *Conn) serve() {
@@ -153,6 +178,7 @@ func (c *Conn) take(n int) {
 		t.p, *c.p = *c.p, t.p
 		parsers.Put(c.p)
 		c.p = nil
+		c.countTables(0)
 	}
 	if c.authed && c.due.Load() != 0 {
 		c.due.Store(0)
@@ -166,6 +192,18 @@ func (c *Conn) take(n int) {
 	c.p = parsers.Get().(*Parser)
 	t.p, *c.p = *c.p, t.p
 	c.keepRest(b)
+	c.countTables(c.p.size())
+}
+
+// countTables sets how many bytes the tables of the unfinished command count. Below a page they do not: they come from a pool.
+func (c *Conn) countTables(n int64) {
+	if n < 4<<10 {
+		n = 0
+	}
+	if n != c.tables {
+		c.charge(n - c.tables)
+		c.tables = n
+	}
 }
 
 var parsers = sync.Pool{New: func() any { return new(Parser) }}

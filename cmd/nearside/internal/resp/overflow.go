@@ -164,19 +164,28 @@ func (c *Conn) drain() {
 	}
 }
 
-// charge counts n more bytes against the server's budget. When it is exceeded, whoever holds most is closed.
-func (c *Conn) charge(n int64) {
+// charge counts n more bytes against the server's budget. When it is exceeded, the connection that holds most is closed. It
+// reports false if this one is closed.
+func (c *Conn) charge(n int64) bool {
 	c.mu.Lock()
 	if c.dead {
 		c.mu.Unlock()
-		return
+		return false
 	}
 	c.held += n
 	total := c.s.held.Add(n)
 	c.mu.Unlock()
 	if n > 0 && total > c.s.cfg.Budget {
 		c.s.relieve()
+		return !c.killed()
 	}
+	return true
+}
+
+func (c *Conn) killed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dead
 }
 
 func (c *Conn) holds() int64 {

@@ -1,6 +1,9 @@
 package resp
 
-import "errors"
+import (
+	"errors"
+	"unsafe"
+)
 
 // Limits bounds what one command may ask the server to keep.
 type Limits struct {
@@ -102,6 +105,11 @@ func (p *Parser) Next(b []byte) (n, need int, err error) {
 		p.Args = append(p.Args, b[s.from:s.to:s.to])
 	}
 	return p.pos, 0, nil
+}
+
+// size returns the bytes of the tables.
+func (p *Parser) size() int64 {
+	return int64(cap(p.spans))*int64(unsafe.Sizeof(span{})) + int64(cap(p.Args))*int64(unsafe.Sizeof([]byte(nil)))
 }
 
 // forget makes the parser ready for another connection: it drops the command that an error has cut short, tables that a

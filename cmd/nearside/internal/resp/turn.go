@@ -11,6 +11,7 @@ const (
 	writeSize = 64 << 10 // replies are sent when so many bytes are ready, and at most so many by one system call
 	batchKeys = 256      // keys of one GetMany
 	maxKept   = 1 << 10  // entries of a table, and
+	argSize   = 40       // bytes of an argument in the tables
 	maxBuffer = 1 << 20  // bytes of a buffer that are used again
 )
 
@@ -80,8 +81,16 @@ func (c *Conn) answer(b []byte) (done int) {
 			}
 		} else if len(args) > 0 {
 			c.settle()
+			if t.p.size() > maxKept*argSize {
+				c.Borrow(t.p.size())
+			}
 			t.out = h.Do(c.ctx, c, t.out, args)
 			t.p.Lim = c.lim
+			if c.borrowed.Load() != 0 {
+				c.send(t.out)
+				t.out = keep(t.out)
+				c.giveBack()
+			}
 		}
 		if len(t.keys) == batchKeys || len(t.out) >= writeSize {
 			c.settle()
@@ -106,6 +115,17 @@ func (c *Conn) Flush(out []byte) []byte {
 	out = keep(out)
 	c.turn.out = out
 	return out
+}
+
+// AppendBulk appends a string of any bytes. A large one is sent instead of copied, as Flush does it.
+func (c *Conn) AppendBulk(out, v []byte) []byte {
+	if len(v) < writeSize {
+		return AppendBulk(out, v)
+	}
+	c.send(appendCount(out, '$', len(v)))
+	c.send(v)
+	c.turn.out = append(keep(out), "\r\n"...)
+	return c.turn.out
 }
 
 func isGet(args [][]byte) bool {
@@ -133,6 +153,11 @@ func (c *Conn) settle() {
 	}
 	t.out, t.r.out = append(t.r.out, t.out[t.r.from:]...), t.out[:0]
 	t.r.n, t.r.from = 0, 0
+	if c.borrowed.Load() != 0 {
+		c.send(t.out)
+		t.out = keep(t.out)
+		c.giveBack()
+	}
 	clear(t.keys)
 	t.keys, t.gaps = t.keys[:0], t.gaps[:0]
 }
@@ -142,6 +167,10 @@ func (c *Conn) crashed(v any) {
 	c.s.cfg.Logger.Error("a command panicked", "client", c.id, "panic", v, "stack", string(debug.Stack()))
 	c.closing = true
 	t := c.turn
+	if t.r.part { // an error has no place in the middle of a reply
+		c.kill(nil)
+		return
+	}
 	if len(t.gaps) > 0 {
 		if t.r.c = c; t.r.n < len(t.gaps) {
 			t.r.weave()
@@ -157,11 +186,22 @@ type Replies struct {
 	c    *Conn
 	out  []byte // woven and not yet sent
 	n    int    // replies taken
+	part bool   // a reply has begun
 	from int    // the turn's replies from here on are not yet woven
 }
 
 // Bulk answers with a value.
-func (r *Replies) Bulk(v []byte) { r.weave(); r.took(AppendBulk(r.out, v)) }
+func (r *Replies) Bulk(v []byte) {
+	r.weave()
+	if len(v) < writeSize {
+		r.took(AppendBulk(r.out, v))
+		return
+	}
+	r.c.send(appendCount(r.out, '$', len(v)))
+	r.c.send(v)
+	r.out = append(keep(r.out), "\r\n"...)
+	r.n++
+}
 
 // Null answers that there is no value.
 func (r *Replies) Null() { r.weave(); r.took(AppendNull(r.out, r.c.Proto())) }
@@ -169,8 +209,26 @@ func (r *Replies) Null() { r.weave(); r.took(AppendNull(r.out, r.c.Proto())) }
 // Error answers with an error; msg begins with its code.
 func (r *Replies) Error(msg string) { r.weave(); r.took(AppendError(r.out, msg)) }
 
-// Raw gives a reply that is already written in the client's version of the protocol.
-func (r *Replies) Raw(reply []byte) { r.weave(); r.took(append(r.out, reply...)) }
+// Raw gives a reply that is already written in the client's version of the protocol, or the end of one that Part has begun.
+func (r *Replies) Raw(reply []byte) {
+	if !r.part {
+		r.weave()
+	}
+	r.part = false
+	r.took(append(r.out, reply...))
+}
+
+// Part gives a part of such a reply that is not its end.
+func (r *Replies) Part(b []byte) {
+	if !r.part {
+		r.weave()
+	}
+	r.part = true
+	if r.out = append(r.out, b...); len(r.out) >= writeSize {
+		r.c.send(r.out)
+		r.out = keep(r.out)
+	}
+}
 
 // weave appends what stands before the next gap.
 func (r *Replies) weave() {

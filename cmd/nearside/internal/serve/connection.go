@@ -35,7 +35,7 @@ func (h *Handler) quit(_ context.Context, c *resp.Conn, out []byte, _ [][]byte) 
 }
 
 // hello is HELLO [protocol [AUTH user password] [SETNAME name]].
-func (h *Handler) hello(_ context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) hello(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
 	proto, name := c.Proto(), c.Name()
 	authed := !h.guarded || c.Authed()
 	if len(args) > 1 {
@@ -52,10 +52,14 @@ func (h *Handler) hello(_ context.Context, c *resp.Conn, out []byte, args [][]by
 		switch {
 		case is(rest[0], "AUTH") && len(rest) >= 3:
 			if h.guarded && !h.authentic(rest[2]) {
+				h.guesses.Wrong(ctx, c.RemoteAddr().String())
 				return resp.AppendError(out, "WRONGPASS invalid username-password pair or user is disabled.")
 			}
 			authed, rest = true, rest[3:]
 		case is(rest[0], "SETNAME") && len(rest) >= 2:
+			if bad := badName(rest[1]); bad != "" {
+				return resp.AppendError(out, bad)
+			}
 			name, rest = string(rest[1]), rest[2:]
 		default:
 			return resp.AppendError(out, fmt.Sprintf("ERR syntax error in HELLO option %.100q", rest[0]))
@@ -82,17 +86,34 @@ func (h *Handler) hello(_ context.Context, c *resp.Conn, out []byte, args [][]by
 }
 
 // auth is AUTH [user] password; there is one user, of whatever name.
-func (h *Handler) auth(_ context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) auth(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
 	switch {
 	case len(args) > 3:
 		return resp.AppendError(out, "ERR syntax error")
 	case !h.guarded:
 		return resp.AppendError(out, "ERR AUTH <password> called without any password configured. Are you sure your configuration is correct?")
 	case !h.authentic(args[len(args)-1]):
+		h.guesses.Wrong(ctx, c.RemoteAddr().String())
 		return resp.AppendError(out, "WRONGPASS invalid username-password pair or user is disabled.")
 	}
 	c.SetAuthed()
 	return resp.AppendSimple(out, ok)
+}
+
+// maxName is the length of a client's name.
+const maxName = 1 << 10
+
+// badName is the error of what cannot be a client's name, "" if it can.
+func badName(name []byte) string {
+	if len(name) > maxName {
+		return "ERR a client name has at most 1024 bytes"
+	}
+	for _, b := range name {
+		if b <= ' ' || b > '~' {
+			return "ERR Client names cannot contain spaces, newlines or special characters."
+		}
+	}
+	return ""
 }
 
 func (h *Handler) client(_ context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
@@ -100,10 +121,8 @@ func (h *Handler) client(_ context.Context, c *resp.Conn, out []byte, args [][]b
 	case is(sub, "ID") && len(args) == 2:
 		return resp.AppendInt(out, int64(c.ID()))
 	case is(sub, "SETNAME") && len(args) == 3:
-		for _, b := range args[2] {
-			if b <= ' ' || b > '~' {
-				return resp.AppendError(out, "ERR Client names cannot contain spaces, newlines or special characters.")
-			}
+		if bad := badName(args[2]); bad != "" {
+			return resp.AppendError(out, bad)
 		}
 		c.SetName(string(args[2]))
 		return resp.AppendSimple(out, ok)
@@ -153,6 +172,7 @@ func (h *Handler) command(_ context.Context, c *resp.Conn, out []byte, args [][]
 	}
 	out = resp.AppendArray(out, len(names))
 	for _, name := range names {
+		out = c.Flush(out)
 		cmd, known := commands[name]
 		if !known {
 			out = resp.AppendNull(out, c.Proto())

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/nearside/nearside/cmd/nearside/internal/limit"
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 	"github.com/nearside/nearside/cmd/nearside/internal/upstream"
 )
@@ -27,6 +28,9 @@ type Handler struct {
 	stats    func() resp.Stats
 	upstream *upstream.Pool // for other keys; nil: they are refused
 	allow    []string       // commands that are passed on although their category is not
+	guesses  *limit.Guesses
+	reading  limit.Bytes // of values that portions may have
+	others   valueSize   // of values of keys of no declared cache
 }
 
 var _ resp.Handler = (*Handler)(nil)
@@ -36,8 +40,12 @@ func NewHandler(s *Service, password, version string, logger *slog.Logger, stats
 	return &Handler{
 		service: s, password: sha256.Sum256([]byte(password)), guarded: password != "",
 		version: version, started: time.Now(), logger: logger, stats: stats,
+		guesses: &limit.Guesses{Logger: logger}, reading: limit.Bytes{Most: readBytes},
 	}
 }
+
+// Guesses counts and slows wrong passwords.
+func (h *Handler) Guesses() *limit.Guesses { return h.guesses }
 
 // PassTo has commands about other keys passed on to Redis. Of those that can harm it, only the named ones are.
 func (h *Handler) PassTo(up *upstream.Pool, allow []string) { h.upstream, h.allow = up, allow }
@@ -83,35 +91,18 @@ func (h *Handler) GetMany(ctx context.Context, c *resp.Conn, keys [][]byte, r *r
 			return
 		}
 	}
-	var others [][]byte
-	for _, key := range keys {
-		if h.upstream != nil && h.service.foreign(key) {
-			others = append(others, key)
-		}
+	if h.upstream != nil && !h.upstream.Clustered() && count(keys, h.service.foreign) == len(keys) {
+		h.stream(ctx, c, keys, r)
+		return
 	}
-	var theirs [][]byte
-	var failed error
-	if len(others) > 0 {
-		if theirs, failed = h.getForeign(ctx, c, others); failed != nil {
-			h.failed(failed)
+	h.read(c.Gone(), c, keys, func(a reading) bool {
+		if a.raw != nil {
+			r.Raw(a.raw)
+		} else {
+			h.reply(r, a.Answer)
 		}
-		if len(others) == len(keys) {
-			for i := range keys {
-				h.raw(r, theirs, i, failed)
-			}
-			return
-		}
-	}
-	next := 0
-	for i, a := range h.service.Get(c.Gone(), keys) {
-		switch {
-		case len(others) > 0 && h.service.foreign(keys[i]):
-			h.raw(r, theirs, next, failed)
-			next++
-		default:
-			h.reply(r, a)
-		}
-	}
+		return true
+	})
 }
 
 func (h *Handler) reply(r *resp.Replies, a Answer) {
@@ -124,15 +115,6 @@ func (h *Handler) reply(r *resp.Replies, a Answer) {
 	default:
 		r.Bulk(a.Value)
 	}
-}
-
-// raw gives a reply of Redis as it is.
-func (h *Handler) raw(r *resp.Replies, replies [][]byte, i int, failed error) {
-	if failed != nil {
-		r.Error("ERR " + failed.Error())
-		return
-	}
-	r.Raw(replies[i])
 }
 
 // failed logs each error that a client is told, for who looks for one; the causes of loads and writes are in the journal.
@@ -235,6 +217,12 @@ func (h *Handler) Do(ctx context.Context, c *resp.Conn, out []byte, args [][]byt
 		switch others := count(keys, h.service.foreign); {
 		case others == len(keys), others > 0 && cmd.keys == oneKind:
 			return h.pass(ctx, c, out, args)
+		case others > 0 && name == "mget":
+			for _, key := range keys {
+				if err := guarded(key); err != nil {
+					return resp.AppendError(out, "ERR "+err.Error())
+				}
+			}
 		case others > 0:
 			return h.split(ctx, c, out, args)
 		}

@@ -4,68 +4,50 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/nearside/nearside/internal/engine"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/limit"
+	"github.com/nearside/nearside/cmd/nearside/internal/source"
 )
 
-const (
-	quiet     = time.Minute // between two lines about one cause
-	maxCauses = 32          // that are told apart; one more is silent until some are old
-)
-
-// journal logs what clients are told of failed loads and writes: each cause once, and then once a minute. A database that is
-// gone fails every load, and a line for each would hide all else.
+// journal logs why loads and writes fail: one line for each operation, cache and kind of failure, and then one a minute with how
+// many there were. A database that is gone fails every load, and a line for each would hide all else. What clients do wrong is
+// no failure of the service: it is logged at debug level alone, without their values.
 type journal struct {
 	logger *slog.Logger
-
-	mu   sync.Mutex // guards seen
-	seen map[string]*cause
+	lines  limit.Lines
+	lost   limit.Lines // of a database that does not answer: other lines do not take its place
 }
 
-type cause struct {
-	at   time.Time // of its last line
-	more int       // of them since then
-}
+const maxText = 300 // bytes of an error in a line
 
 // failed logs why a load or a write failed, unless the error is an answer or comes of our own end.
 func (j *journal) failed(what, cache, key string, err error) {
 	if err == nil || errors.Is(err, engine.ErrNotFound) || errors.Is(err, context.Canceled) {
 		return
 	}
-	if more, due := j.due(what+" "+cache+" "+err.Error(), time.Now()); due {
-		logger := j.logger
-		if more > 0 {
-			logger = logger.With("since_the_last", more)
-		}
-		logger.Warn("a "+what+" failed", "cache", cache, "key", key, "error", err)
-	}
-}
-
-// due reports whether a cause is to be logged, and how often it was not since the last time.
-func (j *journal) due(text string, now time.Time) (more int, due bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	c := j.seen[text]
+	kind := source.Cause(err)
+	text, lines, operation := "a "+what+" failed", &j.lines, what+" "+cache
 	switch {
-	case c == nil:
-		if len(j.seen) >= maxCauses {
-			for t, old := range j.seen {
-				if now.Sub(old.at) >= quiet {
-					delete(j.seen, t)
-				}
-			}
-		}
-		if len(j.seen) >= maxCauses {
-			return 0, false
-		}
-		j.seen[text] = &cause{at: now}
-		return 0, true
-	case now.Sub(c.at) < quiet:
-		c.more++
-		return 0, false
+	case errors.Is(err, engine.ErrUnavailable): // the guard of the store logs that it is unavailable
+		lines, operation, kind, text = &j.lost, what, "invalidation deferred", "a "+what+" reached the database, and its invalidation is deferred until the store answers"
+	case kind == source.Connection:
+		lines, operation = &j.lost, what
+	case kind == source.Refused && what == "write":
+		j.logger.Debug("a write was refused", "cache", cache)
+		return
 	}
-	more, c.more, c.at = c.more, 0, now
-	return more, true
+	if suppressed, due := lines.Due(operation+" "+kind, time.Now()); due {
+		logger := j.logger
+		if suppressed > 0 {
+			logger = logger.With("since_the_last", suppressed)
+		}
+		says := err.Error()
+		if len(says) > maxText {
+			says = says[:maxText] + "..."
+		}
+		logger.Warn(text, "cache", cache, "key", key, "error", says)
+	}
 }

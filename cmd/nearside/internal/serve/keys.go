@@ -49,21 +49,7 @@ func appendValue(c *resp.Conn, out, value []byte) []byte {
 	if value == nil {
 		return resp.AppendNull(out, c.Proto())
 	}
-	return resp.AppendBulk(out, value)
-}
-
-func (h *Handler) mget(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
-	answers := h.service.Get(ctx, args[1:])
-	for _, a := range answers {
-		if a.Err != nil && !errors.Is(a.Err, errWrongType) { // an array of values has no place for an error
-			return h.fail(out, a.Err)
-		}
-	}
-	out = resp.AppendArray(out, len(answers))
-	for _, a := range answers {
-		out = appendValue(c, out, a.Value)
-	}
-	return out
+	return c.AppendBulk(out, value)
 }
 
 func (h *Handler) strlen(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 const (
 	maxQueued      = 100_000  // commands of a block
 	maxQueuedBytes = 64 << 20 // and their arguments
+	argCost        = 40       // bytes that an argument costs besides its own
 )
 
 // block is a transaction between MULTI and EXEC: of commands that are sent to Redis as one, or of reads of declared keys,
@@ -19,8 +21,9 @@ const (
 type block struct {
 	cmds   [][][]byte
 	bytes  int
-	ours   bool // the first command was a read of a declared key
-	broken bool // a command was refused: EXEC does nothing
+	held   int64 // bytes that count against the memory for clients
+	ours   bool  // the first command was a read of a declared key
+	broken bool  // a command was refused: EXEC does nothing
 
 	slot int // of the keys of commands that are sent to Redis
 }
@@ -40,9 +43,11 @@ func (h *Handler) multi(_ context.Context, c *resp.Conn, out []byte, _ [][]byte)
 }
 
 func (h *Handler) discard(_ context.Context, c *resp.Conn, out []byte, _ [][]byte) []byte {
-	if c.Value == nil {
+	b, open := c.Value.(*block)
+	if !open {
 		return resp.AppendError(out, "ERR DISCARD without MULTI")
 	}
+	b.drop(c)
 	c.Value = nil
 	return resp.AppendSimple(out, ok)
 }
@@ -50,20 +55,38 @@ func (h *Handler) discard(_ context.Context, c *resp.Conn, out []byte, _ [][]byt
 // queue adds a command to the block.
 func (h *Handler) queue(ctx context.Context, c *resp.Conn, b *block, out []byte, args [][]byte) []byte {
 	if why := h.queueable(ctx, b, args); why != "" {
-		b.broken, b.cmds = true, nil
+		b.broken = true
+		b.drop(c)
 		return resp.AppendError(out, why)
 	}
-	kept := make([][]byte, len(args))
+	if b.broken { // EXEC does nothing: it is not kept
+		return resp.AppendSimple(out, "QUEUED")
+	}
+	cost := 64 // of the command, its arguments and their bytes
+	for _, a := range args {
+		cost += len(a) + argCost
+	}
+	if b.held += int64(cost); !c.Hold(int64(cost)) {
+		return out
+	}
+	kept, all := make([][]byte, len(args)), make([]byte, 0, cost-64-argCost*len(args))
 	for i, a := range args {
-		kept[i] = slices.Clone(a)
+		all = append(all, a...)
+		kept[i] = all[len(all)-len(a) : len(all) : len(all)]
 	}
 	b.cmds = append(b.cmds, kept)
 	return resp.AppendSimple(out, "QUEUED")
 }
 
+// drop forgets the commands, and gives back what they were counted for.
+func (b *block) drop(c *resp.Conn) {
+	c.Hold(-b.held)
+	b.cmds, b.held = nil, 0
+}
+
 func (h *Handler) queueable(ctx context.Context, b *block, args [][]byte) string {
 	for _, a := range args {
-		b.bytes += len(a) + 40 // what keeping it costs
+		b.bytes += len(a) + argCost
 	}
 	if len(b.cmds) >= maxQueued || b.bytes > maxQueuedBytes {
 		return "ERR the transaction is too large: at most 100000 commands and 64 MiB"
@@ -111,6 +134,9 @@ func (h *Handler) queueable(ctx context.Context, b *block, args [][]byte) string
 func (h *Handler) exec(ctx context.Context, c *resp.Conn, out []byte, _ [][]byte) []byte {
 	b, open := c.Value.(*block)
 	c.Value = nil
+	if open {
+		defer b.drop(c)
+	}
 	switch {
 	case !open:
 		return resp.AppendError(out, "ERR EXEC without MULTI")
@@ -119,14 +145,22 @@ func (h *Handler) exec(ctx context.Context, c *resp.Conn, out []byte, _ [][]byte
 	case b.ours || len(b.cmds) == 0:
 		out = resp.AppendArray(out, len(b.cmds))
 		for _, args := range b.cmds {
-			out = commands[strings.ToLower(string(args[0]))].run(h, ctx, c, out, args)
+			out = c.Flush(commands[strings.ToLower(string(args[0]))].run(h, ctx, c, out, args))
 		}
 		return out
 	}
 	cmds := slices.Concat([][][]byte{{[]byte("MULTI")}}, b.cmds, [][][]byte{{[]byte("EXEC")}})
-	replies, ends, err := h.upstream.Do(ctx, c.Proto(), b.slot, cmds, nil)
-	if err != nil {
+	to := client(c)
+	to.Take = func(b []byte, _ bool) { out = c.Flush(append(out, b...)) }
+	replies, ends, err := h.upstream.Do(ctx, to, b.slot, cmds, nil)
+	switch {
+	case errors.Is(err, upstream.ErrCut):
+		c.Abort(err)
+		return out
+	case err != nil:
 		return h.fail(out, err)
+	case ends == nil: // it was sent in parts
+		return out
 	}
 	return append(out, replies[ends[len(ends)-2]:]...)
 }

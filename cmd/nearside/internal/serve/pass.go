@@ -3,6 +3,7 @@ package serve
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -67,12 +68,21 @@ func (h *Handler) pass(ctx context.Context, c *resp.Conn, out []byte, args [][]b
 	if err != nil {
 		return resp.AppendError(out, "ERR "+err.Error())
 	}
-	begin := len(out)
-	if out, err = h.upstream.Pass(ctx, c.Proto(), cmd, args, keys, out); err != nil {
-		return h.fail(out[:begin], err)
+	to := client(c)
+	to.Take = func(b []byte, _ bool) { out = c.Flush(append(out, b...)) }
+	reply, err := h.upstream.Pass(ctx, to, cmd, args, keys, nil)
+	switch {
+	case errors.Is(err, upstream.ErrCut):
+		c.Abort(err)
+		return out
+	case err != nil:
+		return h.fail(out, err)
 	}
-	return out
+	return append(out, reply...) // nil if it was sent in parts
 }
+
+// client is a connection as the upstream knows it.
+func client(c *resp.Conn) upstream.Client { return upstream.Client{Proto: c.Proto(), Hold: c.Borrow} }
 
 // passable returns what is known about a command that may be passed on, and its keys. The error says why it may not.
 func (h *Handler) passable(ctx context.Context, args [][]byte) (cmd upstream.Command, keys [][]byte, err error) {
@@ -137,7 +147,7 @@ func (h *Handler) permitted(name string, cmd upstream.Command, args [][]byte) er
 	return nil
 }
 
-// split answers MGET, DEL, UNLINK and EXISTS of declared and of other keys, in two trips at once.
+// split answers DEL, UNLINK and EXISTS of declared and of other keys, in two trips at once.
 func (h *Handler) split(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
 	var ours, others [][]byte
 	for _, key := range args[1:] {
@@ -158,7 +168,7 @@ func (h *Handler) split(ctx context.Context, c *resp.Conn, out []byte, args [][]
 	}
 	ch := make(chan answer, 1)
 	go func() {
-		reply, err := h.upstream.Pass(ctx, c.Proto(), cmd, theirs, keys, nil)
+		reply, err := h.upstream.Pass(ctx, client(c), cmd, theirs, keys, nil)
 		ch <- answer{reply, err}
 	}()
 	own := commands[strings.ToLower(string(args[0]))].run(h, ctx, c, nil, append([][]byte{args[0]}, ours...))
@@ -170,46 +180,14 @@ func (h *Handler) split(ctx context.Context, c *resp.Conn, out []byte, args [][]
 		return append(out, own...)
 	case other.reply[0] == '-':
 		return append(out, other.reply...)
-	case own[0] == ':':
-		return resp.AppendInt(out, integer(own)+integer(other.reply))
 	}
-	out = resp.AppendArray(out, len(args)-1)
-	own, rest := body(own), body(other.reply)
-	for _, key := range args[1:] {
-		from := &own
-		if h.service.foreign(key) {
-			from = &rest
-		}
-		n := bulk(*from)
-		out = append(out, (*from)[:n]...)
-		*from = (*from)[n:]
-	}
-	return out
+	return resp.AppendInt(out, integer(own)+integer(other.reply))
 }
 
 // integer reads :n.
 func integer(reply []byte) (n int64) {
 	fmt.Sscanf(string(reply), ":%d\r\n", &n)
 	return n
-}
-
-// body returns what stands behind the header of an array.
-func body(reply []byte) []byte {
-	_, rest, _ := bytes.Cut(reply, []byte("\r\n"))
-	return rest
-}
-
-// bulk is the length of the string, or the null, that a reply begins with.
-func bulk(reply []byte) int {
-	end := bytes.Index(reply, []byte("\r\n")) + 2
-	n := -1
-	if reply[0] == '$' {
-		fmt.Sscanf(string(reply[:end]), "$%d", &n)
-	}
-	if n < 0 {
-		return end
-	}
-	return end + n + 2
 }
 
 // printable cuts a name at what would spoil a line.
@@ -221,10 +199,34 @@ func printable(name string) string {
 }
 
 // getForeign answers GETs of other keys, in one trip to each node.
-func (h *Handler) getForeign(ctx context.Context, c *resp.Conn, keys [][]byte) (replies [][]byte, err error) {
+func (h *Handler) getForeign(ctx context.Context, to upstream.Client, keys [][]byte) (replies [][]byte, err error) {
 	cmds, slots := make([][][]byte, len(keys)), make([]int, len(keys))
 	for i, key := range keys {
 		cmds[i], slots[i] = [][]byte{[]byte("GET"), key}, h.upstream.Slot(keys[i:i+1])
 	}
-	return h.upstream.Each(ctx, c.Proto(), cmds, slots)
+	return h.upstream.Each(ctx, to, cmds, slots)
+}
+
+// stream answers GETs of other keys at the only node, each as it is read.
+func (h *Handler) stream(ctx context.Context, c *resp.Conn, keys [][]byte, r *resp.Replies) {
+	cmds := make([][][]byte, len(keys))
+	for i, key := range keys {
+		cmds[i] = [][]byte{[]byte("GET"), key}
+	}
+	to := client(c)
+	to.Take = func(b []byte, last bool) {
+		if last {
+			r.Raw(b)
+		} else {
+			r.Part(b)
+		}
+	}
+	taken, cut, err := h.upstream.Stream(ctx, to, cmds)
+	if cut {
+		c.Abort(err)
+	}
+	for ; taken < len(keys); taken++ {
+		h.failed(err)
+		r.Error("ERR " + err.Error())
+	}
 }

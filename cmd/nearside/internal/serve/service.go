@@ -50,6 +50,8 @@ type Cache struct {
 	Values *engine.Cache[string, []byte] // nil: it has a shape
 	Shaped *engine.Collection[string]    // nil: it has none
 	log    *journal
+	size   valueSize // of its values
+	large  large     // of all caches
 }
 
 // entries is what Values and Shaped have in common.
@@ -71,12 +73,14 @@ type Service struct {
 // New returns the caches of specs, whose patterns must not overlap.
 func New(shared *engine.Shared, specs []Spec) *Service {
 	s := &Service{shared: shared}
-	log := &journal{logger: shared.Logger, seen: make(map[string]*cause)}
+	log := &journal{logger: shared.Logger}
+	writes := make(large, largeAtOnce)
 	s.local = shared.Store.Local()
 	patterns := make([]*pattern.Pattern, len(specs))
 	for i, spec := range specs {
 		patterns[i] = spec.Key
 		s.caches = append(s.caches, newCache(shared, spec, log))
+		s.caches[i].large = writes
 	}
 	s.keys = pattern.NewSet(patterns)
 	return s
@@ -337,6 +341,7 @@ func (s *Service) read(ctx context.Context, c *Cache, key []byte) (a Answer) {
 			a.Value, a.Err = nil, err
 		}
 	}
+	c.size.saw(len(a.Value), 0)
 	return a
 }
 
@@ -357,10 +362,12 @@ type batch struct {
 }
 
 func (b *batch) run(ctx context.Context, out []Answer) {
+	largest := 0
+	defer func() { b.cache.size.saw(largest, len(b.keys)) }()
 	for n, a := range b.cache.Values.GetMany(ctx, b.keys) {
 		switch o := &out[b.at[n]]; {
 		case a.Err == nil:
-			o.Value = a.Entry.Value
+			o.Value, largest = a.Entry.Value, max(largest, len(a.Entry.Value))
 		case errors.Is(a.Err, engine.ErrNotFound):
 			o.Value = b.cache.Nothing()
 		default:

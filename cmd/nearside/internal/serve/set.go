@@ -28,6 +28,11 @@ func (c *Cache) Set(ctx context.Context, key string, value []byte) ([]byte, erro
 	if !ok {
 		return nil, fmt.Errorf("%.100q does not fit %s: %w", key, c.Key, engine.ErrNotFound)
 	}
+	leave, err := c.large.enter(ctx, len(value))
+	if err != nil {
+		return nil, fmt.Errorf("%.100q: waiting for other large values that are being written: %w", key, err)
+	}
+	defer leave()
 	write, err := c.Store(args, value)
 	if err == nil {
 		value, err = c.Values.Update(ctx, key, write)

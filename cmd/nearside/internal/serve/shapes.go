@@ -1,11 +1,13 @@
 package serve
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/nearside/nearside/internal/store"
 
@@ -48,7 +50,7 @@ var questions = map[string]question{
 	"zscan":            {store.SortedSet, -3, scan(scannedScores)},
 
 	"hget":    {store.Hash, 3, pick(value)},
-	"hmget":   {store.Hash, -3, pick(values)},
+	"hmget":   {store.Hash, -3, hmget},
 	"hgetall": {store.Hash, 2, all(pairs)},
 	"hlen":    {store.Hash, 2, size},
 	"hkeys":   {store.Hash, 2, all(elements)},
@@ -80,16 +82,31 @@ func (q question) run(h *Handler, ctx context.Context, c *resp.Conn, out []byte,
 	if err != nil {
 		return h.fail(out, err)
 	}
+	borrow(c, v.Elements)
 	w := &writer{c, out}
 	answer(w, v.View)
 	return w.out
 }
 
+// borrow counts elements that a reply is made of.
+func borrow(c *resp.Conn, elements []store.Element) {
+	n := len(elements) * int(unsafe.Sizeof(store.Element{}))
+	for i := range elements {
+		n += len(elements[i].Member) + len(elements[i].Value)
+	}
+	if n > freeBytes {
+		c.Borrow(int64(n))
+	}
+}
+
 func (h *Handler) sinter(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
-	both, err := h.service.Intersect(ctx, args[1:])
+	keys := slices.Clone(args[1:])
+	slices.SortFunc(keys, bytes.Compare)
+	both, err := h.service.Intersect(ctx, slices.CompactFunc(keys, bytes.Equal))
 	if err != nil {
 		return h.fail(out, err)
 	}
+	borrow(c, both)
 	w := &writer{c, out}
 	members(w, store.View{Elements: both})
 	return w.out
@@ -204,7 +221,26 @@ func hasEach(w *writer, v store.View) {
 
 func value(w *writer, v store.View) { one(w, v, 0, func(e store.Element) { w.text(e.Value) }) }
 
-func values(w *writer, v store.View) { each(w, v, func(e store.Element) { w.text(e.Value) }) }
+// hmget asks for each field once, however often it is named: the answer of the store depends on the hash alone.
+func hmget(args [][]byte) (store.Query, answer, error) {
+	q := store.Query{Part: store.Pick}
+	places, at := make(map[string]int), make([]int, len(args))
+	for i, name := range args {
+		place, seen := places[string(name)]
+		if !seen {
+			place = len(q.Names)
+			q.Names = append(q.Names, string(name))
+			places[q.Names[place]] = place
+		}
+		at[i] = place
+	}
+	return q, func(w *writer, v store.View) {
+		w.array(len(at))
+		for _, i := range at {
+			one(w, v, i, func(e store.Element) { w.text(e.Value) })
+		}
+	}, nil
+}
 
 func score(w *writer, v store.View) { one(w, v, 0, func(e store.Element) { w.score(e.Score) }) }
 

@@ -71,7 +71,7 @@ func (p *Pool) commands(ctx context.Context, since time.Time) (table, error) {
 	table, asked := p.table, p.asked
 	p.mu.Unlock()
 	if table == nil || asked.Before(since) {
-		out, _, err := p.Do(ctx, 2, Anywhere, [][][]byte{{[]byte("COMMAND")}}, nil)
+		out, _, err := p.Do(ctx, Client{Proto: 2}, Anywhere, [][][]byte{{[]byte("COMMAND")}}, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -88,7 +88,7 @@ func (p *Pool) commands(ctx context.Context, since time.Time) (table, error) {
 // Keys returns the keys in a command's arguments. Where their places depend on other arguments, the server is asked.
 func (p *Pool) Keys(ctx context.Context, cmd Command, args [][]byte) ([][]byte, error) {
 	if cmd.movable {
-		out, _, err := p.Do(ctx, 2, Anywhere, [][][]byte{append([][]byte{[]byte("COMMAND"), []byte("GETKEYS")}, args...)}, nil)
+		out, _, err := p.Do(ctx, Client{Proto: 2}, Anywhere, [][][]byte{append([][]byte{[]byte("COMMAND"), []byte("GETKEYS")}, args...)}, nil)
 		switch {
 		case err != nil:
 			return nil, err

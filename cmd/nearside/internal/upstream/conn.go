@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -60,7 +61,7 @@ func connect(ctx context.Context, to redis.Target, address string, proto int) (*
 		err := c.w.Flush()
 		var out []byte
 		if err == nil {
-			out, err = c.reply(nil, 0)
+			out, err = (&reading{c: c}).reply(nil)
 		}
 		if err == nil && out[0] == '-' {
 			err = errors.New(string(out[1 : len(out)-2]))
@@ -112,29 +113,71 @@ func (c *conn) count(kind byte, n int) {
 	c.w.Write(append(strconv.AppendInt(append(b[:0], kind), int64(n), 10), '\r', '\n'))
 }
 
-// reply appends one reply to out. What the server pushes by itself is left out.
-func (c *conn) reply(out []byte, begin int) ([]byte, error) {
+// reply reads one reply and returns what of it was not given to take: all of it without one, and where it is small. What the
+// server pushes by itself is left out.
+func (r *reading) reply(out []byte) ([]byte, error) {
 	for {
-		start := len(out)
-		out, err := c.value(out, begin, 0)
-		if err != nil || out[start] != '>' {
+		r.begin = len(out)
+		kind, err := r.c.r.Peek(1)
+		if err != nil {
 			return out, err
 		}
-		out = out[:start]
+		pushed := kind[0] == '>'
+		one := *r
+		if pushed {
+			one.take = nil
+		}
+		if out, err = one.value(out, 0); err != nil || !pushed {
+			return out, err
+		}
+		out = out[:r.begin]
 	}
 }
 
-var errReply = errors.New("its reply is not of the Redis protocol")
+// A reading is one reply after the other from a connection.
+type reading struct {
+	c     *conn
+	take  func(part []byte)  // parts of a large reply; nil: it is collected
+	hold  func(n int64) bool // counts collected bytes; nil: nothing does
+	renew func()             // gives the server time for the next part
+	begin int                // where this reply begins in what is collected
+}
+
+const piece = 64 << 10 // bytes of a reply that are read at once
+
+var (
+	errReply    = errors.New("its reply is not of the Redis protocol")
+	errTooLarge = fmt.Errorf("its reply is larger than %d MiB", maxReply>>20)
+	errNoMemory = errors.New("the memory for replies is used up")
+)
+
+// grown passes on what is collected of this reply, or counts the n bytes that were added to it.
+func (r *reading) grown(out []byte, n int) ([]byte, error) {
+	switch size := len(out) - r.begin; {
+	case r.take != nil && size >= piece:
+		r.take(out[r.begin:])
+		r.renew()
+		return out[:r.begin], nil
+	case r.take != nil:
+		return out, nil
+	case size > maxReply:
+		return out, errTooLarge
+	}
+	if r.hold != nil && !r.hold(int64(n)) {
+		return out, errNoMemory
+	}
+	return out, nil
+}
 
 // value appends a value with all that it contains. https://redis.io/docs/latest/develop/reference/protocol-spec/
-func (c *conn) value(out []byte, begin, depth int) ([]byte, error) {
-	line, err := c.r.ReadSlice('\n')
+func (r *reading) value(out []byte, depth int) ([]byte, error) {
+	line, err := r.c.r.ReadSlice('\n')
 	for err == bufio.ErrBufferFull { // a long error or status
 		out = append(out, line...)
-		if len(out)-begin > maxReply {
-			return out, errTooLarge
+		if out, err = r.grown(out, len(line)); err != nil {
+			return out, err
 		}
-		line, err = c.r.ReadSlice('\n')
+		line, err = r.c.r.ReadSlice('\n')
 		if err == nil {
 			return append(out, line...), nil
 		}
@@ -145,46 +188,53 @@ func (c *conn) value(out []byte, begin, depth int) ([]byte, error) {
 	if len(line) < 3 || line[len(line)-2] != '\r' || depth > maxDepth {
 		return out, errReply
 	}
-	out = append(out, line...)
 	kind, elements := line[0], 0
 	switch kind {
 	case '+', '-', ':', '_', ',', '#', '(':
-		return out, nil
+		return r.grown(append(out, line...), len(line))
 	case '$', '!', '=', '*', '~', '>', '%', '|':
 		n, err := strconv.Atoi(string(line[1 : len(line)-2]))
-		if err != nil || n < -1 || n > maxReply {
+		if err != nil || n < -1 || n > maxLength {
 			return out, errReply
 		}
 		elements = n
 	default:
 		return out, errReply
 	}
-	if len(out)-begin > maxReply {
-		return out, errTooLarge
+	if out, err = r.grown(append(out, line...), len(line)); err != nil {
+		return out, err
 	}
 	switch kind {
 	case '$', '!', '=':
 		if elements < 0 {
 			return out, nil
 		}
-		if len(out)-begin+elements > maxReply {
+		if r.take == nil && len(out)-r.begin+elements > maxReply {
 			return out, errTooLarge
 		}
-		at := len(out)
-		out = append(out, make([]byte, elements+2)...)
-		_, err := io.ReadFull(c.r, out[at:])
-		return out, err
+		for left := elements + 2; left > 0; {
+			n, at := min(left, piece), len(out)
+			out = slices.Grow(out, n)[:at+n] // as bytes arrive, whatever was announced
+			if _, err := io.ReadFull(r.c.r, out[at:]); err != nil {
+				return out, err
+			}
+			if left -= n; left == 0 && (out[len(out)-2] != '\r' || out[len(out)-1] != '\n') {
+				return out, errReply
+			}
+			if out, err = r.grown(out, n); err != nil {
+				return out, err
+			}
+		}
+		return out, nil
 	case '%':
 		elements *= 2
 	case '|': // attributes stand before their value
 		elements = 2*elements + 1
 	}
 	for range max(elements, 0) {
-		if out, err = c.value(out, begin, depth+1); err != nil {
+		if out, err = r.value(out, depth+1); err != nil {
 			return out, err
 		}
 	}
 	return out, nil
 }
-
-var errTooLarge = fmt.Errorf("its reply is larger than %d MiB", maxReply>>20)

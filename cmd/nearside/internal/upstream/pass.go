@@ -11,25 +11,26 @@ import (
 	"github.com/nearside/nearside/internal/store/redis"
 )
 
-// Pass carries out one command of a client, whose keys are known, and appends its reply to out. In a cluster, commands about
+// Pass carries out one command of a client, whose keys are known, and appends its reply to out. A large one goes to to.Take
+// instead where one node gives it; see Do. In a cluster, commands about
 // keys of several nodes are taken apart where the server says how (its tips request_policy and response_policy,
 // https://redis.io/docs/latest/develop/reference/command-tips/), and SINTER is worked out here.
-func (p *Pool) Pass(ctx context.Context, proto int, cmd Command, args, keys [][]byte, out []byte) ([]byte, error) {
+func (p *Pool) Pass(ctx context.Context, to Client, cmd Command, args, keys [][]byte, out []byte) ([]byte, error) {
 	slot := p.Slot(keys)
 	switch {
 	case p.to.Mode != redis.Cluster, slot >= 0:
 	case len(keys) > 0 && is(args[0], "SINTER"):
-		return p.intersect(ctx, proto, keys, out)
+		return p.intersect(ctx, to, keys, out)
 	case len(keys) > 0 && cmd.request == "multi_shard":
-		return p.spread(ctx, proto, cmd, args, out)
+		return p.spread(ctx, to, cmd, args, out)
 	case len(keys) > 0:
 		return append(out, crossSlot...), nil
 	case cmd.request == "all_shards" || cmd.request == "all_nodes":
-		return p.everywhere(ctx, proto, cmd, args, out)
+		return p.everywhere(ctx, to, cmd, args, out)
 	case cmd.request == "special":
 		return append(out, fmt.Sprintf("-ERR '%s' is refused: it speaks of one node, and this is a cluster: connect to the node itself\r\n", args[0])...), nil
 	}
-	out, _, err := p.Do(ctx, proto, slot, [][][]byte{args}, out)
+	out, _, err := p.Do(ctx, to, slot, [][][]byte{args}, out)
 	return out, err
 }
 
@@ -57,7 +58,7 @@ func (p *Pool) Slot(keys [][]byte) int {
 }
 
 // spread sends the part about each slot by itself, and puts the replies together.
-func (p *Pool) spread(ctx context.Context, proto int, cmd Command, args [][]byte, out []byte) ([]byte, error) {
+func (p *Pool) spread(ctx context.Context, to Client, cmd Command, args [][]byte, out []byte) ([]byte, error) {
 	var order []int                 // slots, in the order of their first key
 	parts := make(map[int][][]byte) // by slot
 	var at []int                    // the slot of each key
@@ -75,7 +76,7 @@ func (p *Pool) spread(ctx context.Context, proto int, cmd Command, args [][]byte
 	for n, slot := range order {
 		cmds[n] = parts[slot]
 	}
-	replies, err := p.Each(ctx, proto, cmds, order)
+	replies, err := p.Each(ctx, to, cmds, order)
 	if err != nil {
 		return out, err
 	}
@@ -103,12 +104,12 @@ func (p *Pool) spread(ctx context.Context, proto int, cmd Command, args [][]byte
 }
 
 // everywhere sends a command to all masters.
-func (p *Pool) everywhere(ctx context.Context, proto int, cmd Command, args [][]byte, out []byte) ([]byte, error) {
+func (p *Pool) everywhere(ctx context.Context, to Client, cmd Command, args [][]byte, out []byte) ([]byte, error) {
 	masters := p.route.Masters()
 	replies := make([][]byte, len(masters))
 	for i, address := range masters {
 		var err error
-		if replies[i], _, err = p.exchange(ctx, place{address, proto}, [][][]byte{args}, nil); err != nil {
+		if replies[i], _, err = p.exchange(ctx, to, place{address, to.Proto}, [][][]byte{args}, nil, 1); err != nil {
 			return out, err
 		}
 	}
@@ -163,12 +164,12 @@ func firstError(replies [][]byte) []byte {
 }
 
 // intersect is SINTER of sets on several nodes.
-func (p *Pool) intersect(ctx context.Context, proto int, keys [][]byte, out []byte) ([]byte, error) {
+func (p *Pool) intersect(ctx context.Context, to Client, keys [][]byte, out []byte) ([]byte, error) {
 	cmds, slots := make([][][]byte, len(keys)), make([]int, len(keys))
 	for i, key := range keys {
 		cmds[i], slots[i] = [][]byte{[]byte("SMEMBERS"), key}, int(redis.Slot(string(key)))
 	}
-	replies, err := p.Each(ctx, 2, cmds, slots)
+	replies, err := p.Each(ctx, Client{Proto: 2, Hold: to.Hold}, cmds, slots)
 	if err != nil {
 		return out, err
 	}
@@ -193,7 +194,7 @@ func (p *Pool) intersect(ctx context.Context, proto int, keys [][]byte, out []by
 	}
 	common = slices.DeleteFunc(common, func(m string) bool { return in[m] < len(keys) })
 	kind := byte('*')
-	if proto == 3 {
+	if to.Proto == 3 {
 		kind = '~'
 	}
 	out = append(strconv.AppendInt(append(out, kind), int64(len(common)), 10), '\r', '\n')

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nearside/nearside/internal/store/redis"
@@ -38,10 +40,13 @@ func (p *Pool) address(slot int) (string, error) {
 	return "", errNobody
 }
 
-// Do sends commands to the node of a slot in one write, appends their replies to out, and returns where each ends. proto is
-// the version of the protocol in which they are written, 2 or 3. A node that sends them elsewhere has not carried them out,
-// so they are sent on; nothing else is sent twice.
-func (p *Pool) Do(ctx context.Context, proto, slot int, cmds [][][]byte, out []byte) ([]byte, []int, error) {
+// ErrCut says that a part of a reply was taken and the rest did not come.
+var ErrCut = errors.New("the reply ended in its middle")
+
+// Do sends commands to the node of a slot in one write, appends their replies to out, and returns where each ends. A node that
+// sends them elsewhere has not carried them out, so they are sent on; nothing else is sent twice. A large reply to the last
+// command goes to to.Take instead, and then nothing is returned; the error wraps ErrCut if it was not read to its end.
+func (p *Pool) Do(ctx context.Context, to Client, slot int, cmds [][][]byte, out []byte) ([]byte, []int, error) {
 	begin := len(out)
 	address, err := p.address(slot)
 	if err != nil {
@@ -50,9 +55,19 @@ func (p *Pool) Do(ctx context.Context, proto, slot int, cmds [][][]byte, out []b
 	sent, asking := cmds, false
 	for hop := 1; ; hop++ {
 		var ends []int
-		out, ends, err = p.exchange(ctx, place{address, proto}, sent, out[:begin])
-		if err != nil {
+		one, last, large := to, len(sent), false
+		if to.Take != nil {
+			last--
+			one.Take = func(part []byte, end bool) { large = true; to.Take(part, end) }
+		}
+		out, ends, err = p.exchange(ctx, one, place{address, to.Proto}, sent, out[:begin], last)
+		switch {
+		case large && err != nil:
+			return out[:begin], nil, fmt.Errorf("%w: %w", ErrCut, err)
+		case err != nil:
 			return out[:begin], nil, err
+		case large:
+			return out[:begin], nil, nil
 		}
 		if asking { // its own reply is of no interest
 			own := ends[0] - begin
@@ -118,8 +133,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // Each sends commands that are about one slot each: those of one node in one write, the nodes at once. It returns the reply
-// of each.
-func (p *Pool) Each(ctx context.Context, proto int, cmds [][][]byte, slots []int) ([][]byte, error) {
+// of each, or one error: several have the same cause.
+func (p *Pool) Each(ctx context.Context, to Client, cmds [][][]byte, slots []int) ([][]byte, error) {
 	byNode := make(map[string][]int)
 	for i, slot := range slots {
 		address, err := p.address(slot)
@@ -128,7 +143,9 @@ func (p *Pool) Each(ctx context.Context, proto int, cmds [][][]byte, slots []int
 		}
 		byNode[address] = append(byNode[address], i)
 	}
-	replies, errs := make([][]byte, len(cmds)), make([]error, len(cmds))
+	to.Take = nil
+	replies := make([][]byte, len(cmds))
+	var failed atomic.Pointer[error]
 	var all sync.WaitGroup
 	for address, which := range byNode {
 		all.Go(func() {
@@ -136,19 +153,47 @@ func (p *Pool) Each(ctx context.Context, proto int, cmds [][][]byte, slots []int
 			for n, i := range which {
 				batch[n] = cmds[i]
 			}
-			out, ends, err := p.exchange(ctx, place{address, proto}, batch, nil)
+			out, ends, err := p.exchange(ctx, to, place{address, to.Proto}, batch, nil, len(batch))
 			begin := 0
 			for n, i := range which {
-				if errs[i] = err; err != nil {
-					continue
+				if err != nil {
+					break
 				}
 				replies[i], begin = out[begin:ends[n]:ends[n]], ends[n]
 				if _, moved := redirected(replies[i]); moved && p.to.Mode == redis.Cluster {
-					replies[i], _, errs[i] = p.Do(ctx, proto, slots[i], cmds[i:i+1], nil)
+					replies[i], _, err = p.Do(ctx, to, slots[i], cmds[i:i+1], nil)
 				}
+			}
+			if err != nil {
+				failed.CompareAndSwap(nil, &err)
 			}
 		})
 	}
 	all.Wait()
-	return replies, errors.Join(errs...)
+	if err := failed.Load(); err != nil {
+		return nil, *err
+	}
+	return replies, nil
 }
+
+// Stream is Each for the only node of a Redis that is no cluster. The replies go to to.Take, one after the other. It returns how
+// many were taken as a whole; with an error the next one may have been begun: cut says so.
+func (p *Pool) Stream(ctx context.Context, to Client, cmds [][][]byte) (taken int, cut bool, err error) {
+	address, err := p.address(Anywhere)
+	if err != nil {
+		return 0, false, err
+	}
+	one := to
+	one.small = true
+	one.Take = func(part []byte, last bool) {
+		to.Take(part, last)
+		if cut = !last; last {
+			taken++
+		}
+	}
+	_, _, err = p.exchange(ctx, one, place{address, to.Proto}, cmds, nil, 0)
+	return taken, cut, err
+}
+
+// Clustered reports whether keys have nodes.
+func (p *Pool) Clustered() bool { return p.to.Mode == redis.Cluster }

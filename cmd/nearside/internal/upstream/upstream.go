@@ -23,7 +23,8 @@ const (
 	timeout     = 10 * time.Second // of one exchange: commands that wait for others are not passed, so a longer one hangs
 	maxIdle     = 64               // connections that wait for the next command, for each node and version of the protocol
 	maxOpen     = 512              // connections, for each node and version of the protocol; more commands wait for one
-	maxReply    = 64 << 20         // bytes
+	maxReply    = 64 << 20         // bytes of a reply that is collected
+	maxLength   = 512 << 20        // bytes of a string or elements of an array, as Redis has them
 	maxDepth    = 64               // of arrays in arrays
 )
 
@@ -35,6 +36,8 @@ type Route interface {
 	Address(slot uint16) string
 	// Masters returns all who serve slots.
 	Masters() []string
+	// Suspect asks the node at an address, if nothing else does, and returns why it is not asked any more; nil: it is.
+	Suspect(ctx context.Context, address string) error
 	// LookSoon says that what the route told is wrong.
 	LookSoon()
 }
@@ -50,6 +53,19 @@ type Pool struct {
 	table  table                   // of commands
 	asked  time.Time               // when it came
 	closed bool
+}
+
+// Client is what a reply is made for.
+type Client struct {
+	Proto int // version of the protocol: 2 or 3
+
+	// Hold counts bytes of replies that are collected in memory, and reports whether there is place for them. Nil: they are
+	// not counted.
+	Hold func(n int64) bool
+
+	// Take gets the parts of a large reply as they are read; b is valid until it returns. Nil: it is collected, up to 64 MiB.
+	Take  func(b []byte, last bool)
+	small bool // Take gets small replies too
 }
 
 // place is where a connection leads, and the version of the protocol that is spoken there.
@@ -100,15 +116,18 @@ func (p *Pool) enter(ctx context.Context, at place) (leave func(), err error) {
 	case places <- struct{}{}:
 		return func() { <-places }, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	case <-timer.C:
 		return nil, fmt.Errorf("%d commands are under way there, which are as many as there may be, and none ended within %v", maxOpen, timeout)
 	}
 }
 
 // exchange sends commands to one node in one write, appends their replies to out, and returns where each ends. Nothing is
-// sent twice: after an error it is not known what Redis did.
-func (p *Pool) exchange(ctx context.Context, at place, cmds [][][]byte, out []byte) ([]byte, []int, error) {
+// sent twice: after an error it is not known what Redis did. Large
+// replies to the commands from the first-th on go to to.Take instead, all parts of one and then of the next.
+func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byte, out []byte, first int) ([]byte, []int, error) {
+	ctx, done := p.watched(ctx, at.address)
+	defer done()
 	leave, err := p.enter(ctx, at)
 	if err != nil {
 		return out, nil, failed(at.address, err)
@@ -116,6 +135,9 @@ func (p *Pool) exchange(ctx context.Context, at place, cmds [][][]byte, out []by
 	defer leave()
 	c, err := p.get(ctx, at)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return out, nil, failed(at.address, err)
 	}
 	begin := len(out)
@@ -138,9 +160,23 @@ func (p *Pool) exchange(ctx context.Context, at place, cmds [][][]byte, out []by
 	} else {
 		sent <- write()
 	}
-	for range cmds {
-		if out, err = c.reply(out, begin); err != nil {
+	r := &reading{c: c, hold: to.Hold, renew: func() {
+		if c.nc.SetDeadline(time.Now().Add(timeout)); ctx.Err() != nil {
+			c.nc.SetDeadline(time.Unix(1, 0))
+		}
+	}}
+	for i := range cmds {
+		before, taken := len(out), to.small
+		if i >= first {
+			r.take = func(part []byte) { taken = true; to.Take(part, false) }
+		}
+		if out, err = r.reply(out); err != nil {
 			break
+		}
+		if taken {
+			to.Take(out[before:], true)
+			r.renew()
+			out = out[:before]
 		}
 		ends = append(ends, len(out))
 	}
@@ -158,7 +194,7 @@ func (p *Pool) exchange(ctx context.Context, at place, cmds [][][]byte, out []by
 		p.put(at, c)
 	case ctx.Err() != nil: // the caller has left, which says nothing about the server
 		c.nc.Close()
-		return out[:begin], nil, failed(at.address, ctx.Err())
+		return out[:begin], nil, failed(at.address, context.Cause(ctx))
 	default:
 		c.nc.Close()
 		p.mu.Lock()

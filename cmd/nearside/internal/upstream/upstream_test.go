@@ -50,7 +50,8 @@ func (s *server) talk(nc net.Conn) {
 	}
 	c := conn{r: bufio.NewReader(nc)}
 	for {
-		cmd, err := c.reply(nil, 0) // a command is written as an array
+		r := &reading{c: &c, renew: func() {}}
+		cmd, err := r.reply(nil) // a command is written as an array
 		if err != nil {
 			return
 		}
@@ -72,6 +73,8 @@ type route struct {
 }
 
 func (r *route) LookSoon() { r.looks.Add(1) }
+
+func (r *route) Suspect(context.Context, string) error { return nil }
 
 func (p *Pool) waiting(at place) int {
 	p.mu.Lock()
@@ -109,11 +112,11 @@ func TestCallerWhoLeaves(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan error)
 	go func() {
-		_, _, err := p.exchange(ctx, at, command("HANG"), nil)
+		_, _, err := p.exchange(ctx, Client{Proto: 2}, at, command("HANG"), nil, 2)
 		left <- err
 	}()
 	eventually(t, "no connection", func() bool { return s.open.Load() == 1 })
-	if out, _, err := p.exchange(t.Context(), at, command("PING"), nil); string(out) != "+OK\r\n" || err != nil {
+	if out, _, err := p.exchange(t.Context(), Client{Proto: 2}, at, command("PING"), nil, 2); string(out) != "+OK\r\n" || err != nil {
 		t.Fatalf("%q, %v", out, err)
 	}
 	leave()
@@ -142,7 +145,7 @@ func TestServerThatCloses(t *testing.T) {
 		}
 		p.put(at, c)
 	}
-	if _, _, err := p.exchange(t.Context(), at, append(command("PING"), command("BAD")...), nil); !errors.Is(err, errReply) {
+	if _, _, err := p.exchange(t.Context(), Client{Proto: 2}, at, append(command("PING"), command("BAD")...), nil, 2); !errors.Is(err, errReply) {
 		t.Errorf("got %v", err)
 	}
 	if n := p.waiting(at); n != 0 || r.looks.Load() != 1 {
@@ -181,7 +184,7 @@ func TestDeadlineOfACallerWhoHasLeft(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	nc := &lateConn{leave: leave, passed: make(chan struct{})}
 	p.put(at, &conn{nc: nc, r: bufio.NewReader(nc), w: bufio.NewWriter(nc)})
-	out, _, err := p.exchange(ctx, at, command("PING"), nil)
+	out, _, err := p.exchange(ctx, Client{Proto: 2}, at, command("PING"), nil, 2)
 	if string(out) != "+OK\r\n" || err != nil {
 		t.Errorf("%q, %v", out, err)
 	}
@@ -199,12 +202,12 @@ func TestMostConnections(t *testing.T) {
 	var all sync.WaitGroup
 	errs := make([]error, callers)
 	for i := range callers {
-		all.Go(func() { _, _, errs[i] = p.exchange(t.Context(), at, command("PING"), nil) })
+		all.Go(func() { _, _, errs[i] = p.exchange(t.Context(), Client{Proto: 2}, at, command("PING"), nil, 2) })
 	}
 	eventually(t, "too few connections", func() bool { return s.open.Load() >= maxOpen })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, _, err := p.exchange(ctx, at, command("PING"), nil); !errors.Is(err, context.DeadlineExceeded) {
+	if _, _, err := p.exchange(ctx, Client{Proto: 2}, at, command("PING"), nil, 2); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a caller who found no place: %v", err)
 	}
 	close(hold)

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net"
 	"net/http"
@@ -22,24 +21,27 @@ import (
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
 
+	"github.com/nearside/nearside/cmd/nearside/internal/limit"
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 )
 
 // Options are the settings of the handler.
 type Options struct {
-	MaxAge   time.Duration // how long a browser may keep an answer without asking again; zero: not at all
-	Password string        // that clients must say, as Basic (of any user) or Bearer; empty: none
-	Source   string        // how the store is named to operators
-	User     string        // that the store is reached as
-	Metrics  http.Handler  // of /metrics; nil: there is none
-	Page     http.Handler  // the web page; nil: there is none
-	Fleet    *fleet.Reader // of what all processes report
+	MaxAge   time.Duration  // how long a browser may keep an answer without asking again; zero: not at all
+	Password string         // that clients must say, as Basic (of any user) or Bearer; empty: none
+	Source   string         // how the store is named to operators
+	User     string         // that the store is reached as
+	Metrics  http.Handler   // of /metrics; nil: there is none
+	Page     http.Handler   // the web page; nil: there is none
+	Fleet    *fleet.Reader  // of what all processes report
+	Guesses  *limit.Guesses // of wrong passwords; nil: they are neither slowed nor counted
 }
 
 type handler struct {
 	service *serve.Service
 	maxAge  time.Duration
+	held    limit.Bytes // of bodies and values
 }
 
 // New returns the routes /v1/{cache}/{parameter}..., /v1/-/... (operator.go), /metrics, /healthz, and / for the web page; without a
@@ -47,7 +49,7 @@ type handler struct {
 // request for another host is refused: a page of another site must not reach them by a name that it makes resolve to
 // 127.0.0.1. With one, only /healthz answers those who do not say it.
 func New(s *serve.Service, o Options) http.Handler {
-	h := &handler{service: s, maxAge: o.MaxAge}
+	h := &handler{service: s, maxAge: o.MaxAge, held: limit.Bytes{Most: heldBytes}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/{cache}", h.value) // of one key, without parameters
 	mux.HandleFunc("/v1/{cache}/{params...}", h.value)
@@ -74,16 +76,16 @@ func New(s *serve.Service, o Options) http.Handler {
 	})
 	routes := local(mux)
 	if o.Password != "" {
-		routes = guard(mux, o.Password)
+		routes = guard(mux, o.Password, o.Guesses)
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
 			problem(w, http.StatusForbidden, "a page of another site may link to this one, and ask it nothing")
 			return
 		}
 		routes.ServeHTTP(w, r)
-	})
+	}))
 }
 
 func readOnly(next http.HandlerFunc) http.HandlerFunc {
@@ -98,7 +100,7 @@ func readOnly(next http.HandlerFunc) http.HandlerFunc {
 }
 
 // guard asks for the password. It is compared in constant time.
-func guard(next http.Handler, password string) http.Handler {
+func guard(next http.Handler, password string, guesses *limit.Guesses) http.Handler {
 	want := sha256.Sum256([]byte(password))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, said, ok := r.BasicAuth()
@@ -109,6 +111,10 @@ func guard(next http.Handler, password string) http.Handler {
 		}
 		got := sha256.Sum256([]byte(said))
 		if r.URL.Path != "/healthz" && (!ok || subtle.ConstantTimeCompare(got[:], want[:]) != 1) {
+			refused(w, r)
+			if said != "" && guesses != nil {
+				guesses.Wrong(r.Context(), r.RemoteAddr)
+			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="nearside", charset="UTF-8"`)
 			problem(w, http.StatusUnauthorized, "the password is missing or wrong: send it as Basic or Bearer")
 			return
@@ -180,9 +186,14 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 		problem(w, http.StatusUnsupportedMediaType, "expected Content-Type: application/json")
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, taken, err := body(w, r, &h.held)
+	defer h.held.Give(taken)
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, errBusy):
+		refused(w, r)
+		busy(w)
+		return
 	case errors.As(err, &tooLarge):
 		problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d MiB", maxBody>>20))
 		return
@@ -236,6 +247,13 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 
 // answer writes a value.
 func (h *handler) answer(w http.ResponseWriter, r *http.Request, e engine.Entry[[]byte]) {
+	if n := int64(len(e.Value)); n > freeBytes {
+		if !h.held.Take(n) {
+			busy(w)
+			return
+		}
+		defer h.held.Give(n)
+	}
 	header := w.Header()
 	if e.Age >= 0 {
 		header.Set("Age", strconv.FormatInt(int64(e.Age/time.Second), 10))
