@@ -45,6 +45,7 @@ var (
 	decimals = []string{"0", "1", "1.5", "-2.50", "100", "9007199254740992", "9007199254740993", "0.10"}
 	names    = []string{"'ada'", "'Ada'", "'ADA'", "'bob'", "'Bob'", "'carl'", "'Zoë'", "'zoe'", "'straße'", "'strasse'", "'日本'", "'a b'", "'42'", "'042'", "'{id}'", "'x''y'"}
 	uniques  = []string{"'ada'", "'Bob'", "'carl'", "'Zoë'", "'日本'", "'a b'", "'42'", "'dora '", "'eve'"}
+	pair     = []string{"'eve'", "'Eve'", "'mallory'"} // two that are equal where case is ignored, and asked for together in most batches
 	dates    = []string{"'2024-02-29'", "'2024-03-01'", "'1999-12-31'"}
 	uuids    = []string{"'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12'", "'00000000-0000-0000-0000-000000000000'"}
 	upper    = []string{"'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12'"}
@@ -65,6 +66,7 @@ var keyKinds = map[string]map[string]keyKind{
 		"real":    {typ: "REAL", rows: decimals, spell: wholeSpellings}, "numeric": {typ: "NUMERIC", rows: decimals, spell: append([]string{"1.50", "01.5", "1.5e0", "-2.5"}, wholeSpellings...)},
 		"text":   {typ: "TEXT", rows: names, spell: textSpellings},
 		"nocase": {typ: "TEXT COLLATE NOCASE", rows: names, spell: textSpellings}, "rtrim": {typ: "TEXT COLLATE RTRIM", rows: append([]string{"'ada '"}, names...), spell: textSpellings},
+		"pair": {typ: "TEXT COLLATE NOCASE", rows: pair, spell: []string{"Mallory", "eve"}}, "lowerpair": {typ: "TEXT", where: "lower(k)", rows: pair, spell: []string{"Mallory", "eve"}},
 		"unique": {typ: "TEXT COLLATE NOCASE UNIQUE", rows: uniques, spell: textSpellings}, "lower": {typ: "TEXT", where: "lower(k)", rows: names, spell: textSpellings},
 		"char": {typ: "CHAR(8)", rows: names, spell: textSpellings}, "date": {typ: "DATE", rows: dates, spell: dateSpellings}, "bool": {typ: "BOOLEAN", rows: []string{"0", "1"}, spell: boolSpellings},
 		"uuid": {typ: "TEXT COLLATE NOCASE", rows: upper, params: "uuid", spell: uuidSpellings}, "uuidtext": {typ: "TEXT COLLATE NOCASE", rows: upper, spell: uuidSpellings},
@@ -77,7 +79,9 @@ var keyKinds = map[string]map[string]keyKind{
 		"scaled":  {typ: "NUMERIC(30,2)", rows: decimals, spell: wholeSpellings}, "float": {typ: "FLOAT8", rows: decimals, spell: wholeSpellings},
 		"text":   {typ: "TEXT", rows: names, spell: textSpellings},
 		"citext": {typ: "CITEXT", rows: names, spell: textSpellings}, "unique": {typ: "CITEXT UNIQUE", rows: uniques, spell: textSpellings},
-		"icu": {typ: "TEXT COLLATE folding", rows: names, spell: textSpellings}, "lower": {typ: "TEXT", where: "lower(k)", rows: names, spell: textSpellings},
+		"pair": {typ: "CITEXT", rows: pair, spell: []string{"Mallory", "eve"}}, "lowerpair": {typ: "TEXT", where: "lower(k)", rows: pair, spell: []string{"Mallory", "eve"}},
+		"icupair": {typ: "TEXT COLLATE folding", rows: pair, spell: []string{"Mallory", "eve"}},
+		"icu":     {typ: "TEXT COLLATE folding", rows: names, spell: textSpellings}, "lower": {typ: "TEXT", where: "lower(k)", rows: names, spell: textSpellings},
 		"char": {typ: "CHAR(8)", rows: names, spell: append([]string{"ada     "}, textSpellings...)}, "varchar": {typ: "VARCHAR(8)", rows: append([]string{"'ada '"}, names...), spell: textSpellings},
 		"date": {typ: "DATE", rows: dates, spell: dateSpellings}, "bool": {typ: "BOOLEAN", rows: []string{"true", "false"}, spell: boolSpellings},
 		"uuid": {typ: "UUID", rows: uuids, spell: uuidSpellings}, "uuidtext": {typ: "UUID", rows: uuids, spell: uuidSpellings, params: "text"},
@@ -88,7 +92,8 @@ var keyKinds = map[string]map[string]keyKind{
 		"int": {typ: "INT", rows: wholes, spell: wholeSpellings}, "bigint": {typ: "BIGINT", rows: bigs, spell: wholeSpellings}, "inttext": {typ: "BIGINT", rows: bigs, spell: wholeSpellings, params: "text"},
 		"unsigned": {typ: "BIGINT UNSIGNED", rows: []string{"0", "1", "9223372036854775807", "9223372036854775808", "18446744073709551615", "18446744073709551614"}, spell: wholeSpellings},
 		"decimal":  {typ: "DECIMAL(30,2)", rows: decimals, spell: append([]string{"1.50", "01.5", "1.5e0", "-2.5"}, wholeSpellings...)}, "double": {typ: "DOUBLE", rows: decimals, spell: wholeSpellings},
-		"text":   {typ: "VARCHAR(20)", rows: names, spell: textSpellings},
+		"text": {typ: "VARCHAR(20)", rows: names, spell: textSpellings},
+		"pair": {typ: "VARCHAR(20)", rows: pair, spell: []string{"Mallory", "eve"}}, "lowerpair": {typ: "VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", where: "lower(k)", rows: pair, spell: []string{"Mallory", "eve"}},
 		"binary": {typ: "VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", rows: names, spell: textSpellings}, "nopad": {typ: "VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin", rows: names, spell: textSpellings},
 		"unique": {typ: "VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci UNIQUE", rows: uniques, spell: textSpellings}, "lower": {typ: "VARCHAR(20)", where: "lower(k)", rows: names, spell: textSpellings},
 		"latin": {typ: "VARCHAR(20) CHARACTER SET latin1", rows: []string{"'ada'", "'Ada'", "'bob'", "'Zoë'", "'zoe'"}, spell: textSpellings},
