@@ -30,21 +30,43 @@ type watch struct {
 
 // shared is something that is read anew when it is asked for and old.
 type shared[T any] struct {
-	mu    sync.Mutex // held while it is read
-	at    time.Time
-	value T
-	err   error
+	mu      sync.Mutex // guards the rest
+	at      time.Time  // when it was read; zero: never
+	value   T
+	err     error
+	reading chan struct{} // closed when the read under way ends; nil: there is none
 }
 
+// get returns what is fresh, or reads it. One caller reads, and others have what was read before meanwhile; they wait for it only if
+// there is nothing yet.
 func (s *shared[T]) get(fresh time.Duration, read func(before T, age time.Duration) (T, error)) (T, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if age := time.Since(s.at); s.at.IsZero() || age >= fresh {
-		s.value, s.err = read(s.value, age)
-		s.at = time.Now()
+	age := time.Since(s.at)
+	switch {
+	case !s.at.IsZero() && (age < fresh || s.reading != nil): // what is old is better than to wait for a server that is slow
+		return s.value, s.err
+	case s.reading != nil:
+		reading := s.reading
+		s.mu.Unlock()
+		<-reading
+		s.mu.Lock()
+		return s.value, s.err
 	}
-	return s.value, s.err
+	before, reading := s.value, make(chan struct{})
+	s.reading = reading
+	s.mu.Unlock()
+	value, err := before, errPanicked
+	defer func() {
+		s.mu.Lock()
+		s.value, s.err, s.at, s.reading = value, err, time.Now(), nil
+		close(reading)
+	}()
+	value, err = read(before, age)
+	return value, err
 }
+
+var errPanicked = errors.New("the read of it panicked")
 
 var errNoFleet = errors.New("the client shares no statistics")
 

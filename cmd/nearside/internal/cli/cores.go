@@ -9,11 +9,15 @@ import (
 
 // leaveACore gives Redis a core of its own where it runs on this machine. Two programs that hand each other small messages
 // lose more by taking turns on all cores than one of them loses by having one less: with two cores and flushDelay, hits
-// through serve went from 0.71 to 0.88 of Redis alone. GOMAXPROCS in the environment has the last word.
-func leaveACore(to redis.Target, lookup func(string) string) {
-	if lookup("GOMAXPROCS") == "" && here(to) {
-		runtime.GOMAXPROCS(max(1, runtime.NumCPU()-1))
+// through serve went from 0.71 to 0.88 of Redis alone. GOMAXPROCS in the environment has the last word: it
+// is the way to switch this off. left is false if nothing was changed.
+func leaveACore(to redis.Target, lookup func(string) string) (cores int, left bool) {
+	cores = max(1, runtime.NumCPU()-1)
+	if lookup("GOMAXPROCS") != "" || !here(to) || runtime.GOMAXPROCS(0) <= cores {
+		return runtime.GOMAXPROCS(0), false
 	}
+	runtime.GOMAXPROCS(cores)
+	return cores, true
 }
 
 // here reports whether a single Redis runs on this machine.

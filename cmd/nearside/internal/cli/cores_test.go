@@ -24,7 +24,11 @@ func TestLeaveACore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if leaveACore(to, func(string) string { return c.env }); runtime.GOMAXPROCS(0) != c.want {
+		cores, left := leaveACore(to, func(string) string { return c.env })
+		if left != (c.want < before) || cores != c.want {
+			t.Errorf("%s, GOMAXPROCS=%q: says %d cores, changed %v", c.url, c.env, cores, left)
+		}
+		if runtime.GOMAXPROCS(0) != c.want {
 			t.Errorf("%s, GOMAXPROCS=%q: %d cores, want %d", c.url, c.env, runtime.GOMAXPROCS(0), c.want)
 		}
 	}

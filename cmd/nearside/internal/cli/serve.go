@@ -254,7 +254,9 @@ func (s *server) openStore(ctx context.Context) error {
 			return exit{statusUsage, err}
 		}
 		if s.env.process {
-			leaveACore(to, s.env.lookup)
+			if cores, left := leaveACore(to, s.env.lookup); left {
+				s.logger.Info("redis runs on this machine and is left a core of its own; set GOMAXPROCS to decide otherwise", "GOMAXPROCS", cores)
+			}
 		}
 		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger, Replicas: s.cfg.Replicas, FlushDelay: flushDelay})
 		if err != nil {

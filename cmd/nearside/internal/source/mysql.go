@@ -141,8 +141,11 @@ func mysqlExplained(err error) error {
 }
 
 func (d *mysqlDB) close() {
-	if d.writes != nil {
-		d.writes.Close()
+	d.mu.Lock() // a write may be opening its pool, which takes no longer than its own time
+	writes := d.writes
+	d.mu.Unlock()
+	if writes != nil {
+		writes.Close()
 	}
 	d.reads.Close()
 }

@@ -101,8 +101,11 @@ func explained(err error) error {
 }
 
 func (d *postgresDB) close() {
-	if d.writes != nil {
-		d.writes.Close()
+	d.mu.Lock() // a write may be opening its pool, which takes no longer than its own time
+	writes := d.writes
+	d.mu.Unlock()
+	if writes != nil {
+		writes.Close()
 	}
 	d.reads.Close()
 }
