@@ -306,3 +306,48 @@ func TestRedisRestartsDuringALongLoad(t *testing.T) {
 		})
 	}
 }
+
+// A key is read although another program has left something under the name of its sidecar: at once, or within a lease's life if it may
+// be a lease.
+func TestReadsBesideGarbage(t *testing.T) {
+	server := redistest.Start(t)
+	var loads atomic.Int64
+	cache := users(t, server.URL(), func() string { return "row" }, &loads)
+	for _, c := range []struct {
+		name  string
+		most  time.Duration
+		write []string
+	}{
+		{"a string", 2 * time.Second, []string{"SET", "foo"}},
+		{"a lease without an end", 2 * time.Second, []string{"SET", "t0123456789abcdef01234567"}},
+		{"a lease of an hour", 2 * time.Second, []string{"SET", "t0123456789abcdef01234567", "EX", "3600"}},
+		{"a hash", 500 * time.Millisecond, []string{"HSET", "a", "b"}},
+		{"a list", 500 * time.Millisecond, []string{"RPUSH", "a"}},
+	} {
+		for _, n := range []int{1, 3} {
+			best := time.Hour
+			for try := 0; try < 5 && best > c.most; try++ { // a machine may stall
+				var ks []string
+				for i := range n {
+					ks = append(ks, fmt.Sprint(c.name, n, try, i))
+					server.Do(t, append([]string{c.write[0], "{user:" + ks[i] + "}:~l"}, c.write[1:]...)...)
+				}
+				began := time.Now()
+				if found, err := cache.GetMany(t.Context(), ks); len(found) != n || err != nil {
+					t.Fatalf("got %v, %v", found, err)
+				}
+				best = min(best, time.Since(began))
+				for until := time.Now().Add(patient); ; time.Sleep(time.Millisecond) {
+					if e, err := cache.GetEntry(t.Context(), ks[0]); e.Source == nearside.SourceStore {
+						break
+					} else if time.Now().After(until) {
+						t.Fatalf("%s: not stored: %+v, %v", c.name, e, err)
+					}
+				}
+			}
+			if best > c.most {
+				t.Errorf("%s, %d keys: it took %v, want %v at most", c.name, n, best, c.most)
+			}
+		}
+	}
+}
