@@ -38,7 +38,8 @@ func pieceOf[T any](xs []T, bytes func(*T) int) int {
 	return n
 }
 
-// inPieces calls send for each piece of xs. After a piece that was not answered in time, the rest has the same error.
+// inPieces calls send for each piece of xs. After a piece that was not answered in time, or of which all failed, the rest is
+// not sent and has the same error.
 func inPieces[T any](xs []T, bytes func(*T) int, send func([]T) []store.Outcome) []store.Outcome {
 	n := pieceOf(xs, bytes)
 	if n == len(xs) {
@@ -48,16 +49,31 @@ func inPieces[T any](xs []T, bytes func(*T) int, send func([]T) []store.Outcome)
 	for ; n > 0; n = pieceOf(xs, bytes) {
 		some := send(xs[:n])
 		out, xs = append(out, some...), xs[n:]
-		for i := range some {
-			if unanswered(some[i].Err) {
-				for range xs {
-					out = append(out, store.Outcome{Err: some[i].Err})
-				}
-				return out
+		if err := hopeless(some); err != nil {
+			for range xs {
+				out = append(out, store.Outcome{Err: err})
 			}
+			break
 		}
 	}
 	return out
+}
+
+// hopeless returns an error of a piece after which the next one need not be sent; nil: it must be.
+func hopeless(some []store.Outcome) (err error) {
+	bad := 0
+	for i := range some {
+		if err = cmp.Or(err, some[i].Err); unanswered(some[i].Err) {
+			return some[i].Err
+		}
+		if some[i].Err != nil {
+			bad++
+		}
+	}
+	if bad < len(some) || bad < 2 { // of a single one the cause may be its own
+		return nil
+	}
+	return err
 }
 
 // piecesOf returns how many pieces n keys without values make.
