@@ -72,14 +72,14 @@ func TestCloseGivesBackLeases(t *testing.T) {
 	}
 }
 
-// refusing refuses to release leases until it is asked for the third time, as a node does whose circuit was open for a moment.
+// refusing refuses to release leases until it is asked for the fifth time, as a node does whose circuit was open for a moment.
 type refusing struct {
 	store.Store
 	asked atomic.Int64
 }
 
 func (s *refusing) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
-	if s.asked.Add(1) < 3 {
+	if s.asked.Add(1) < 5 {
 		return slices.Repeat([]store.Outcome{{Err: store.ErrAway}}, len(leases))
 	}
 	return s.Store.Release(ctx, leases)
