@@ -72,20 +72,20 @@ func TestCloseGivesBackLeases(t *testing.T) {
 	}
 }
 
-// refusesTwice refuses to release leases until it is asked for the third time, as a node does whose circuit was open for a moment.
-type refusesTwice struct {
+// refusesOften refuses to release leases until it is asked for the fifth time, as a node does whose circuit was open for a moment.
+type refusesOften struct {
 	store.Store
 	asked atomic.Int64
 }
 
-func (s *refusesTwice) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
-	if s.asked.Add(1) < 3 {
+func (s *refusesOften) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
+	if s.asked.Add(1) < 5 {
 		return slices.Repeat([]store.Outcome{{Err: store.ErrAway}}, len(leases))
 	}
 	return s.Store.Release(ctx, leases)
 }
 
-func (s *refusesTwice) Close() {}
+func (s *refusesOften) Close() {}
 
 // The lease of a load that fails is given back, although the store refuses at first: also if the client is closed by then.
 func TestReleaseIsRepeated(t *testing.T) {
@@ -94,7 +94,7 @@ func TestReleaseIsRepeated(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := memory.New(memory.Options{})
 				defer m.Close()
-				s := &refusesTwice{Store: m}
+				s := &refusesOften{Store: m}
 				sh := engine.NewShared(s, time.Second, time.Second, slog.New(slog.DiscardHandler))
 				loads, fail := make(chan struct{}), make(chan struct{})
 				c := engine.New(sh, engine.Config[string, []byte]{

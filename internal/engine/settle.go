@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/nearside/nearside/internal/flight"
 	"github.com/nearside/nearside/internal/store"
@@ -243,21 +244,31 @@ func bytesOfFill(f *store.Fill) int   { return len(f.Key) + len(f.Value) }
 func bytesOfLease(l *store.Lease) int { return len(l.Key) }
 
 // release gives back leases whose claim, fill or first release was not answered or was refused, after the load and without a
-// caller. It tries again within WriteBudget, since other processes wait for a lease that is left until it expires: a node whose
-// circuit is open refuses a release without being asked, and may be back in a moment. At Close the load that calls this waits.
+// caller. It tries again for a while, since other processes wait for a lease that is left until it expires: as often as other
+// commands if it fails, and longer if the node was not asked, since a circuit that is open may be closed in a moment. At Close
+// the load that calls this waits.
 func (c *Cache[K, V]) release(ctx context.Context, leases []store.Lease) {
 	c.lose(leases)
+	limit := min(c.WriteBudget, releaseLimit)
 	give := func() {
-		ctx, cancel := c.detached(ctx, c.WriteBudget)
+		ctx, cancel := c.detached(ctx, limit)
 		defer cancel()
-		for n := 1; ; n++ {
+		for n, failures := 1, 0; ; n++ {
+			try, stop := context.WithTimeout(ctx, limit/sendings)
+			outcomes := c.Store.Release(try, leases)
+			stop()
 			var left []store.Lease
-			for i, o := range c.Store.Release(ctx, leases) {
+			refused := true
+			for i, o := range outcomes {
 				if o.Err != nil && !errors.Is(o.Err, store.ErrClosed) {
 					left = append(left, leases[i])
+					refused = refused && errors.Is(o.Err, store.ErrAway)
 				}
 			}
-			if leases = left; len(leases) == 0 || !pauseBefore(ctx, min(n, maxReleasePause)) {
+			if leases = left; !refused {
+				failures++
+			}
+			if len(leases) == 0 || failures == sendings || !pauseBefore(ctx, min(n, maxReleasePause)) {
 				return
 			}
 		}
@@ -267,4 +278,7 @@ func (c *Cache[K, V]) release(ctx context.Context, leases []store.Lease) {
 	}
 }
 
-const maxReleasePause = 5 // of pauseBefore: a quarter of a second
+const (
+	releaseLimit    = 2 * time.Second // a lease that is left longer is left to expire
+	maxReleasePause = 5               // of pauseBefore: a quarter of a second
+)

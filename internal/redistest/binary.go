@@ -1,12 +1,12 @@
 package redistest
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -33,11 +33,6 @@ func Binary(t testing.TB) Version {
 		t.Fatal(err)
 	}
 	return v
-}
-
-// AtLeast reports whether v is this version or a later one of the same name.
-func (v Version) AtLeast(name string, major, minor int) bool {
-	return v.Name == name && cmp.Or(cmp.Compare(v.Major, major), cmp.Compare(v.Minor, minor)) >= 0
 }
 
 // binary returns the path of the server that tests start.
@@ -78,7 +73,7 @@ func versionOf(path string) (Version, error) {
 	if m == nil {
 		return Version{}, fmt.Errorf("%s --version: expected the version of a Redis or Valkey server, found %.100q", path, text)
 	}
-	v := Version{Name: string(m[1][0]|0x20) + string(m[1][1:])}
+	v := Version{Name: strings.ToLower(string(m[1]))}
 	v.Major, _ = strconv.Atoi(string(m[2]))
 	v.Minor, _ = strconv.Atoi(string(m[3]))
 	if versions.of == nil {

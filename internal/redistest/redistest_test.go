@@ -279,3 +279,15 @@ func set(s *redistest.Server, config *tls.Config, user, password string) error {
 	}
 	return err
 }
+
+// Tests know which server they start.
+func TestBinary(t *testing.T) {
+	v := redistest.Binary(t)
+	info, err := redistest.Start(t).Do(t, "INFO", "server").ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%s_version:%d.%d.", v.Name, v.Major, v.Minor); !strings.Contains(info, want) {
+		t.Errorf("the server has no %q, but says:\n%s", want, info)
+	}
+}

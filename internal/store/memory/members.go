@@ -143,8 +143,14 @@ func (m *many) take(token string) {
 	}
 }
 
-// forget removes the writers whose deadline has passed.
+// forget removes the writers whose deadline has passed. What they wrote is unknown, so the versions of the others in their
+// clusters say nothing any more.
 func (m *many) forget(now int64) {
+	for _, w := range m.writers {
+		if w.deadline <= now && w.cluster.writers > 1 {
+			w.cluster.disturb()
+		}
+	}
 	m.remove(func(w *writer) bool { return w.deadline <= now })
 }
 

@@ -335,4 +335,10 @@ func TestDocumentedRights(t *testing.T) {
 			}
 		}
 	}
+	if redistest.Binary(t).Major >= 8 {
+		for _, node := range cluster.Masters(t) {
+			node.Do(t, "ACL", "SETUSER", "app", "-cluster|shards")
+		}
+		refused(t, strings.Replace(cluster.URL(), "://", "://app:secret@", 1), "cluster|shards", "docs/redis.md")
+	}
 }

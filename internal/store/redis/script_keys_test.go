@@ -92,9 +92,17 @@ func TestUnnamedKeyIsFound(t *testing.T) {
 // are not in KEYS.
 type watch struct {
 	files map[string]string // the text of each .lua file, by its name
-	mu    sync.Mutex        // protects done
+	mu    sync.Mutex        // protects the rest
 	done  map[string]string // what rewrite has made, by what it was given
+	since time.Time         // when the calls of rewrite were counted from 0
+	calls int
 }
+
+// A batch of thousands is watched in part: it would take longer than a connection may be silent.
+const (
+	watchedAtOnce = 500
+	atOnce        = 100 * time.Millisecond
+)
 
 func newWatch(t *testing.T) *watch {
 	w := &watch{files: make(map[string]string), done: make(map[string]string)}
@@ -129,6 +137,12 @@ var commandCall = regexp.MustCompile(`redis\.(p?call)\(`)
 func (w *watch) rewrite(src string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if now := time.Now(); now.Sub(w.since) > atOnce {
+		w.since, w.calls = now, 0
+	}
+	if w.calls++; w.calls > watchedAtOnce {
+		return src
+	}
 	if out, ok := w.done[src]; ok {
 		return out
 	}

@@ -209,6 +209,26 @@ type checker struct {
 	}
 }
 
+// runFor returns the context of a run of a checker: it ends after a time, but on a machine that stalls not before anything has
+// happened, and then after a minute at the latest.
+func runFor(parent context.Context, length time.Duration, happened func() bool) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	go func() {
+		defer cancel()
+		for began, pause := time.Now(), length; time.Since(began) < time.Minute; pause = 20 * time.Millisecond {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return
+			}
+			if happened() {
+				return
+			}
+		}
+	}()
+	return ctx, cancel
+}
+
 // Check runs a profile for a while: 12 readers and 4 writers of 8 keys, spread over the stores, with random pauses around
 // every step of a load and of a write.
 func Check(t testing.TB, stores []store.Store, p Profile, length time.Duration, seed uint64) Report {
@@ -234,7 +254,9 @@ func Check(t testing.TB, stores []store.Store, p Profile, length time.Duration, 
 		c.caches = append(c.caches, c.cache(sh, rand.New(rand.NewPCG(seed, uint64(100+i)))))
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), length)
+	ctx, cancel := runFor(t.Context(), length, func() bool {
+		return c.report.gets.Load() > 0 && c.report.loads.Load() > 0 && c.report.writes.Load() > 0
+	})
 	defer cancel()
 	var wg sync.WaitGroup
 	for i := range checkerReaders {

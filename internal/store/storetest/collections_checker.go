@@ -81,7 +81,19 @@ func CheckCollections(t testing.TB, stores []store.Store, p CollectionProfile, s
 		run = append(run, newTrial(p, sh, stores, shared, tr, seed+uint64(1000*i)))
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), length)
+	ctx, cancel := runFor(t.Context(), length, func() bool {
+		filled := uint64(0)
+		for _, s := range run {
+			if n := &s.report; n.reads.Load() == 0 || n.loads.Load() == 0 || n.writes.Load() == 0 {
+				return false
+			}
+			for _, c := range s.caches {
+				st := c.Stats()
+				filled += st.Loads - st.Unfilled
+			}
+		}
+		return filled > 0 || p.Lease > 0
+	})
 	defer cancel()
 	for _, s := range run {
 		s.stop = cancel

@@ -93,6 +93,24 @@ var overlapRules = each([]shapeRule{
 			}
 		}
 	}},
+	{"DeadWriterTakesTheOrderAway", byMember, func(k shape) {
+		for _, key := range []string{"end", "begin and end", "read again"} {
+			k.announce(key, "x", "w1", versioned)
+			k.announce(key, "x", "w2", versioned, lasting(short)) // its version is higher, and it dies behind its commit
+		}
+		k.pass(2 * short)
+		k.announce("begin and end", "x", "w3", versioned)
+		for _, key := range []string{"end", "begin and end"} {
+			k.granted(key, "t1")
+			k.applied(key, k.done(key, "w1", store.Add, k.el("x", 1), withVersion(1)), false)
+			k.is("fill of what would lack the row of the dead", k.swap(key, "t1"), false)
+			k.shows(key, key)
+		}
+		k.cached("read again", k.els("x", "y")...)
+		number := k.numbered("read again", "read again", "w1", store.Add, k.el("x", 1), withVersion(1))
+		k.applied("read again", k.done("read again", "w1", store.Remove, k.el("x", 0), again, withVersion(number)), true)
+		k.shows("read again", "read again", k.el("y", 1))
+	}},
 	{"NumberFromBeforeAnInvalidationIsUseless", byMember, func(k shape) {
 		k.announce("a", "x", "w1")
 		k.announce("a", "x", "w2")

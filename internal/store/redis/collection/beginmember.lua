@@ -6,13 +6,11 @@
 overdue()
 if redis.call('ZSCORE', I, ARGV[1]) then return 1 end
 for i = 6, #ARGV do redis.call('ZREM', I, ARGV[i]) end
-local px, kind, f, version, list = tonumber(ARGV[2]), ARGV[5], 'm' .. ARGV[4], '', ','
+local px, kind, f, version = tonumber(ARGV[2]), ARGV[5], 'm' .. ARGV[4], ''
 local was, v, others = cluster(f)
-for token, note in string.gmatch(others or '', '([^:,]+):([^,]*)') do
-  if redis.call('ZSCORE', I, token) then list = list .. token .. ':' .. note .. ',' end
-end
+local list, died = standing(others or '', 6)
 if list ~= ',' then -- not alone
-  if was ~= kind or kind ~= 'v' then kind = 'd' end
+  if was ~= kind or kind ~= 'v' or died then kind = 'd' end
   if was == kind then version = v end
 end
 put(f, kind, version, list .. ARGV[1] .. ':' .. (kind == 'p' and loads() or '') .. ',')

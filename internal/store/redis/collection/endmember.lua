@@ -18,7 +18,11 @@ if kind then -- take it out
 end
 local sure = stands and note and op ~= 'D'
 if sure and kind == 'd' then sure = again and note == 'n' .. ARGV[6]
-elseif sure and kind == 'p' then sure = note == loads() and not leased() end
+elseif sure and kind == 'p' then sure = note == loads() and not leased()
+elseif sure and kind == 'v' then
+  local _, died = standing(list, #ARGV + 1)
+  sure = not died
+end
 if not sure and again and stands and op ~= 'D' then
   local n = draw()
   put(f, 'd', kind == 'd' and version or '', (list or ',') .. token .. ':n' .. digits(n) .. ',')

@@ -8,6 +8,18 @@ local function cluster(f)
   local e = redis.call('HGET', E, f)
   if e then return string.match(e, '^(%a)([^,]*)(,.*)$') end
 end
+-- Returns those of a cluster's intents that stand, and whether there is another: its writer died, and what it wrote is unknown.
+-- The tokens in ARGV[from..] are earlier sendings of the caller's, and are left out.
+local function standing(intents, from)
+  local list, died, mine = ',', false, {}
+  for i = from, #ARGV do mine[ARGV[i]] = true end
+  for token, note in string.gmatch(intents, '([^:,]+):([^,]*)') do
+    if mine[token] then -- it is replaced
+    elseif redis.call('ZSCORE', I, token) then list = list .. token .. ':' .. note .. ','
+    else died = true end
+  end
+  return list, died
+end
 local function put(f, kind, version, list)
   if list == ',' then redis.call('HDEL', E, f) else redis.call('HSET', E, f, kind .. version .. list) end
 end
