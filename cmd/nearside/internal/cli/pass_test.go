@@ -174,7 +174,7 @@ func TestPassWhileRedisHangs(t *testing.T) {
 	if got := c.ask(t, "INCR", "n"); got != ":1\r\n" {
 		t.Fatal(got)
 	}
-	if got := c.ask(t, "EVAL", "local x = 0 for i = 1, 3e7 do x = x + i end return 7", "0"); got != ":7\r\n" {
+	if got := c.ask(t, "EVAL", "local x = 0 for i = 1, 2e6 do x = x + i end return 7", "0"); got != ":7\r\n" {
 		t.Errorf("a command that takes a while: %q", got)
 	}
 	server.Pause()
@@ -183,7 +183,7 @@ func TestPassWhileRedisHangs(t *testing.T) {
 	if got := c.ask(t, "INCR", "n"); !strings.HasPrefix(got, "-ERR ") || !strings.Contains(got, "does not answer") {
 		t.Errorf("the first command: %q", got)
 	}
-	if d := time.Since(began); d > 8*time.Second {
+	if d := time.Since(began); d > 9*time.Second {
 		t.Errorf("the first command took %v", d)
 	}
 	began = time.Now()

@@ -140,11 +140,12 @@ type server struct {
 	env    *env
 	logger *slog.Logger
 
-	demoDir string // of the demo's database
-	db      *source.DB
-	shared  *engine.Shared
-	service *serve.Service
-	fleet   *fleet.Reporter
+	demoDir  string   // of the demo's database
+	demoLock *os.File // says that it is used
+	db       *source.DB
+	shared   *engine.Shared
+	service  *serve.Service
+	fleet    *fleet.Reporter
 
 	upstream *upstream.Pool // nil: the embedded store
 	target   redis.Target   // where its keys are
@@ -177,6 +178,7 @@ func (s *server) close() {
 	}
 	if s.demoDir != "" {
 		os.RemoveAll(s.demoDir)
+		s.demoLock.Close()
 	}
 }
 
@@ -217,11 +219,11 @@ func (s *server) openDatabase(ctx context.Context) error {
 
 // fillDemo makes the demo shop in a temporary file, which close removes.
 func (s *server) fillDemo(ctx context.Context) (string, error) {
-	dir, err := os.MkdirTemp("", "nearside-demo-")
+	dir, lock, err := makeDemoDir(os.TempDir())
 	if err != nil {
 		return "", err
 	}
-	s.demoDir = dir
+	s.demoDir, s.demoLock = dir, lock
 	path := filepath.Join(dir, "shop.db")
 	db, err := source.Create(path)
 	if err != nil {

@@ -132,7 +132,7 @@ n.yaml:11: max_rows: found it beside 'shape: hash', expected none: a hash is one
 n.yaml:12: shape: found "tree", expected list, set, sorted_set or hash`},
 		{"empty", "", "n.yaml:1: the file is empty, expected 'caches:'"},
 		{"no caches", "http: off", "n.yaml:1: found no caches, expected at least one under 'caches:'"},
-		{"a list", "- a\n- b", `n.yaml:1: the file: found "- a\n- b", expected names and values such as 'ttl: 1h'`},
+		{"a list", "- a\n- b", `n.yaml:1: the file: found a list, expected names and values such as 'ttl: 1h'`},
 		{"half of TLS", "tls_key: k.pem\n" + good, "n.yaml:1: tls_key: found k.pem without a 'tls_cert', expected the file of its certificate"},
 		{"no files of TLS", "tls_key: k.pem\ntls_cert: c.pem\n" + good, "n.yaml:2: tls_cert: open c.pem: no such file or directory: expected PEM files of a certificate and its key"},
 		{"open to others", "listen: 0.0.0.0:6380\nhttp: :8080\n" + good, `n.yaml:1: listen: found 0.0.0.0:6380, which others can reach, expected a loopback address such as 127.0.0.1:6380, or a 'password'
@@ -145,7 +145,7 @@ n.yaml:2: database: found "postgres://me:xxxxx@h": it names no database; expecte
 		{"twice", "listen: 127.0.0.1:1\nlisten: x\nhttp: y\n" + good + "  user: {key: z}\n", `n.yaml:2: the file: found "listen" a second time, expected it once: it stands in line 1 too
 n.yaml:3: http: found "y", expected host:port such as 127.0.0.1:6380
 n.yaml:18: caches: found "user" a second time, expected it once: it stands in line 7 too`},
-		{"a nested value", "listen: {a: b}\n" + good, `n.yaml:1: listen: found "{a: b}", expected one plain value`},
+		{"a nested value", "listen: {a: b}\n" + good, `n.yaml:1: listen: found names and values, expected one plain value`},
 		{"nothing", "listen:\n" + good, "n.yaml:1: listen: found nothing, expected a value"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -189,6 +189,7 @@ func TestRedact(t *testing.T) {
 		"redis://localhost:6379": "redis://localhost:6379", "redis://me:s3cret@h:1/2": "redis://me:xxxxx@h:1/2", "redis://s3cret@h": "redis://xxxxx@h",
 		"redis://me:s3@cret@h": "redis://me:xxxxx@h", "redis://me:s3%zzcret@h": "redis://xxxxx@h", "redis:me:s3cret@h": "redis:xxxxx@h",
 		"sqlite:shop.db": "sqlite:shop.db", "redis://h?password=s3cret": "redis://h?xxxxx",
+		"rediss//:s3cret@h": "rediss//xxxxx@h", "postgres//u:s3cret@h/d": "postgres//xxxxx@h/d", ":s3cret@h": "xxxxx@h", "me:s3cret@h": "me:xxxxx@h", "redis:/\n/me:s3cret@h": "redis:xxxxx@h",
 		"redis://me:s3cret@h:1,i:2?cluster=true": "redis://me:xxxxx@h:1,i:2?cluster=true", "redis-sentinel://h:1,i:2/m?sentinel_password=s3cret": "redis-sentinel://h:1,i:2/m?xxxxx",
 	} {
 		if got := config.Redact(url); got != want {
@@ -214,4 +215,16 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("no place: %v", err)
 		}
 	})
+}
+
+// What stands where a plain value should is not shown: it may be a password.
+func TestMisplacedSecrets(t *testing.T) {
+	for _, text := range []string{
+		"password: {x: s3cret}", "password: [s3cret]", "password: &a s3cret", "password: !t s3cret", "redis: {url: s3cret}", "database: [s3cret]", "redis: \"rediss//:s3cret@h\"", "database: \"postgres//u:s3cret@h\"", "database: \":s3cret@h\"",
+		"redis: s3cret@h", "caches: s3cret", "- s3cret", "password: |\n  s3cret\n {x", "password: 's3cret", "? [s3cret]\n: x",
+	} {
+		if _, err := parse(text); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }

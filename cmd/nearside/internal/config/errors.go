@@ -31,7 +31,8 @@ func (es Errors) sorted() Errors {
 	return es
 }
 
-var userinfo = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*:(?://)?).*@`)
+// userinfo is all that may be a user and a password in what is no URL: up to the last @, but for a scheme in front.
+var userinfo = regexp.MustCompile(`(?s)^([a-zA-Z][a-zA-Z0-9+.-]*:(?://)?|[a-zA-Z][a-zA-Z0-9+.-]*//)?.*@`)
 
 // Redact returns a URL without its password, also one that cannot be parsed.
 func Redact(rawURL string) string {

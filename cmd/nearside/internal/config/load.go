@@ -172,7 +172,7 @@ func (l *loader) members(n ast.Node, what string, f func(name string, value ast.
 	case *ast.MappingValueNode:
 		values = []*ast.MappingValueNode{n}
 	default:
-		l.failAt(line(n), "%s: found %.40q, expected names and values such as 'ttl: 1h'", what, n.String())
+		l.failAt(line(n), "%s: found %s, expected names and values such as 'ttl: 1h'", what, kindOf(n))
 		return
 	}
 	seen := make(map[string]int)
@@ -184,7 +184,7 @@ func (l *loader) members(n ast.Node, what string, f func(name string, value ast.
 		case ast.ScalarNode:
 			name = key.GetToken().Value
 		default:
-			l.failAt(line(m.Key), "%s: found %.40q, expected a plain name", what, m.Key.String())
+			l.failAt(line(m.Key), "%s: found %s, expected a plain name", what, kindOf(m.Key))
 			continue
 		}
 		if before, twice := seen[name]; twice {
@@ -194,6 +194,21 @@ func (l *loader) members(n ast.Node, what string, f func(name string, value ast.
 		seen[name] = line(m.Key)
 		f(name, m.Value, line(m.Key))
 	}
+}
+
+// kindOf says what stands in the file, and not its text: that may be a password.
+func kindOf(n ast.Node) string {
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "names and values"
+	case *ast.SequenceNode:
+		return "a list"
+	case ast.ScalarNode:
+		return "a plain value"
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		return "an anchor, an alias or a tag"
+	}
+	return "something else"
 }
 
 // scalar returns the text of a plain value.
@@ -209,7 +224,7 @@ func (l *loader) scalar(name string, n ast.Node) (string, bool) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 		return n.GetToken().Value, true
 	}
-	l.failAt(line(n), "%s: found %.40q, expected one plain value", name, n.String())
+	l.failAt(line(n), "%s: found %s, expected one plain value", name, kindOf(n))
 	return "", false
 }
 

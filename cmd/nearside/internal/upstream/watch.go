@@ -8,7 +8,7 @@ import (
 const (
 	suspectAfter = 25 * time.Millisecond // a node that takes longer is asked whether it answers at all, as reads ask it
 	suspectPause = 25 * time.Millisecond // between two questions
-	awayFor      = time.Second           // that a command waits for a node that is known not to answer: it may go on
+	awayFor      = 3 * time.Second       // that a command waits for a node that is known not to answer: it may go on
 )
 
 // watched returns a context that ends when the node at an address has been unavailable for awayFor, with that as its cause. A

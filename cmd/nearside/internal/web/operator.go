@@ -34,8 +34,10 @@ const (
 	longest = 10 * time.Minute // that one request looks for keys
 	maxKeys = 10_000           // that one answer has
 	aDay    = 24 * time.Hour   // of statistics
-	// walksAtOnce is how many requests walk over the keys of Redis at once, each at its own pace; the others wait.
+	// walksAtOnce is how many requests of a kind walk over the keys of Redis at once, each at its own pace; the others wait for
+	// walkWait and are then answered that there are too many.
 	walksAtOnce = 2
+	walkWait    = 5 * time.Second
 
 	part = 1000 // bytes or elements of a value, if the request does not say
 )
@@ -66,13 +68,17 @@ func operate(mux *http.ServeMux, s *serve.Service, o Options) {
 			json.NewEncoder(w).Encode(v)
 		})
 	}
-	walks := make(chan struct{}, walksAtOnce)
 	walk := func(answer func(r query) (any, error)) func(r query) (any, error) {
+		walks := make(chan struct{}, walksAtOnce) // of this kind: a search for keys holds up no doctor
 		return func(r query) (any, error) {
+			wait := time.NewTimer(walkWait)
+			defer wait.Stop()
 			select {
 			case walks <- struct{}{}:
 				defer func() { <-walks }()
 				return answer(r)
+			case <-wait.C:
+				return nil, errWalks
 			case <-r.Context().Done():
 				return nil, r.Context().Err()
 			}
@@ -133,6 +139,8 @@ func operate(mux *http.ServeMux, s *serve.Service, o Options) {
 	})
 }
 
+var errWalks = fmt.Errorf("%d other requests of this kind walk over the keys: try again when one has ended", walksAtOnce)
+
 type badQuery string
 
 func (b badQuery) Error() string { return string(b) }
@@ -171,6 +179,9 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 		problem(w, http.StatusBadRequest, err.Error())
 	case errors.Is(err, ops.ErrUsage):
 		problem(w, http.StatusNotFound, err.Error())
+	case errors.Is(err, errWalks):
+		w.Header().Set("Retry-After", "5")
+		problem(w, http.StatusServiceUnavailable, err.Error())
 	case errors.Is(err, ops.ErrAway):
 		problem(w, http.StatusServiceUnavailable, err.Error())
 	case errors.Is(err, context.Canceled) && r.Context().Err() != nil: // nobody listens

@@ -6,11 +6,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
@@ -87,4 +90,61 @@ func TestOperatorRoutes(t *testing.T) {
 	if loads != 1 {
 		t.Errorf("operators have loaded rows: %d loads", loads)
 	}
+}
+
+// A search for keys that takes long holds up nothing else, and one too many is answered soon.
+func TestWalksDoNotStarve(t *testing.T) {
+	shared := engine.NewShared(memory.New(memory.Options{}), time.Second, time.Second, slog.New(slog.DiscardHandler))
+	defer shared.Close(context.Background())
+	key, err := pattern.Parse("user:{id}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &slowWalks{Store: shared.Store, began: make(chan struct{}, 2)}
+	shared.Store = slow
+	service := serve.New(shared, []serve.Spec{{Name: "user", Key: key, TTL: time.Hour, LoadTimeout: time.Second, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
+		return nil, engine.ErrNotFound
+	}}})
+	h := New(service, Options{})
+	ask := func(ctx context.Context, path string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(ctx, "GET", path, nil)
+		r.Host = "localhost"
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var searches sync.WaitGroup
+	for range walksAtOnce {
+		searches.Go(func() { ask(ctx, "/v1/-/caches/user/keys?match=x&for=10m") })
+		<-slow.began
+	}
+	slow.fast.Store(true)
+	if w := ask(t.Context(), "/v1/-/doctor"); w.Code != 200 {
+		t.Errorf("doctor: %d %s", w.Code, w.Body)
+	}
+	if w := ask(t.Context(), "/v1/-/caches/user/count"); w.Code != 200 {
+		t.Errorf("count: %d %s", w.Code, w.Body)
+	}
+	if w := ask(t.Context(), "/v1/-/caches/user/keys"); w.Code != 503 {
+		t.Errorf("one search too many: %d %s", w.Code, w.Body)
+	}
+	cancel()
+	searches.Wait()
+}
+
+// slowWalks is a store whose walks take as long as they may, until they are fast.
+type slowWalks struct {
+	store.Store
+	began chan struct{}
+	fast  atomic.Bool
+}
+
+func (s *slowWalks) Keys(ctx context.Context, glob string, ours func(key string) bool, each func(key string) bool) (store.Walk, error) {
+	if !s.fast.Load() {
+		s.began <- struct{}{}
+		<-ctx.Done()
+		return store.Walk{}, ctx.Err()
+	}
+	return s.Store.Keys(ctx, glob, ours, each)
 }

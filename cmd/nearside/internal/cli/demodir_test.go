@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// What a killed demo has left is removed by the next one, and nothing else is.
+func TestDemoDirs(t *testing.T) {
+	in := t.TempDir()
+	dead, lock, err := makeDemoDir(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Close() // as the end of its process does
+	alive, lock, err := makeDemoDir(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	young, old, other := filepath.Join(in, demoPrefix+"young"), filepath.Join(in, demoPrefix+"old"), filepath.Join(in, "other")
+	for _, dir := range []string{young, old, other} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-2 * demoYoung)
+	os.Chtimes(old, long, long)
+	os.Chtimes(other, long, long)
+	link := filepath.Join(in, demoPrefix+"link")
+	os.Symlink(other, link)
+	next, lock2, err := makeDemoDir(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock2.Close()
+	for dir, want := range map[string]bool{dead: false, alive: true, young: true, old: false, other: true, link: true, next: true} {
+		if _, err := os.Lstat(dir); (err == nil) != want {
+			t.Errorf("%s is there: %v, expected %v", filepath.Base(dir), err == nil, want)
+		}
+	}
+}
