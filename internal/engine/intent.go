@@ -30,6 +30,7 @@ type intent struct {
 	key    string
 	limit  time.Duration // of the write
 	hold   time.Duration
+	doubt  time.Duration    // how long after it has failed its commit may still become visible; zero: not at all
 	drop   func()           // removes it from the near tier, before the write
 	forget func(key string) // ends what this process shares of the key
 	kind   store.Kind
@@ -39,7 +40,8 @@ type intent struct {
 	mark    uint64 // before the write
 	token   string
 	earlier []string
-	err     error // no begin was answered
+	err     error     // no begin was answered
+	began   time.Time // before the last sending
 }
 
 // Written names a key for Mutate.
@@ -51,8 +53,8 @@ func (c *Cache[K, V]) Written(k K) (Written, error) {
 	return Written{c.intent(key)}, err
 }
 
-// Mutate runs a database transaction that changes several keys. They are all invalidated, whatever write returns. The
-// write has as long as the shortest of their intents stands.
+// Mutate runs a database transaction that changes several keys. They are all invalidated, whatever write returns; after an
+// error that leaves its outcome open, when that is known (doubt.go). The write has as long as the shortest of their intents stands.
 func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.Context) error) error {
 	var ins []*intent
 	seen := make(map[string]bool)
@@ -77,7 +79,7 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 	done := false
 	defer func() {
 		if !done { // write panicked, or called Goexit
-			s.endWrites(ctx, ins, make([]store.End, len(ins)))
+			s.lostWrite(ctx, ins)
 		}
 	}()
 	wctx, cancel := context.WithTimeout(ctx, limit)
@@ -88,7 +90,12 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 	for _, in := range ins {
 		traceOf(ctx).writeEnded(in.key, time.Since(began), err)
 	}
-	behind := s.endWrites(ctx, ins, make([]store.End, len(ins)))
+	var behind error
+	if err != nil {
+		err = s.failedWrite(ctx, "mutate", ins, err)
+	} else {
+		behind = s.endWrites(ctx, ins, make([]store.End, len(ins)))
+	}
 	for _, in := range ins {
 		in.count.add(tally.ByMutate)
 	}
@@ -99,9 +106,10 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 }
 
 // life is how long an intent stands if its writer dies: longer than the write may take, which begins up to WriteBudget
-// after the begin that was carried out, and then until a lagging replica shows it. docs/model has what breaks without each.
+// after the begin that was carried out, then as long as a commit without a sender may take to become visible, and then until
+// a lagging replica shows it. docs/model has what breaks without each.
 func (s *Shared) life(in *intent) time.Duration {
-	return in.limit + s.WriteBudget + in.hold + leaseMargin
+	return in.limit + s.WriteBudget + in.doubt + in.hold + leaseMargin
 }
 
 // begin announces writes. Each sending draws a fresh token and names the earlier ones: a late copy of an old one must
@@ -123,7 +131,7 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 			if n > 0 {
 				in.earlier = append(in.earlier, in.token)
 			}
-			in.token = store.NewToken()
+			in.token, in.began = store.NewToken(), time.Now()
 			batch[i] = store.Intent{Key: in.key, Token: in.token, Earlier: in.earlier, Life: s.life(in)}
 		}
 		try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)

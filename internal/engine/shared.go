@@ -20,6 +20,7 @@ type Shared struct {
 	Logger      *slog.Logger
 	NearBytes   uint64 // of all near tiers without a bound of their own in bytes; zero: none
 	MaxPending  int    // keys whose invalidation is kept until it can be delivered; 10,000 if zero
+	MaxInDoubt  int    // keys whose writes are in doubt; 10,000 if zero
 
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
@@ -27,6 +28,7 @@ type Shared struct {
 	workers workers // who load, and the like
 	near    tiers
 	pending pending
+	doubts  doubts
 
 	mu sync.Mutex // guards near.shared, and changes of near.all
 }
@@ -38,12 +40,13 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	s.budgets = newDeadlines(context.Background(), budget) // not s.ctx: loads that Close ends give back their leases
 	s.near.clock, s.near.tells = near.NewClock(), make(chan struct{})
 	s.pending.init()
+	s.doubts.init()
 	st.Recovered(s.recovered)
 	return s
 }
 
-// Close stops the loads under way, delivers the invalidations that are pending, waits for both, but not longer than ctx, and
-// closes the store. Its error says what was left. Without an end of ctx it may wait until what is pending has expired.
+// Close stops the loads under way, delivers the invalidations that are pending, asks for the outcomes of writes in doubt, waits
+// for all of that, but not longer than ctx, and closes the store. Its error says what was left. Without an end of ctx it may wait until what is pending has expired.
 func (s *Shared) Close(ctx context.Context) error {
 	if !s.workers.close() {
 		return nil
@@ -53,7 +56,13 @@ func (s *Shared) Close(ctx context.Context) error {
 	s.lost()
 	ended := make(chan struct{})
 	go func() { s.workers.tasks.Wait(); close(ended) }()
+	doubt := make(chan error, 1)
+	go func() { doubt <- s.endDoubts(ctx) }()
 	behind := s.drain(ctx)
+	open := <-doubt
+	if behind == nil { // the ends of the last doubts may have failed
+		behind = s.drain(ctx)
+	}
 	var running error
 	select {
 	case <-ended:
@@ -65,10 +74,14 @@ func (s *Shared) Close(ctx context.Context) error {
 		}
 	}
 	s.Store.Close()
-	if running != nil && behind != nil {
-		return fmt.Errorf("%w; %w", behind, running)
+	for _, err := range []error{open, running} {
+		if behind != nil && err != nil {
+			behind = fmt.Errorf("%w; %w", behind, err)
+		} else {
+			behind = cmp.Or(behind, err)
+		}
 	}
-	return cmp.Or(behind, running)
+	return behind
 }
 
 // spawn runs f in a goroutine that Close waits for. False: the client is closed.
