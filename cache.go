@@ -1,6 +1,7 @@
 package nearside
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,6 +92,14 @@ type Config[K comparable, V any] struct {
 	// be the same in all processes. Off if zero.
 	Hold time.Duration
 
+	// InDoubt is how long after an Update or a Mutate has failed its commit may still become visible, at most: the database
+	// goes on while the caller has left, the answer to COMMIT is lost, a server waits for its standby. For that long nothing is
+	// cached for the key, unless the error says that the outcome is known: see Update. It is also how long nothing is cached for
+	// the keys of a process that died in the middle of a write. Compare it with what bounds a transaction whose client is gone:
+	// idle_in_transaction_session_timeout and the TCP timeouts of the server, and how long a synchronous standby may be
+	// unavailable. 1 min if zero; it cannot be switched off.
+	InDoubt time.Duration
+
 	// Expire returns the TTL of one value, in place of TTL. Zero or less means TTL. It must not modify the value. The longest TTL, like
 	// any other duration here, is 100 years: math.MaxInt64 is "never".
 	Expire func(K, V) time.Duration
@@ -106,6 +115,9 @@ type Config[K comparable, V any] struct {
 	// counted. 1 MiB if zero; it cannot be switched off.
 	MaxValue int
 }
+
+// inDoubt is the default of Config.InDoubt.
+const inDoubt = time.Minute
 
 // Cache is a cache with its loader inside. It is safe for concurrent use. Its values are shared between callers: do not
 // modify what a pointer, a slice or a map in them refers to.
@@ -135,6 +147,9 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 	}
 	if cfg.Jitter > 1 {
 		return nil, fmt.Errorf("Config.Jitter is %v: expected a share of the TTL between 0 and 1", cfg.Jitter)
+	}
+	if cfg.InDoubt < 0 {
+		return nil, fmt.Errorf("Config.InDoubt is %v: expected how long a commit may take to become visible after its write has failed", cfg.InDoubt)
 	}
 	key, err := text.KeyWriter(name, cfg.Key)
 	if err != nil {
@@ -166,7 +181,7 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 		Key: key, Load: cfg.Load, LoadMany: cfg.LoadMany, Encode: cfg.Codec.Encode, Decode: cfg.Codec.Decode,
 		Life: lifeFunc(cfg),
 		TTL:  cfg.TTL, Glob: name + ":*",
-		Stale: max(cfg.Stale, 0), NotFoundTTL: max(cfg.NotFoundTTL, 0), Hold: max(cfg.Hold, 0),
+		Stale: max(cfg.Stale, 0), NotFoundTTL: max(cfg.NotFoundTTL, 0), Hold: max(cfg.Hold, 0), InDoubt: cmp.Or(cfg.InDoubt, inDoubt),
 		LoadTimeout: cfg.LoadTimeout, SoftTimeout: max(cfg.SoftTimeout, 0), Refresh: max(cfg.Refresh, 0), MaxValue: cfg.MaxValue, MaxLoads: cfg.MaxLoads,
 		Near: engine.NearConfig[K, V]{
 			Size: max(cfg.NearSize, 0), Bytes: uint64(max(cfg.NearBytes, 0)), Max: cfg.NearMax, Untracked: max(cfg.NearUntracked, 0),

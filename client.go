@@ -144,9 +144,11 @@ func openStore(ctx context.Context, rawURL string, o Options) (store.Store, erro
 // Ping returns nil if the store answers.
 func (c *Client) Ping(ctx context.Context) error { return c.shared.Ping(ctx) }
 
-// Close ends the loads under way, delivers the invalidations that are pending, waits for both up to 5 s, and closes the
-// connections. Its error says what was left; it wraps ErrUnavailable if invalidations were, of which old values may be served
-// until their TTL. Calls after it fail with ErrClosed, but for Close itself: it waits for the call before, and returns the same.
+// Close ends the loads under way, delivers the invalidations that are pending, asks for the outcomes of writes in doubt, waits
+// for all of that up to 5 s, and closes the connections. Its error says what was left. It wraps ErrUnavailable if invalidations
+// were, of which old values may be served until their TTL. It wraps ErrInDoubt if writes were: nothing is cached for their keys
+// for Config.InDoubt, and what becomes visible after that is not invalidated. Calls after it fail with ErrClosed, but for Close
+// itself: it waits for the call before, and returns the same.
 func (c *Client) Close() error {
 	if c.reporter != nil {
 		c.reporter.Close()

@@ -1,6 +1,10 @@
 package nearside
 
-import "github.com/nearside/nearside/internal/engine"
+import (
+	"context"
+
+	"github.com/nearside/nearside/internal/engine"
+)
 
 var (
 	// ErrNotFound is the only word for absence. A loader returns or wraps it when the database has no such row; Get
@@ -11,6 +15,11 @@ var (
 	// Invalidate or a Set. The client keeps the invalidation, repeats it until Redis has it, and reads the key past Redis
 	// until then; other processes may be given the old value so long. Nothing needs to be done, if this process lives on.
 	ErrUnavailable = engine.ErrUnavailable
+
+	// ErrInDoubt says that an Update or a Mutate has failed and that nobody knows whether the database will have the write. Its
+	// commit may become visible at any later moment; until it is known not to, nothing is cached for the key. It wraps the
+	// error of the write.
+	ErrInDoubt = engine.ErrInDoubt
 
 	// ErrClosed is returned by every call after Client.Close.
 	ErrClosed = engine.ErrClosed
@@ -46,3 +55,23 @@ type BatchError[K comparable] = engine.BatchError[K]
 
 // PanicError is the error that callers get whose loader panicked, with the panic's value and stack.
 type PanicError = engine.PanicError
+
+// NotCommitted marks the error of a database write that is certainly not committed, and never will be: COMMIT was not sent, or
+// the database has answered it with an error. Return it from the function given to Update or Mutate: the key is then cached
+// again at once. NotCommitted(nil) is nil.
+//
+// It is right to mark every error from before COMMIT, the loss of the connection included: the database rolls back what it was
+// not told to commit. The answer to COMMIT itself is different. If it is lost, nobody knows; return that error as it is, or by
+// way of InDoubt.
+func NotCommitted(err error) error { return engine.Final(err) }
+
+// InDoubt marks the error of a database write whose COMMIT was sent and not answered, and names a way to ask for its outcome:
+// settled returns nil once the outcome is final, that is, committed and visible to loads, or rolled back; it does not matter
+// which. An error has it asked again, after 50 ms at first and every 2 s in the end, for as long as it takes. Its context ends
+// after 10 s. It may be called by several goroutines at once.
+//
+// Until then nothing is cached for the key; afterwards it is invalidated once more. Where an error has both this mark and that of
+// NotCommitted, the doubt holds. InDoubt(nil, ...) is nil.
+func InDoubt(err error, settled func(context.Context) error) error {
+	return engine.InDoubt(err, settled)
+}

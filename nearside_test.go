@@ -177,10 +177,10 @@ func TestMutate(t *testing.T) {
 		balances("after it", 5, 2, 7)
 
 		conflict := errors.New("conflict")
-		if err := c.Mutate(ctx, func(context.Context) error { rows["a"].Store(6); return conflict }, keys...); err != conflict {
+		if err := c.Mutate(ctx, func(context.Context) error { rows["a"].Store(6); return nearside.NotCommitted(conflict) }, keys...); !errors.Is(err, conflict) || errors.Is(err, nearside.ErrInDoubt) {
 			t.Errorf("got %v, want the error of the write", err)
 		}
-		balances("after an error that had an effect", 6, 2, 8)
+		balances("after an error that had an effect all the same", 6, 2, 8)
 		called := false
 		err = c.Mutate(ctx, func(context.Context) error { called = true; return nil }, accounts.Key("a"), accounts.Key("x:~l"))
 		if !errors.Is(err, nearside.ErrKey) || called {

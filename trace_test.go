@@ -117,8 +117,13 @@ func TestTrace(t *testing.T) {
 				users.Update(ctx, 1, func(context.Context) (string, error) { return "y", nil })
 			}, "user:1 write ok, user:1 written ok, user:1 filled ok"},
 			{"a write that fails", func(ctx context.Context) {
-				users.Update(ctx, 1, func(context.Context) (string, error) { return "", errors.New("refused") })
+				users.Update(ctx, 1, func(context.Context) (string, error) { return "", nearside.NotCommitted(errors.New("refused")) })
 			}, "user:1 write ok, user:1 written refused, user:1 filled it was invalidated: the write has put no value"},
+			{"a write in doubt", func(ctx context.Context) {
+				users.Update(ctx, 2, func(context.Context) (string, error) {
+					return "", nearside.InDoubt(errors.New("lost"), func(context.Context) error { return nil })
+				})
+			}, "user:2 write ok, user:2 written lost, user:2 filled the outcome of the database write is not known"},
 			{"a load beside a write", func(ctx context.Context) {
 				users.Update(context.Background(), 1, func(context.Context) (string, error) { _, err := users.Get(ctx, 1); return "z", err })
 			}, "user:1 store false ok, user:1 claimed barrier, user:1 load, user:1 loaded ok, " +

@@ -13,8 +13,22 @@ import (
 // While write runs, the old value is gone and nothing is cached, so a process that dies in between leaves nothing stale.
 // If writers overlap, none of their values is kept, and the next Get loads.
 //
-// An error of write is returned as it is, and the value is invalidated, since nobody knows what the database did. write
-// runs even if Redis is away; if Redis still cannot be told afterwards, Update returns the new value and ErrUnavailable.
+// write runs even if Redis is unavailable; if Redis still cannot be reached afterwards, Update returns the new value and
+// ErrUnavailable.
+//
+// An error of write says more or less about what the database did:
+//
+//   - It is certain that nothing was committed: the error is marked by NotCommitted, wraps ErrNotFound, or has a method
+//     SQLState (pgx and lib/pq do) with a code of a class in which the server rolls back. The error is returned as it is, the
+//     value is gone, and the next Get loads.
+//   - It is marked by InDoubt: nothing is cached for the key until the outcome is known.
+//   - Any other error, such as the end of the context, and a panic: the commit may have been sent, and may still become
+//     visible. Nothing is cached for the key for Config.InDoubt. Mark what is certain, so that a validation that fails does not
+//     cost a minute of loads.
+//
+// In the last two cases the error wraps ErrInDoubt too. Update returns it at once, without waiting for the outcome. A write that
+// tries its transaction again must not return the error of the last try alone: a COMMIT that an earlier one has sent is in doubt
+// all the same.
 func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Context) (V, error)) (V, error) {
 	return c.e.Update(ctx, k, write)
 }
@@ -24,8 +38,8 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 //
 //	err := client.Mutate(ctx, transfer, accounts.Key(7), accounts.Key(8), totals.Key("today"))
 //
-// While write runs, the values are gone and nothing is cached; afterwards the next Get of each loads. An error of write is
-// returned as it is. ErrKey before write is called if one of the keys cannot be one. ErrUnavailable if the database is
+// While write runs, the values are gone and nothing is cached; afterwards the next Get of each loads. What follows from an error of
+// write is said at Update, of all the keys; of their Config.InDoubt the longest counts. ErrKey before write is called if one of the keys cannot be one. ErrUnavailable if the database is
 // written and Redis could not be told.
 func (c *Client) Mutate(ctx context.Context, write func(context.Context) error, keys ...Key) error {
 	written := make([]engine.Written, len(keys))

@@ -262,6 +262,7 @@ func counted(c *fleet.Cache) (out counters) {
 		{"codec errors", "values that did not decode, or could not be encoded", tally.CodecError, false, true},
 		{"store errors", "reads of Redis without an answer", tally.StoreError, false, true},
 		{"writes behind", "writes that Redis could not be told of at once", tally.Behind, false, true},
+		{"writes in doubt", "keys whose write failed without saying whether it was committed", tally.InDoubt, false, true},
 		{"bytes read", "of values, from Redis", tally.BytesRead, true, false},
 		{"bytes written", "of values, to Redis", tally.BytesWritten, true, false},
 	} {

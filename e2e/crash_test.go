@@ -80,6 +80,7 @@ func childThatDies(point string, db truth, o nearside.Options) int {
 			return row{v}, err
 		},
 		LoadTimeout: 2 * time.Second,
+		InDoubt:     time.Second,
 	})
 	commit := func(ctx context.Context) (row, error) {
 		here("after begin, before commit")
@@ -179,7 +180,7 @@ func TestProcessDies(t *testing.T) {
 	}
 	for i, p := range points {
 		t.Run(p.name, func(t *testing.T) {
-			const life = 5 * time.Second // of the load or the write, of WriteBudget, and of the margin
+			const life = 6 * time.Second // of the load or the write, of its doubt, of WriteBudget, and of the margin
 			eventually(t, life+recoversWithin, "a hit", func() bool {
 				f.members[1].get(keys[i])
 				e, err := f.members[1].rows.GetEntry(ctx, keys[i])

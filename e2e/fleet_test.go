@@ -53,6 +53,7 @@ func newMember(name, url string, db truth, keys []string, o nearside.Options, st
 			return row{v}, err
 		},
 		LoadTimeout: writeLimit,
+		InDoubt:     time.Second, // what these databases carry out late, they carry out within milliseconds
 		TTL:         10 * time.Minute,
 		Stale:       stale,
 	})

@@ -148,8 +148,9 @@ func (h *Hash[K, V]) change(k K, v V, field string) (store.Change, error) {
 }
 
 // Update runs the database write of one field, and returns its V, in which at least that field is as the database has it now,
-// and with a Version what that reads; write holds the whole transaction, commit included. An error of write is returned, and the hash is
-// dropped, since nobody knows what the database did; so is it, with an error, if the field cannot be written. ErrUnavailable: the database is written, and Redis could not be told.
+// and with a Version what that reads; write holds the whole transaction, commit included. An error of write drops the hash; what
+// else follows from it is said at nearside.Cache.Update. It is dropped too, with an error, if the field cannot be written.
+// ErrUnavailable: the database is written, and Redis could not be told.
 //
 // A write that changes several fields is a matter for Invalidate or Client.Mutate.
 func (h *Hash[K, V]) Update(ctx context.Context, k K, field string, write func(context.Context) (V, error)) (v V, err error) {

@@ -64,8 +64,8 @@ func (l *List[K, T]) Range(ctx context.Context, k K, from, to int) ([]T, error) 
 
 // Update runs the database write that appends a row, and pushes what it returns; write holds the whole transaction, commit
 // included. If another Update of the list overlaps, or a load, their order is not known, and the list is dropped: the next read
-// loads it. An error of write is returned, and the list is dropped too; so is it, with an error, if the element cannot be written. ErrUnavailable: the database is written, and Redis could
-// not be told.
+// loads it. An error of write drops it too; what else follows from it is said at nearside.Cache.Update. So does, with an error, an
+// element that cannot be written. ErrUnavailable: the database is written, and Redis could not be told.
 //
 // A row that was changed or deleted is a matter for Invalidate.
 func (l *List[K, T]) Update(ctx context.Context, k K, write func(context.Context) (T, error)) (v T, err error) {

@@ -112,9 +112,9 @@ func (s *Set[K, T]) Remove(ctx context.Context, k K, vs ...T) error {
 	return s.change(ctx, k, store.Remove, vs)
 }
 
-// Update runs the database write that makes v a member; write holds the whole transaction, commit included. An error of write is
-// returned, and the set is dropped, since nobody knows what the database did. ErrUnavailable: the database is written, and
-// Redis could not be told.
+// Update runs the database write that makes v a member; write holds the whole transaction, commit included. An error of write
+// drops the set; what else follows from it is said at nearside.Cache.Update. ErrUnavailable: the database is written, and Redis
+// could not be told.
 func (s *Set[K, T]) Update(ctx context.Context, k K, v T, write func(context.Context) error) error {
 	return s.update(ctx, k, v, store.Add, write)
 }

@@ -35,6 +35,10 @@ type Settings struct {
 	// members do not hold: where Load reads a replica, use Invalidate. Off if zero.
 	Hold time.Duration
 
+	// InDoubt is how long after an Update has failed its commit may still become visible; nearside.Config says more. Nothing of
+	// the collection is cached for that long. 1 min if zero; it cannot be switched off.
+	InDoubt time.Duration
+
 	// MaxElements is how many a load may bring; more are an error. 1,000,000 if zero; it cannot be switched off.
 	MaxElements int
 }
@@ -55,6 +59,8 @@ func newBase[K comparable](client *nearside.Client, call, name string, s Setting
 		err = errors.New("expected a Load or a Stream")
 	case s.Jitter > 1:
 		err = fmt.Errorf("Jitter is %v: expected a share of the TTL between 0 and 1", s.Jitter)
+	case s.InDoubt < 0:
+		err = fmt.Errorf("InDoubt is %v: expected how long a commit may take to become visible after its write has failed", s.InDoubt)
 	default:
 		if err = text.CheckName(name); err == nil {
 			c.Key, err = text.KeyWriter(name, key)
@@ -67,6 +73,7 @@ func newBase[K comparable](client *nearside.Client, call, name string, s Setting
 	c.Life = func(_ K, key string) time.Duration { return engine.Jittered(ttl, jitter, key) }
 	c.TTL, c.Glob = ttl, name+":*"
 	c.Stale, c.NotFoundTTL, c.Hold = max(s.Stale, 0), max(cmp.Or(s.NotFoundTTL, ttl), 0), max(s.Hold, 0)
+	c.InDoubt = cmp.Or(s.InDoubt, time.Minute)
 	c.LoadTimeout, c.SoftTimeout = positive(s.LoadTimeout, 10*time.Second), max(s.SoftTimeout, 0)
 	c.Refresh, c.MaxLoads, c.MaxElements = max(s.Refresh, 0), max(s.MaxLoads, 0), max(s.MaxElements, 0)
 	inside := bind.Of(client)
@@ -127,7 +134,7 @@ func (b base[K]) Stats() nearside.CacheStats { return b.e.Stats() }
 
 // written is the error of an Update whose database write went well, and whose value cannot be cached: the collection is dropped.
 func (b base[K]) written(k K, err error) error {
-	return fmt.Errorf("%.100q: the database is written, and the cache is dropped: %w", b.Key(k), err)
+	return engine.Final(fmt.Errorf("%.100q: the database is written, and the cache is dropped: %w", b.Key(k), err))
 }
 
 // Len returns how many elements there are, or fields of a hash; 0 if there is no collection.

@@ -229,7 +229,7 @@ func TestSet(t *testing.T) {
 			t.Errorf("%v", has)
 		}
 		failed := errors.New("the database says no")
-		if err := s.Delete(ctx, 1, "bob", func(context.Context) error { return failed }); !errors.Is(err, failed) {
+		if err := s.Delete(ctx, 1, "bob", func(context.Context) error { return nearside.NotCommitted(failed) }); !errors.Is(err, failed) {
 			t.Errorf("%v", err)
 		}
 		if has, _ := s.Cached(ctx, 1); has {

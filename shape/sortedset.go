@@ -188,8 +188,8 @@ func (s *SortedSet[K, T]) Remove(ctx context.Context, k K, ms ...T) error {
 }
 
 // Update runs the database write that gives a member its score, and returns that; write holds the whole transaction, commit
-// included. An error of write is returned, and the set is dropped, since nobody knows what the database did. ErrUnavailable:
-// the database is written, and Redis could not be told. A score that is NaN is an error too, behind the write, and drops the set.
+// included. An error of write drops the set; what else follows from it is said at nearside.Cache.Update. ErrUnavailable: the
+// database is written, and Redis could not be told. A score that is NaN is an error too, behind the write, and drops the set.
 func (s *SortedSet[K, T]) Update(ctx context.Context, k K, m T, write func(context.Context) (float64, error)) (score float64, err error) {
 	name, err := s.textOf(k, m)
 	if err != nil {
@@ -197,7 +197,7 @@ func (s *SortedSet[K, T]) Update(ctx context.Context, k K, m T, write func(conte
 	}
 	err = s.e.Update(ctx, k, name, func(ctx context.Context) (c store.Change, version float64, err error) {
 		if score, err = write(ctx); err == nil {
-			err = s.ordered(k, name, score) // the set is dropped: the database is written, and the next load will say it
+			err = engine.Final(s.ordered(k, name, score)) // the set is dropped: the database is written, and the next load will say it
 		}
 		return store.Change{Op: store.Add, Element: store.Element{Member: name, Score: score}}, score, err
 	})

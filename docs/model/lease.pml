@@ -306,7 +306,7 @@ inline ack(v) { newest(acked, v); newest(kept, v); law() }
 
 active [WRITERS] proctype writer() {
 	byte version, sent;
-	bool answered, puts;
+	bool answered, puts, doubt;
 	if
 	:: true -> goto by_invalidate
 	:: true -> goto by_update
@@ -354,11 +354,21 @@ by_update:
 		fi
 	   }
 	:: true                                                            /* rolled back: nothing is put */
+#ifndef CERTAIN
+	:: true -> goto in_doubt
+#endif
 	:: goto out
 	fi;
+by_end:
 	answered = false;
 	do
-	:: d_step { finish(TOKEN(sent), EARLIER(sent), puts, version); ack(version) }; break
+	:: d_step {
+		finish(TOKEN(sent), EARLIER(sent), puts, version);
+		if
+		:: doubt -> newest(kept, version)                          /* its caller was told long ago that the outcome is unknown */
+		:: else -> ack(version)
+		fi
+	   }; break
 	:: atomic {
 		losses > 0 -> losses--;
 		if
@@ -368,8 +378,39 @@ by_update:
 	   }
 	:: break                                                           /* dies, or gives up: ErrUnavailable */
 	od;
+	goto out;
 
-out:	atomic { version = 0; sent = 0; answered = false; puts = false; working-- }
+	/* CERTAIN leaves doubts out, for the largest runs. COMMIT was sent, and its answer did not come. The commit may become visible at any later moment, or never. A writer that
+	 * dies in doubt, and whose commit becomes visible after that, is one that is slow, commits and dies. */
+in_doubt:
+	atomic { doubt = true; answered = false };
+#ifdef END_IN_DOUBT
+	d_step { finish(TOKEN(sent), EARLIER(sent), false, 0) };
+	if
+	:: d_step { db++; version = db; newest(kept, version) }
+	:: true
+	fi;
+	goto out;
+#endif
+	do
+	:: d_step { sent + 1 < SENDINGS -> sent++; begin(TOKEN(sent), EARLIER(sent)) }  /* the intent is renewed */
+	:: d_step {
+		db++; version = db;
+		if
+		:: COVERED ->
+			newest(kept, version);
+#ifndef NO_MARGIN
+			prolong()
+#endif
+		:: else
+		fi
+	   } -> break
+	:: break                                                           /* it was rolled back */
+	:: goto out
+	od;
+	goto by_end;                                                       /* the outcome is known */
+
+out:	atomic { version = 0; sent = 0; answered = false; puts = false; doubt = false; working-- }
 }
 
 /* ---- At rest ---- */

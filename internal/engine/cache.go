@@ -35,6 +35,7 @@ type Config[K comparable, V any] struct {
 	Stale       time.Duration // how much longer it may be served
 	NotFoundTTL time.Duration
 	Hold        time.Duration
+	InDoubt     time.Duration // how long after a write has failed its commit may still become visible; zero: it never does
 	LoadTimeout time.Duration
 	SoftTimeout time.Duration // how long a read waits for a fresh value before it is given a stale one; zero: not at all
 	Refresh     float64       // how eagerly a value that is about to be stale is loaded anew; zero: not at all

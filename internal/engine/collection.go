@@ -34,6 +34,7 @@ type CollectionConfig[K comparable] struct {
 	Stale       time.Duration
 	NotFoundTTL time.Duration // how long it is remembered that there are no elements
 	Hold        time.Duration
+	InDoubt     time.Duration
 	LoadTimeout time.Duration
 	SoftTimeout time.Duration
 	Refresh     float64
@@ -63,7 +64,7 @@ func NewCollection[K comparable](s *Shared, c CollectionConfig[K]) *Collection[K
 		Decode: func([]byte) (contents, error) { return contents{}, nil },
 		Life:   func(k K, key string, _ contents) time.Duration { return c.Life(k, key) },
 		TTL:    c.TTL, Glob: c.Glob, Ours: c.Ours,
-		Stale: c.Stale, NotFoundTTL: c.NotFoundTTL, Hold: c.Hold, LoadTimeout: c.LoadTimeout, SoftTimeout: c.SoftTimeout,
+		Stale: c.Stale, NotFoundTTL: c.NotFoundTTL, Hold: c.Hold, InDoubt: c.InDoubt, LoadTimeout: c.LoadTimeout, SoftTimeout: c.SoftTimeout,
 		Refresh: c.Refresh, MaxLoads: c.MaxLoads,
 	})
 	out.c.gather = gather[K, contents]{c.Kind, out.gather}
@@ -303,9 +304,15 @@ func (c *Collection[K]) Prefetch(ctx context.Context, ks []K) { c.c.Prefetch(ctx
 // Written returns the key of k for Mutate.
 func (c *Collection[K]) Written(k K) (Written, error) {
 	w, err := c.c.Written(k)
-	forget := w.in.forget
-	w.in.forget = func(key string) { forget(key); c.alone.Forget(key) }
+	c.whole(w.in)
 	return w, err
+}
+
+// whole makes an intent of a key one of the collection.
+func (c *Collection[K]) whole(in *intent) *intent {
+	forget := in.forget
+	in.forget = func(key string) { forget(key); c.alone.Forget(key) }
+	return in
 }
 
 // Stats returns the counters of now.

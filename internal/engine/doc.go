@@ -23,4 +23,9 @@
 //
 // An invalidation without an answer is kept, and repeated until it is delivered; so long this process reads its key past the
 // store.
+//
+// # When nobody knows what a write has done
+//
+// A commit whose answer did not come may become visible at any later moment. Its intents stand until its outcome is known, and are
+// ended then: see doubt.go.
 package engine

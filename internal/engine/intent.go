@@ -30,6 +30,7 @@ type intent struct {
 	key    string
 	limit  time.Duration // of the write
 	hold   time.Duration
+	doubt  time.Duration    // how long after it has failed its commit may still become visible; zero: not at all
 	drop   func()           // removes it from the near tier, before the write
 	forget func(key string) // ends what this process shares of the key
 	kind   store.Kind
@@ -40,7 +41,8 @@ type intent struct {
 	behind  bool   // its end was not delivered
 	token   string
 	earlier []string
-	err     error // no begin was answered
+	err     error     // no begin was answered
+	began   time.Time // before the last sending
 }
 
 // Written names a key for Mutate.
@@ -52,8 +54,8 @@ func (c *Cache[K, V]) Written(k K) (Written, error) {
 	return Written{c.intent(key)}, err
 }
 
-// Mutate runs a database transaction that changes several keys. They are all invalidated, whatever write returns. The
-// write has as long as the shortest of their intents stands.
+// Mutate runs a database transaction that changes several keys. They are all invalidated, whatever write returns; after an
+// error that leaves its outcome open, when that is known (doubt.go). The write has as long as the shortest of their intents stands.
 func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.Context) error) error {
 	if s.ctx.Err() != nil {
 		return fmt.Errorf("mutate: %w", ErrClosed) // nobody would deliver what fails
@@ -81,7 +83,7 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 	done := false
 	defer func() {
 		if !done { // write panicked, or called Goexit
-			s.endWrites(ctx, ins, make([]store.End, len(ins)))
+			s.lostWrite(ctx, ins)
 		}
 	}()
 	wctx, cancel := context.WithTimeout(ctx, limit)
@@ -92,7 +94,12 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 	for _, in := range ins {
 		traceOf(ctx).writeEnded(in.key, time.Since(began), err)
 	}
-	behind := s.endWrites(ctx, ins, make([]store.End, len(ins)))
+	var behind error
+	if err != nil {
+		err = s.failedWrite(ctx, "mutate", ins, err)
+	} else {
+		behind = s.endWrites(ctx, ins, make([]store.End, len(ins)))
+	}
 	for _, in := range ins {
 		switch {
 		case err != nil:
@@ -109,10 +116,11 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 }
 
 // life is how long an intent stands if its writer dies: longer than the write may take, which begins up to WriteBudget
-// after the begin that was carried out, and then until a lagging replica shows it. docs/model has what breaks without each. An
-// intent of a large batch stands for longer, since the other pieces are begun before the write.
+// after the begin that was carried out, then as long as a commit without a sender may take to become visible, and then until
+// a lagging replica shows it. docs/model has what breaks without each. An intent of a large batch stands for longer, since the
+// other pieces are begun before the write.
 func (s *Shared) life(in *intent) time.Duration {
-	return store.Sum(in.limit, s.WriteBudget, in.hold, leaseMargin)
+	return store.Sum(in.limit, s.WriteBudget, in.doubt, in.hold, leaseMargin)
 }
 
 // begin announces writes. Each sending draws a fresh token and names the earlier ones: a late copy of an old one must
@@ -135,7 +143,7 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 			if n > 0 {
 				in.earlier = append(in.earlier, in.token)
 			}
-			in.token = store.NewToken()
+			in.token, in.began = store.NewToken(), time.Now()
 			batch[i] = store.Intent{Key: in.key, Token: in.token, Earlier: in.earlier, Life: s.life(in) + most - s.WriteBudget}
 		}
 		answers := inPieces(batch, bytesOfIntent, func(some []store.Intent) []store.Outcome {

@@ -143,7 +143,7 @@ func (s *Shared) look() {
 	l.mu.Unlock()
 	for len(due) > 0 {
 		n := min(len(due), renewedAtOnce)
-		s.renew(due[:n], leases[:n])
+		s.renewLeases(due[:n], leases[:n])
 		due, leases = due[n:], leases[n:]
 	}
 	l.mu.Lock()
@@ -153,8 +153,8 @@ func (s *Shared) look() {
 	}
 }
 
-// renew renews some leases.
-func (s *Shared) renew(due []*held, leases []store.Lease) {
+// renewLeases renews some leases.
+func (s *Shared) renewLeases(due []*held, leases []store.Lease) {
 	life := s.leaseLife()
 	ctx, cancel := context.WithTimeout(context.Background(), life/renewsAt) // afterwards it is time for the next try
 	defer cancel()

@@ -57,7 +57,8 @@ type memberIntent struct {
 // Update writes the database and tells of one member: write holds the whole transaction, commit included, and returns what has
 // become of the member, with the version of its row if the collection is Versioned. The member of a list is "".
 //
-// An error of write ends in a drop, since its outcome may be unknown.
+// An error of write ends in a drop. If it does not say that the outcome is final, the collection as a whole is in doubt from then
+// on: nothing of it is cached until the outcome is known.
 func (c *Collection[K]) Update(ctx context.Context, k K, member string, write func(context.Context) (store.Change, float64, error)) error {
 	key, err := c.c.key(k)
 	if err != nil {
@@ -69,7 +70,7 @@ func (c *Collection[K]) Update(ctx context.Context, k K, member string, write fu
 	done := false
 	defer func() {
 		if !done { // write panicked, or called Goexit: nobody knows what it did
-			c.end(ctx, k, in, end)
+			c.failedWrite(ctx, k, in, errNoReturn)
 		}
 	}()
 	wctx, cancel := context.WithTimeout(ctx, c.LoadTimeout)
@@ -78,13 +79,14 @@ func (c *Collection[K]) Update(ctx context.Context, k K, member string, write fu
 	cancel()
 	done = true
 	traceOf(ctx).writeEnded(key, time.Since(began), err)
-	if err == nil && in.err == nil {
+	if err != nil {
+		return c.failedWrite(ctx, k, in, err)
+	}
+	if in.err == nil {
 		end.Change, end.Version = change, version
 	}
 	behind := c.end(ctx, k, in, end)
 	switch {
-	case err != nil:
-		return err
 	case errors.Is(behind, ErrUnavailable): // of the invalidation in place of an end
 		return behind
 	case behind != nil:
@@ -94,11 +96,26 @@ func (c *Collection[K]) Update(ctx context.Context, k K, member string, write fu
 	return nil
 }
 
+// failedWrite drops the collection, and returns the error for the caller of a write that failed. In doubt, the intent of the
+// member gives way to one of the whole: a collection that stands under a member's intent is loaded anew when that is over, and
+// may then lack the commit.
+func (c *Collection[K]) failedWrite(ctx context.Context, k K, in *memberIntent, cause error) error {
+	settled, final := outcome(cause)
+	if final || settled == nil && c.InDoubt == 0 {
+		c.end(ctx, k, in, store.MemberEnd{Change: store.Change{Op: store.Drop}})
+		return cause
+	}
+	whole := []*intent{c.whole(c.c.intent(in.Key))}
+	c.c.begin(ctx, whole)
+	c.end(ctx, k, in, store.MemberEnd{Change: store.Change{Op: store.Drop}})
+	return c.c.Shared.failedWrite(ctx, "update", whole, cause)
+}
+
 // begin announces the write. Each sending draws a fresh token and names the earlier ones, as those of values do.
 func (c *Collection[K]) begin(ctx context.Context, key, member string) *memberIntent {
 	in := &memberIntent{MemberIntent: store.MemberIntent{
 		Key: key, Kind: c.Kind, Member: member, Order: store.Alone,
-		Life: c.c.life(&intent{limit: c.LoadTimeout, hold: c.Hold}), Lease: c.LoadTimeout + fillsWithin*c.c.leaseLife(),
+		Life: c.c.life(&intent{limit: c.LoadTimeout, hold: c.Hold, doubt: c.InDoubt}), Lease: c.LoadTimeout + fillsWithin*c.c.leaseLife(),
 	}}
 	switch {
 	case c.Kind == store.List:

@@ -126,7 +126,7 @@ func (c *Cache[K, V]) Stats() Stats {
 		Invalidated: n[tally.ByInvalidate], Written: n[tally.ByUpdate] + n[tally.ByMutate] + n[tally.BySet],
 		Updated: n[tally.ByUpdate], Mutated: n[tally.ByMutate], Set: n[tally.BySet], WritesBehind: n[tally.Behind],
 		Pushed: n[tally.ByPush], PushesLost: n[tally.ByLost], BytesRead: n[tally.BytesRead], BytesWritten: n[tally.BytesWritten],
-		Dropped: n[tally.Dropped], Reread: n[tally.Reread],
+		Dropped: n[tally.Dropped], Reread: n[tally.Reread], WritesInDoubt: n[tally.InDoubt],
 		NearLatency: t.Latency[tally.NearTier], StoreLatency: t.Latency[tally.StoreTier], LoadLatency: t.Latency[tally.LoadTier],
 	}
 	if c.near != nil {

@@ -28,7 +28,7 @@ type space struct {
 
 	// Guarded by pending.mu:
 	missed   uint64    // the number of the last invalidation that did not fit
-	missedAt time.Time // when it came
+	missedAt time.Time // when it came; to come, of a write in doubt
 	sweeping bool
 	said     bool   // that it cannot be swept
 	number   uint64 // of store.Keeper.Empty, until it was swept; zero: it need not be emptied
@@ -176,7 +176,7 @@ func (p *pending) add(sp *space, key string, hold time.Duration, failure error, 
 	case k != nil:
 		k.hold = max(k.hold, hold)
 	case p.over[sp] && !sp.sweeping:
-		sp.missed, sp.missedAt = number, now // the sweep to come covers it
+		sp.miss(number, now) // the sweep to come covers it
 		return n
 	case len(p.keys) >= most:
 		n.overflow = p.overflow(sp, number, now)
@@ -204,7 +204,7 @@ func (p *pending) overflow(sp *space, number uint64, now time.Time) (news bool) 
 
 // bypass has a cache read past until it was swept. p.mu is held.
 func (p *pending) bypass(sp *space, number uint64, now time.Time) (news bool) {
-	sp.missed, sp.missedAt = number, now
+	sp.miss(number, now)
 	if p.over[sp] {
 		return false
 	}
@@ -212,6 +212,26 @@ func (p *pending) bypass(sp *space, number uint64, now time.Time) (news bool) {
 	p.some.Add(1)
 	sp.overflowed.Store(true)
 	return true
+}
+
+// doubtful has a cache read past, some of whose keys are in doubt until a time to come.
+func (p *pending) doubtful(sp *space, until time.Time) (n news) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.spell.began.IsZero() {
+		p.spell.began = time.Now()
+	}
+	n.overflow = p.overflow(sp, p.clock.Add(1), until)
+	n.sweep, p.sweeping = !p.sweeping, true
+	return n
+}
+
+// miss notes an invalidation that did not fit: a sweep covers it that begins at its time or later. p.mu is held.
+func (sp *space) miss(number uint64, at time.Time) {
+	sp.missed = number
+	if at.After(sp.missedAt) {
+		sp.missedAt = at
+	}
 }
 
 // size is how many keys are kept, of which the first to have failed is named, and which caches are read past.

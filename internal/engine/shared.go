@@ -22,6 +22,7 @@ type Shared struct {
 	NearBytes   uint64        // of all near tiers without a bound of their own in bytes; zero: none
 	LeaseLife   time.Duration // how long leases last; store.LeaseLife if zero. Tests shorten it
 	MaxPending  int           // keys whose invalidation is kept until it can be delivered; 10,000 if zero
+	MaxInDoubt  int           // keys whose writes are in doubt; 10,000 if zero
 
 	ctx     context.Context // ends at Close
 	ended   chan struct{}   // closed at the end of Close
@@ -33,6 +34,7 @@ type Shared struct {
 	near    tiers
 	pending pending
 	leases  leases
+	doubts  doubts
 
 	mu   sync.Mutex // guards near.shared, changes of near.all, and ails
 	ails []*complaints
@@ -50,6 +52,7 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	s.budgets.Store(newDeadlines(context.Background(), budget)) // not s.ctx: loads that Close ends give back their leases
 	s.near.clock, s.near.tells = near.NewClock(), make(chan struct{})
 	s.pending.init()
+	s.doubts.init()
 	st.Recovered(s.recovered)
 	if h, ok := st.(store.Historic); ok {
 		h.Keep(keeper{s})
@@ -57,9 +60,9 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	return s
 }
 
-// Close stops the loads under way, delivers the invalidations that are pending, waits for both, but not longer than ctx, and
-// closes the store. Its error says what was left. Without an end of ctx it may wait until what is pending has expired. A second call
-// waits for the first, and returns the same.
+// Close stops the loads under way, delivers the invalidations that are pending, asks for the outcomes of writes in doubt, waits
+// for all of that, but not longer than ctx, and closes the store. Its error says what was left. Without an end of ctx it may wait
+// until what is pending has expired. A second call waits for the first, and returns the same.
 func (s *Shared) Close(ctx context.Context) error {
 	if !s.workers.close() {
 		select {
@@ -86,7 +89,13 @@ func (s *Shared) close(ctx context.Context) error {
 	s.pending.leave()
 	ended := make(chan struct{})
 	go func() { s.workers.tasks.Wait(); close(ended) }()
+	doubt := make(chan error, 1)
+	go func() { doubt <- s.endDoubts(ctx) }()
 	behind := s.drain(ctx)
+	open := <-doubt
+	if behind == nil { // the ends of the last doubts may have failed
+		behind = s.drain(ctx)
+	}
 	var running error
 	select {
 	case <-ended:
@@ -98,10 +107,14 @@ func (s *Shared) close(ctx context.Context) error {
 		}
 	}
 	s.Store.Close()
-	if running != nil && behind != nil {
-		return fmt.Errorf("%w; %w", behind, running)
+	for _, err := range []error{open, running} {
+		if behind != nil && err != nil {
+			behind = fmt.Errorf("%w; %w", behind, err)
+		} else {
+			behind = cmp.Or(behind, err)
+		}
 	}
-	return cmp.Or(behind, running)
+	return behind
 }
 
 // spawn runs f in a goroutine that Close waits for. False: the client is closed.

@@ -21,6 +21,8 @@ type Snapshot struct {
 	Repeated uint64 // keys whose invalidation was delivered when Redis was back
 	Past     int    // caches that are read past Redis as a whole, since more was pending than is kept
 
+	InDoubt int // keys of which a write has failed whose outcome is not known: nothing is cached for them
+
 	Breakers []store.Breaker // whether each node is asked; none of a store in memory
 
 	// Of the store; zero, with StoreErr set, if it did not answer.
@@ -38,7 +40,7 @@ func (s *Shared) Snapshot(ctx context.Context, caches map[string]Stats) Snapshot
 	ctx, cancel := context.WithTimeout(ctx, usageWait)
 	defer cancel()
 	recovery := s.Recovery()
-	out := Snapshot{Caches: caches, Problems: s.Problems(), Pending: recovery.Pending, Repeated: recovery.Repeated, Past: recovery.Past}
+	out := Snapshot{Caches: caches, Problems: s.Problems(), Pending: recovery.Pending, Repeated: recovery.Repeated, Past: recovery.Past, InDoubt: s.InDoubt()}
 	if g, ok := s.Store.(store.Guarded); ok {
 		out.Breakers = g.Breakers()
 	}
@@ -62,22 +64,23 @@ type Stats struct {
 	// the moving mean. Zero before the first load.
 	Saved time.Duration
 
-	Unfilled     uint64 // values that were loaded and served, but not stored: invalidated meanwhile, or the store was away
-	TooLarge     uint64 // values above MaxValue: served, not stored
-	CodecErrors  uint64 // values that could not be encoded, or did not decode and were loaded again
-	StoreErrors  uint64 // reads of the store without an answer
-	Invalidated  uint64 // keys invalidated by Invalidate
-	Written      uint64 // keys written: the sum of the next three
-	Updated      uint64 // by Update, and members by their writes
-	Mutated      uint64 // by Mutate
-	Set          uint64 // by Set
-	WritesBehind uint64 // writes that the store could not be told of
-	Pushed       uint64 // keys dropped from near because another process changed them
-	PushesLost   uint64 // times that all of near was dropped because pushes may have been missed
-	BytesRead    uint64 // of values, from the store
-	BytesWritten uint64 // of values that were loaded, to the store
-	Dropped      uint64 // collections dropped by a write whose order among others was not known
-	Reread       uint64 // members read again, since others wrote them too
+	Unfilled      uint64 // values that were loaded and served, but not stored: invalidated meanwhile, or the store was away
+	TooLarge      uint64 // values above MaxValue: served, not stored
+	CodecErrors   uint64 // values that could not be encoded, or did not decode and were loaded again
+	StoreErrors   uint64 // reads of the store without an answer
+	Invalidated   uint64 // keys invalidated by Invalidate
+	Written       uint64 // keys written: the sum of the next three
+	Updated       uint64 // by Update, and members by their writes
+	Mutated       uint64 // by Mutate
+	Set           uint64 // by Set
+	WritesBehind  uint64 // writes that the store could not be told of
+	WritesInDoubt uint64 // keys of writes that failed without saying whether they were committed
+	Pushed        uint64 // keys dropped from near because another process changed them
+	PushesLost    uint64 // times that all of near was dropped because pushes may have been missed
+	BytesRead     uint64 // of values, from the store
+	BytesWritten  uint64 // of values that were loaded, to the store
+	Dropped       uint64 // collections dropped by a write whose order among others was not known
+	Reread        uint64 // members read again, since others wrote them too
 
 	NearEntries int    // kept in this process
 	NearBytes   uint64 // what they weigh, about; zero if they are bounded by their number alone

@@ -11,7 +11,8 @@ import (
 )
 
 // Update writes the database through the cache: write holds the whole transaction, commit included, and returns the new
-// value. An error of write ends in an invalidation, since its outcome may be unknown.
+// value. An error of write ends in an invalidation: at once if the error says that the outcome is final, else when it is
+// known (doubt.go).
 func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Context) (V, error)) (v V, err error) {
 	key, err := c.key(k)
 	if err != nil {
@@ -24,7 +25,7 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 	done := false
 	defer func() {
 		if !done { // write panicked, or called Goexit: nobody knows what it did
-			c.endWrites(ctx, []*intent{in}, ends)
+			c.lostWrite(ctx, []*intent{in})
 		}
 	}()
 	wctx, cancel := context.WithTimeout(ctx, c.LoadTimeout)
@@ -33,21 +34,19 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 	cancel()
 	done = true
 	traceOf(ctx).writeEnded(key, time.Since(began), err)
-	if end := &ends[0]; err == nil {
-		if value, e := c.Encode(v); e != nil {
-			c.count.add(tally.CodecError)
-			c.ails.unencodable(key, e)
-		} else if len(value) > c.MaxValue {
-			c.count.add(tally.TooLarge)
-		} else {
-			end.Value, end.Put, end.TTL = value, in.err == nil, c.Life(k, key, v)+c.Config.Stale
-		}
+	if err != nil {
+		return v, c.failedWrite(ctx, "update", []*intent{in}, err)
 	}
-	behind := c.endWrites(ctx, []*intent{in}, ends)
-	switch {
-	case err != nil:
-		return v, err
-	case behind != nil:
+	end := &ends[0]
+	if value, e := c.Encode(v); e != nil {
+		c.count.add(tally.CodecError)
+		c.ails.unencodable(key, e)
+	} else if len(value) > c.MaxValue {
+		c.count.add(tally.TooLarge)
+	} else {
+		end.Value, end.Put, end.TTL = value, in.err == nil, c.Life(k, key, v)+c.Config.Stale
+	}
+	if behind := c.endWrites(ctx, []*intent{in}, ends); behind != nil {
 		c.count.add(tally.Behind)
 		return v, told("update", key, behind)
 	}
@@ -56,7 +55,7 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 }
 
 func (c *Cache[K, V]) intent(key string) *intent {
-	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, drop: func() { c.drop(key) }, forget: c.forget, space: c.space, kind: c.gather.kind, count: &c.count}
+	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, doubt: c.Config.InDoubt, drop: func() { c.drop(key) }, forget: c.forget, space: c.space, kind: c.gather.kind, count: &c.count}
 }
 
 // Invalidate removes keys, after the database was changed. True: the key held a value. It does not end with ctx: a

@@ -46,6 +46,9 @@
 // its intent is still clean: no other writer stood beside it and nobody invalidated, else an older value could replace a
 // newer one.
 //
+// A commit whose answer did not come may become visible later. Its writer sends no End until the outcome is known, and renews its
+// intent meanwhile: Begin with a fresh token that names the earlier ones.
+//
 // # What each failure does
 //
 //	a loader dies            its lease expires within LeaseLife, the next one loads
@@ -53,7 +56,9 @@
 //	  longer than that
 //	a lease, absence or      nothing waits for it for ever. Acquire cuts a lease without an end to LeaseLife, takes such an
 //	  barrier has no end       absence for nothing, and cuts such a barrier to a day. It removes a sidecar of another type
-//	a writer dies            its intent expires; until then reads load and fill nothing
+//	a writer dies            its intent expires; until then reads load and fill nothing. It stands for as long as a commit
+//	                         without a client may take
+//	a commit is not answered its intent is renewed until the outcome is known, and ended then, which deletes
 //	a command's answer is    the outcome is unknown. Acquire: load, never fill with that token, release it.
 //	  lost                   Fill: counts as unfilled. Begin: sent again with a fresh token that names the earlier ones.
 //	                         Invalidate, End: may be sent again

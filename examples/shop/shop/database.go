@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/nearside/nearside"
 )
 
 // Database is a Store that asks the database each time. The others load by it.
@@ -97,15 +99,15 @@ func (d *Database) buy(ctx context.Context, user, product int64) (p Product, a A
 	err = tx.QueryRowContext(ctx, `UPDATE products SET stock = stock - 1 WHERE id = $1 AND stock > 0 RETURNING id, name, category, price, stock`, product).
 		Scan(&p.ID, &p.Name, &p.Category, &p.Price, &p.Stock)
 	if errors.Is(err, sql.ErrNoRows) {
-		return p, a, fmt.Errorf("product %d: %w", product, ErrSoldOut)
+		err = fmt.Errorf("product %d: %w", product, ErrSoldOut)
 	}
 	if err != nil {
-		return p, a, err
+		return p, a, nearside.NotCommitted(err) // so that the caches need not wait for a commit that may still come
 	}
 	a = Action{At: time.Now().UTC().Truncate(time.Millisecond), Text: "bought " + p.Name}
 	_, err = tx.ExecContext(ctx, `INSERT INTO actions (user_id, at, action) VALUES ($1, $2, $3)`, user, a.At.Format("2006-01-02 15:04:05.000"), a.Text)
 	if err != nil {
-		return p, a, err
+		return p, a, nearside.NotCommitted(err)
 	}
 	return p, a, tx.Commit()
 }

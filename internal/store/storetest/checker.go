@@ -25,6 +25,8 @@ type Profile struct {
 	CrashLoad  float64       // share of the readers that take a lease and die
 	FailLoad   float64       // share of the loads that fail
 	Absent     float64       // share of the commits that delete the row
+	Doubt      float64       // share of the Updates whose commit becomes visible after their error, or never
+	Forgotten  bool          // their errors are taken for final, which leaves out the rule: the checker must find it
 	Lag        time.Duration // of the replica that is loaded from
 	Hold       time.Duration
 	Lease      time.Duration // a life for all leases, in place of the engine's: they lapse, since the engine renews them too late
@@ -44,6 +46,7 @@ func Profiles() []Profile {
 		{Name: "update", Absent: 0.2},
 		{Name: "update, writers die", CrashWrite: 0.1, Absent: 0.2},
 		{Name: "both, all die", Invalidate: 0.5, CrashWrite: 0.1, CrashLoad: 0.02, FailLoad: 0.02, Absent: 0.2},
+		{Name: "writes in doubt", Invalidate: 0.2, CrashLoad: 0.02, FailLoad: 0.02, Absent: 0.2, Doubt: 0.3},
 		{Name: "lagging replica", Invalidate: 0.7, Lag: 15 * time.Millisecond, Hold: 25 * time.Millisecond},
 		{Name: "stale window", Invalidate: 0.8, Fresh: 10 * time.Millisecond, Absent: 0.1},
 		{Name: "lease 1 ms", Invalidate: 0.8, Lease: time.Millisecond},
@@ -57,6 +60,7 @@ func Broken() []Profile {
 		{Name: "fill without the token", Invalidate: 1, Wrap: func(s store.Store) store.Store { return tokenless{s} }},
 		{Name: "renewal without the token", Invalidate: 1, Renewed: 3 * time.Millisecond, Wrap: func(s store.Store) store.Store { return reviving{s} }},
 		{Name: "fill under a lease that has lapsed", Invalidate: 1, Lease: time.Millisecond, Wrap: func(s store.Store) store.Store { return forgiving{s} }},
+		{Name: "an end before the outcome is known", Doubt: 0.3, Absent: 0.1, Forgotten: true},
 		{Name: "unconditional put by several writers", UseSet: true},
 		{Name: "lagging replica without a hold", Invalidate: 1, Lag: 30 * time.Millisecond},
 	}
@@ -203,6 +207,7 @@ type checker struct {
 	keys   []string
 	caches []*engine.Cache[string, row]
 	stores []store.Store
+	late   sync.WaitGroup // commits under way
 	report struct {
 		gets, loads, writes, crashes, stale atomic.Uint64
 		first                               atomic.Pointer[string]
@@ -276,6 +281,7 @@ func Check(t testing.TB, stores []store.Store, p Profile, length time.Duration, 
 		})
 	}
 	wg.Wait()
+	c.late.Wait()
 	var r Report
 	for i, sh := range shared {
 		if err := sh.Close(context.Background()); err != nil {
@@ -472,6 +478,8 @@ func (c *checker) write(ctx context.Context, cache *engine.Cache[string, row], s
 			if begun.Err == nil && before < crashLife/4 {
 				c.db.commit(key, present) // and nobody is told
 			}
+		case rng.Float64() < c.Doubt:
+			c.doubt(ctx, cache, key, present, rng)
 		default:
 			var v int
 			_, err := cache.Update(ctx, key, func(context.Context) (row, error) {
@@ -487,5 +495,37 @@ func (c *checker) write(ctx context.Context, cache *engine.Cache[string, row], s
 				c.db.ack(key, v)
 			}
 		}
+	}
+}
+
+var errDoubt = errors.New("the answer to COMMIT did not come")
+
+// doubt is an Update whose commit becomes visible after its error was returned, or never. Nobody is told that it was written.
+func (c *checker) doubt(ctx context.Context, cache *engine.Cache[string, row], key string, present bool, rng *rand.Rand) {
+	before, after, never := time.Duration(rng.IntN(1500))*time.Microsecond, time.Duration(rng.IntN(30_000))*time.Microsecond, rng.IntN(4) == 0
+	over := make(chan struct{})
+	_, err := cache.Update(ctx, key, func(context.Context) (row, error) {
+		time.Sleep(before)
+		c.late.Go(func() {
+			defer close(over)
+			if time.Sleep(after); !never {
+				c.db.commit(key, present)
+			}
+		})
+		if c.Forgotten {
+			return row{}, engine.Final(errDoubt)
+		}
+		return row{}, engine.InDoubt(errDoubt, func(context.Context) error {
+			select {
+			case <-over:
+				return nil
+			default:
+				return errDoubt
+			}
+		})
+	})
+	if !errors.Is(err, errDoubt) || errors.Is(err, engine.ErrInDoubt) == c.Forgotten {
+		c.violation("%s: a write in doubt returned %v", key, err)
+		c.report.stale.Add(1)
 	}
 }

@@ -51,8 +51,12 @@ func (s *trial) update(me int, key string, rng *rand.Rand) {
 	member := s.member(rng)
 	until := s.deadline()
 	var w *committed
+	doubt, seed := rng.Float64() < s.Doubt, rng.Uint64()
 	err := s.cacheOf(me).Update(context.Background(), key, member, func(context.Context) (store.Change, float64, error) {
 		s.step(rng)
+		if doubt {
+			return store.Change{}, 0, s.doubt(key, member, rand.New(rand.NewPCG(seed, 1)))
+		}
 		unknown := rng.Float64() < s.Unknown
 		if unknown && rng.IntN(2) == 0 {
 			return store.Change{}, 0, errUnknown
@@ -71,6 +75,29 @@ func (s *trial) update(me int, key string, rng *rand.Rand) {
 	s.told(key, err, func() {
 		s.db[key].ack(w, time.Time{})
 		s.trace.note(key, "acknowledged %q version %d", member, w.version)
+	})
+}
+
+// doubt commits after its error was returned, or never.
+func (s *trial) doubt(key, member string, rng *rand.Rand) error {
+	over := make(chan struct{})
+	s.late.Go(func() {
+		defer close(over)
+		if time.Sleep(time.Duration(rng.Int64N(int64(30 * time.Millisecond)))); rng.IntN(4) > 0 {
+			w := s.db[key].commit(rng, member, time.Time{})
+			s.trace.note(key, "committed %q version %d, in doubt", member, w.version)
+		}
+	})
+	if s.Forgotten {
+		return engine.Final(errUnknown)
+	}
+	return engine.InDoubt(errUnknown, func(context.Context) error {
+		select {
+		case <-over:
+			return nil
+		default:
+			return errUnknown
+		}
 	})
 }
 

@@ -51,7 +51,10 @@ func BrokenCollectionRules() []BrokenCollections {
 	retried.Load, retried.Lease, retried.Intent, retried.Invalidate = time.Millisecond, 60*time.Millisecond, 100*time.Millisecond, 0
 	again := retried
 	again.Full, again.Sparse, again.Writers, again.Lost, again.Late, again.Intent = 12, 0, 6, 0.5, true, 300*time.Millisecond
+	doubt := Busy()
+	doubt.Doubt, doubt.Forgotten, doubt.TTL, doubt.Load, doubt.Plain = 0.5, true, time.Minute, time.Millisecond, 0
 	return []BrokenCollections{
+		rule("an end before the outcome is known", doubt, nil, ofOne, ofPushes),
 		rule("a load fills without its token", Busy(), func(s store.Store) store.Store { return &unasked{Store: s} }, ofOne, ofPushes),
 		rule("the change of an overlapped writer is kept", slow, func(s store.Store) store.Store { return ordered{Store: s, always: true} }, ofOne),
 		rule("the version is not compared", slow, func(s store.Store) store.Store { return ordered{Store: s} }, ofVersions),

@@ -50,7 +50,8 @@ type trial struct {
 	shared []*engine.Shared
 	stores []store.Store // for those who die
 	trace  *trace
-	stop   func() // ends the run
+	stop   func()         // ends the run
+	late   sync.WaitGroup // commits of writes in doubt
 	report struct {
 		reads, loads, writes, crashes, told, stale, half atomic.Uint64
 		first                                            atomic.Pointer[string]
@@ -118,6 +119,9 @@ func CheckCollections(t testing.TB, stores []store.Store, p CollectionProfile, s
 		})
 	}
 	wg.Wait()
+	for _, s := range run {
+		s.late.Wait()
+	}
 	for _, sh := range shared {
 		if err := sh.Close(context.Background()); err != nil {
 			t.Error(err)

@@ -44,6 +44,8 @@ type CollectionProfile struct {
 	Mutate     float64 // the same, through Mutate
 	Plain      float64 // share of the writes that commit, and then write; the rest is done by Update
 	Unknown    float64 // share of the commits with an error, whatever they did
+	Doubt      float64 // share of the Updates whose commit becomes visible after their error, or never
+	Forgotten  bool    // their errors are taken for final, which leaves out the rule
 	CrashWrite float64 // share of the writers that die before or after their commit
 	CrashLoad  float64 // share of the readers that take a lease and die, also between chunks
 	FailLoad   float64 // share of the loads that fail, and of the members that cannot be read again
@@ -82,6 +84,7 @@ func CollectionProfiles() []CollectionProfile {
 			die(p)
 			p.Lost, p.Lease, p.Intent = 0.08, 100*time.Millisecond, 150*time.Millisecond
 		}),
+		with("writes in doubt", func(p *CollectionProfile) { p.Doubt, p.CrashLoad, p.FailLoad = 0.2, 0.02, 0.02 }),
 		with("short lease", func(p *CollectionProfile) { die(p); p.Lease = 12 * time.Millisecond }),
 		with("short lease, renewed", func(p *CollectionProfile) { die(p); p.Renewed = 4 * time.Millisecond }),
 		with("stale window", func(p *CollectionProfile) { die(p); p.Fresh = 20 * time.Millisecond }),

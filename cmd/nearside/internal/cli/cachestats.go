@@ -92,6 +92,7 @@ func (w *env) wrong(win *fleet.Window) string {
 		{tally.Error, "reads that failed"}, {tally.StoreError, "reads of the store without an answer"},
 		{tally.CodecError, "values that could not be decoded or encoded"}, {tally.TooLarge, "values too large to store"},
 		{tally.Unfilled, "values loaded and not stored"}, {tally.Behind, "writes that the store was not told of"},
+		{tally.InDoubt, "keys whose write failed without saying whether it was committed"},
 		{tally.Dropped, "collections dropped, since the order of writes was not known"},
 	} {
 		if n := win.Counts[t.count]; n > 0 {

@@ -60,7 +60,7 @@ func (h *Handler) info(ctx context.Context, _ *resp.Conn, out []byte, args [][]b
 	} else {
 		section("Keyspace")
 	}
-	lines := []string{line("pending_invalidations", stats.Pending), line("repeated_invalidations", stats.Repeated), line("caches_read_past", stats.Past)}
+	lines := []string{line("pending_invalidations", stats.Pending), line("repeated_invalidations", stats.Repeated), line("caches_read_past", stats.Past), line("keys_in_doubt", stats.InDoubt)}
 	for i, b := range stats.Breakers {
 		lines = append(lines, line("node"+strconv.Itoa(i), "address="+b.Node+",breaker="+b.State))
 	}

@@ -86,6 +86,10 @@ func New(shared *engine.Shared, specs []Spec) *Service {
 	return s
 }
 
+// inDoubt is how long nothing is cached for the key of a write whose outcome cannot be asked for, and for that of a serve that died
+// in the middle of a write.
+const inDoubt = time.Minute
+
 // nearMax is how long a value is kept in the process at most.
 const nearMax = time.Minute
 
@@ -109,7 +113,7 @@ func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
 		Decode: spec.row,
 		Life:   func(_, key string, _ []byte) time.Duration { return spec.life(key) },
 		TTL:    spec.TTL, Glob: spec.Key.Glob(), Ours: spec.ours,
-		Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL, Hold: spec.Hold,
+		Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL, Hold: spec.Hold, InDoubt: inDoubt,
 		LoadTimeout: spec.LoadTimeout, MaxValue: spec.MaxValue, MaxLoads: spec.MaxLoads, BatchLoads: batchLoads,
 		Near: engine.NearConfig[string, []byte]{Size: spec.Near, Max: nearMax, Parse: func(key string) (string, bool) { return key, true }},
 	}

@@ -38,7 +38,7 @@ func (c *Cache) Set(ctx context.Context, key string, value []byte) ([]byte, erro
 		value, err = c.Values.Update(ctx, key, write)
 	}
 	c.log.failed("write", c.Name, key, err)
-	if err != nil && !errors.Is(err, engine.ErrUnavailable) {
+	if err != nil && !errors.Is(err, engine.ErrUnavailable) && !errors.Is(err, engine.ErrInDoubt) { // those name the key
 		err = fmt.Errorf("%.100q: %w", key, err)
 	}
 	return value, err

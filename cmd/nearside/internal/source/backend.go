@@ -27,7 +27,7 @@ type backend interface {
 	// checkWrite has a statement with n parameters checked, and that it may be run, without running it.
 	checkWrite(ctx context.Context, text string, n int) error
 	// write runs the statement and then the query in one transaction, whose rows it gives to read. It rolls back if the
-	// statement changed no row, which is ErrNotFound, or if read fails.
+	// statement changed no row, which is ErrNotFound, or if read fails. Its errors say what is known of the outcome (commit.go).
 	write(ctx context.Context, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error
 	// bind is the form in which a value from JSON is a parameter of a statement that writes the column.
 	bind(c *column, v any) (any, error)

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/nearside/nearside/internal/engine"
 )
 
 var mysqlDialect = dialect{
@@ -72,7 +74,7 @@ func (d *mysqlDB) pool(ctx context.Context, size int, setup ...string) (*sql.DB,
 		return nil, err
 	}
 	seconds := strconv.FormatFloat((d.timeout + time.Second).Seconds(), 'f', -1, 64)
-	db := sql.OpenDB(mysqlConnector{inner, append([]string{"SET time_zone = '+00:00'"}, setup...), seconds})
+	db := sql.OpenDB(&mysqlConnector{inner, append([]string{"SET time_zone = '+00:00'"}, setup...), seconds})
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	db.SetConnMaxIdleTime(poolIdle)
@@ -91,7 +93,27 @@ type mysqlConnector struct {
 	seconds string // that a statement may take
 }
 
-func (m mysqlConnector) Connect(ctx context.Context) (driver.Conn, error) {
+// mysqlDriver is what the driver's connections can do.
+type mysqlDriver interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.NamedValueChecker
+	driver.Pinger
+	driver.QueryerContext
+	driver.SessionResetter
+	driver.Validator
+}
+
+// mysqlConn is a connection and how the server knows it. It is used by one goroutine at a time.
+type mysqlConn struct {
+	mysqlDriver
+	session session
+	asked   bool
+}
+
+func (m *mysqlConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	c, err := m.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -109,6 +131,9 @@ func (m mysqlConnector) Connect(ctx context.Context) (driver.Conn, error) {
 			c.Close()
 			return nil, err
 		}
+	}
+	if whole, ok := c.(mysqlDriver); ok {
+		return &mysqlConn{mysqlDriver: whole}, nil
 	}
 	return c, nil
 }
@@ -370,14 +395,78 @@ func (d *mysqlDB) checkWrite(ctx context.Context, text string, n int) error {
 func (d *mysqlDB) write(ctx context.Context, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error {
 	db, err := d.writer(ctx)
 	if err != nil {
-		return err
+		return engine.Final(err)
 	}
-	tx, err := db.BeginTx(ctx, nil)
+	conn, err := db.Conn(ctx)
 	if err != nil {
-		return mysqlExplained(err)
+		return engine.Final(mysqlExplained(err))
 	}
-	err = transact(ctx, tx, text, args, query.(mysqlStmt).sqlStmt, queryArgs, func(c cursor) error { return read(mysqlCursor{c}) })
+	c := &commit{answered: mysqlAnswered}
+	if s := sessionOf(ctx, conn); s.id != 0 {
+		c.ask = func(ctx context.Context) error { return d.ask(ctx, s) }
+	}
+	err = transact(ctx, conn, c, text, args, query.(mysqlStmt).sqlStmt, queryArgs, func(c cursor) error { return read(mysqlCursor{c}) })
 	return mysqlExplained(err)
+}
+
+// mysqlAnswered reports whether an error of COMMIT is an answer to it. A thread that was stopped may have committed.
+func mysqlAnswered(err error) bool {
+	var e *mysql.MySQLError
+	if !errors.As(err, &e) {
+		return errors.Is(err, sql.ErrTxDone) // COMMIT was not sent
+	}
+	switch e.Number {
+	case 1053, 1317, 1927, 1969, 3024: // shutdown, interrupted, killed, and took too long: of MariaDB, of MySQL
+		return false
+	}
+	return true
+}
+
+// session is how a server knows one of our connections: while it has a thread of this id and this client, a COMMIT may be on its
+// way to it.
+type session struct {
+	id     int64 // zero: unknown
+	client string
+	server string
+}
+
+const thisServer = "concat_ws('/', @@hostname, @@port, @@server_id)"
+
+// sessionOf learns, once for each connection, how the server knows it. Where a proxy stands before the server, the id may be one
+// that the server has not: then it is unknown.
+func sessionOf(ctx context.Context, conn *sql.Conn) (s session) {
+	var of *mysqlConn
+	conn.Raw(func(c any) error { of, _ = c.(*mysqlConn); return nil })
+	if of == nil {
+		return session{}
+	}
+	if !of.asked {
+		row := conn.QueryRowContext(ctx, "SELECT id, host, "+thisServer+" FROM information_schema.processlist WHERE id = connection_id()")
+		err := row.Scan(&s.id, &s.client, &s.server)
+		if err != nil {
+			s = session{}
+		}
+		of.session, of.asked = s, err == nil || errors.Is(err, sql.ErrNoRows)
+	}
+	return of.session
+}
+
+// ask returns nil if the server has no thread of a session any more: then its transaction is over, committed or rolled back. One
+// that sleeps is no end, since COMMIT may still be on its way to it.
+func (d *mysqlDB) ask(ctx context.Context, s session) error {
+	var server string
+	var threads int
+	err := d.reads.QueryRowContext(ctx, "SELECT "+thisServer+", (SELECT count(*) FROM information_schema.processlist WHERE id = ? AND host = ?)", s.id, s.client).
+		Scan(&server, &threads)
+	switch {
+	case err != nil:
+		return mysqlExplained(err)
+	case server != s.server:
+		return errNobodyKnows
+	case threads > 0:
+		return fmt.Errorf("the server still has the thread %d", s.id)
+	}
+	return nil
 }
 
 func (d *mysqlDB) bind(c *column, v any) (any, error) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nearside/nearside/internal/engine"
 )
 
 var postgresDialect = dialect{
@@ -37,12 +40,16 @@ type postgresDB struct {
 	timeout time.Duration
 	reads   *pgxpool.Pool
 
+	living context.Context // ends when it is closed: until then a COMMIT that was sent goes on
+	end    context.CancelFunc
+
 	mu     sync.Mutex // guards writes
 	writes *pgxpool.Pool
 }
 
 func openPostgres(ctx context.Context, rawURL string, timeout time.Duration) (backend, error) {
 	d := &postgresDB{url: rawURL, timeout: timeout}
+	d.living, d.end = context.WithCancel(context.Background())
 	var err error
 	if d.reads, err = d.pool(ctx, poolSize, "on"); err != nil {
 		return nil, err
@@ -65,6 +72,7 @@ func (d *postgresDB) pool(ctx context.Context, size int32, readOnly string) (*pg
 	} {
 		cfg.ConnConfig.RuntimeParams[name] = value
 	}
+	cfg.BeforeConnect = quietly
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -101,6 +109,7 @@ func explained(err error) error {
 }
 
 func (d *postgresDB) close() {
+	d.end()
 	d.mu.Lock() // a write may be opening its pool, which takes no longer than its own time
 	writes := d.writes
 	d.mu.Unlock()
@@ -424,7 +433,7 @@ func (d *postgresDB) checkWrite(ctx context.Context, text string, n int) error {
 func (d *postgresDB) write(ctx context.Context, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error {
 	pool, err := d.writer(ctx)
 	if err != nil {
-		return err
+		return engine.Final(err)
 	}
 	for try := 0; ; try++ {
 		err := d.transact(ctx, pool, text, args, query, queryArgs, read)
@@ -435,31 +444,151 @@ func (d *postgresDB) write(ctx context.Context, text string, args []any, query s
 }
 
 func (d *postgresDB) transact(ctx context.Context, pool *pgxpool.Pool, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error {
-	tx, err := pool.Begin(ctx)
+	conn, err := pool.Acquire(ctx)
 	if err != nil {
-		return explained(err)
+		return engine.Final(explained(err))
 	}
-	err = func() error {
-		tag, err := tx.Exec(ctx, text, args...)
-		if err != nil {
-			return explained(err)
-		}
-		if tag.RowsAffected() == 0 {
-			return errNoRow
-		}
-		cur, err := query.(*postgresStmt).run(ctx, tx, queryArgs)
-		if err != nil {
-			return err
-		}
-		return read(cur)
-	}()
+	id, err := beginPostgres(ctx, conn.Conn())
+	if err == nil {
+		err = func() error {
+			tag, err := conn.Exec(ctx, text, args...)
+			if err != nil {
+				return explained(err)
+			}
+			if tag.RowsAffected() == 0 {
+				return errNoRow
+			}
+			cur, err := query.(*postgresStmt).run(ctx, conn.Conn(), queryArgs)
+			if err != nil {
+				return err
+			}
+			return read(cur)
+		}()
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		tx.Rollback(end)
-		return err
+		conn.Exec(end, "rollback") // one that fails leaves a connection that is closed by Release
+		conn.Release()
+		return engine.Final(err)
 	}
-	return explained(tx.Commit(ctx))
+	c := &commit{answered: postgresAnswered}
+	if id != "" {
+		c.ask = func(ctx context.Context) error { return d.ask(ctx, id) }
+	}
+	return c.run(ctx, func() error {
+		defer conn.Release()
+		pg := conn.Conn().PgConn()
+		sent := pg.CustomData()[committing].(*atomic.Bool)
+		sent.Store(true)
+		defer context.AfterFunc(d.living, func() { pg.Conn().Close() })() // the driver itself would wait for the server's last word
+		tag, err := conn.Exec(context.WithoutCancel(ctx), "commit")
+		if !conn.Conn().IsClosed() {
+			sent.Store(false)
+		}
+		if err == nil && tag.String() != "COMMIT" {
+			return errRolledBack
+		}
+		return err
+	})
+}
+
+// committing names the flag of a connection that has sent COMMIT.
+const committing = "committing"
+
+var errCommits = errors.New("COMMIT was sent: it is not cancelled")
+
+// quietly keeps the driver from cancelling a COMMIT. When it gives a connection up, it asks the server to cancel what runs there; a
+// COMMIT that waits for a standby then stops to wait, and becomes visible without it.
+func quietly(_ context.Context, cfg *pgx.ConnConfig) error {
+	flag, dial, connected := new(atomic.Bool), cfg.DialFunc, cfg.AfterConnect
+	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if flag.Load() {
+			return nil, errCommits
+		}
+		return dial(ctx, network, address)
+	}
+	cfg.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
+		c.CustomData()[committing] = flag
+		if connected != nil {
+			return connected(ctx, c)
+		}
+		return nil
+	}
+	return nil
+}
+
+var errRolledBack = errors.New("the server has rolled the transaction back")
+
+// postgresAnswered reports whether an error of COMMIT is an answer to it. A server that is stopped may commit after its last
+// word: those are to be asked for.
+func postgresAnswered(err error) bool {
+	var e *pgconn.PgError
+	if !errors.As(err, &e) || len(e.Code) != 5 {
+		return errors.Is(err, errRolledBack)
+	}
+	return !slices.Contains([]string{"08", "57", "58", "XX"}, e.Code[:2]) && e.Code != "40003"
+}
+
+// beginPostgres begins a transaction and returns its id, by which another session can learn its outcome. Both take one round
+// trip, and need nothing that a pooler does not pass on. A server without such ids returns "".
+func beginPostgres(ctx context.Context, conn *pgx.Conn) (id string, err error) {
+	read := "pg_current_xact_id()"
+	if oldPostgres(conn) {
+		read = "txid_current()"
+	}
+	results, err := conn.PgConn().Exec(ctx, "begin; select "+read+"::text").ReadAll()
+	var e *pgconn.PgError
+	switch {
+	case errors.As(err, &e) && e.Code == "42883": // undefined_function: a server that only speaks the protocol
+		_, err = conn.Exec(ctx, "rollback")
+		if err == nil {
+			_, err = conn.Exec(ctx, "begin")
+		}
+		return "", explained(err)
+	case err != nil:
+		return "", explained(err)
+	}
+	if last := results[len(results)-1]; len(last.Rows) == 1 && len(last.Rows[0]) == 1 {
+		id = string(last.Rows[0][0])
+	}
+	return id, nil
+}
+
+// oldPostgres reports whether the server is older than version 13, and has txid_status in place of pg_xact_status.
+func oldPostgres(conn *pgx.Conn) bool {
+	major, _, _ := strings.Cut(conn.PgConn().ParameterStatus("server_version"), ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n < 13
+}
+
+// ask returns nil if the transaction with this id is over, whether it was committed or not. A commit that waits for a standby is
+// in progress. A server that has become the primary and does not know the id never had the commit, and will not have it.
+func (d *postgresDB) ask(ctx context.Context, id string) error {
+	conn, err := d.reads.Acquire(ctx)
+	if err != nil {
+		return explained(err)
+	}
+	defer conn.Release()
+	status := "pg_xact_status($1::text::xid8)"
+	if oldPostgres(conn.Conn()) {
+		status = "txid_status($1::text::bigint)"
+	}
+	var state string
+	err = conn.QueryRow(ctx, "SELECT CASE WHEN pg_is_in_recovery() THEN 'in recovery' ELSE coalesce("+status+", 'forgotten') END", id).Scan(&state)
+	var e *pgconn.PgError
+	switch {
+	case errors.As(err, &e) && e.Code == "22023": // "transaction ID ... is in the future"
+		return nil
+	case err != nil:
+		return explained(err)
+	case state == "in progress", state == "in recovery":
+		return fmt.Errorf("the transaction %s: %s", id, state)
+	}
+	return nil
 }
 
 // bind gives text, which the server reads as the column's type.

@@ -3,9 +3,12 @@ package source
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/nearside/nearside/internal/engine"
 )
 
 // sqlStmt is a prepared query of database/sql, which prepares it again on new connections.
@@ -125,13 +128,40 @@ func named(cols []column) error {
 	return nil
 }
 
-// transact is backend.write for database/sql.
-func transact(ctx context.Context, tx *sql.Tx, text string, args []any, query *sqlStmt, queryArgs []any, read func(cursor) error) (err error) {
-	defer func() {
+// transact is backend.write for database/sql, on a connection that it gives back.
+func transact(ctx context.Context, conn *sql.Conn, c *commit, text string, args []any, query *sqlStmt, queryArgs []any, read func(cursor) error) error {
+	// The transaction's own context ends with the caller's until COMMIT is sent, and no more from then on.
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, cancel)
+	tx, err := conn.BeginTx(own, nil)
+	if err == nil {
+		err = writeRow(ctx, tx, text, args, query, queryArgs, read)
+		if err == nil && !stop() {
+			err = ctx.Err()
+		}
 		if err != nil {
 			tx.Rollback()
 		}
-	}()
+	}
+	if err != nil {
+		stop()
+		cancel()
+		conn.Close()
+		return engine.Final(err)
+	}
+	return c.run(ctx, func() error {
+		defer cancel()
+		defer conn.Close()
+		err := tx.Commit()
+		if err != nil && !c.answered(err) {
+			conn.Raw(func(any) error { return driver.ErrBadConn }) // it is closed, so that its thread ends
+		}
+		return err
+	})
+}
+
+// writeRow writes the row and reads it back.
+func writeRow(ctx context.Context, tx *sql.Tx, text string, args []any, query *sqlStmt, queryArgs []any, read func(cursor) error) error {
 	result, err := tx.ExecContext(ctx, text, args...)
 	if err != nil {
 		return err
@@ -145,10 +175,7 @@ func transact(ctx context.Context, tx *sql.Tx, text string, args []any, query *s
 	if err != nil {
 		return err
 	}
-	if err := read(cur); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return read(cur)
 }
 
 var errNoRow = fmt.Errorf("no row matched, nothing was written: %w", ErrNotFound)

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"modernc.org/sqlite" // without cgo
+
+	"github.com/nearside/nearside/internal/engine"
 )
 
 const busyTimeout = 5 * time.Second
@@ -223,13 +225,16 @@ func (d *sqliteDB) checkWrite(ctx context.Context, text string, _ int) error {
 func (d *sqliteDB) write(ctx context.Context, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error {
 	db, err := d.writer(ctx)
 	if err != nil {
-		return err
+		return engine.Final(err)
 	}
-	tx, err := db.BeginTx(ctx, nil)
+	conn, err := db.Conn(ctx)
 	if err != nil {
-		return err
+		return engine.Final(err)
 	}
-	return transact(ctx, tx, text, args, query.(*sqlStmt), queryArgs, read)
+	// COMMIT is a call in this process, and always answered: a file that another program has locked for longer than busyTimeout is
+	// an error, after which the driver rolls back.
+	c := &commit{answered: func(error) bool { return true }}
+	return transact(ctx, conn, c, text, args, query.(*sqlStmt), queryArgs, read)
 }
 
 // isFloat reports whether a number is that float, in its shortest form.

@@ -124,8 +124,8 @@ func (w *Writer) bind(c *column, v field) (any, error) {
 	return nil, fmt.Errorf("%s cannot be written to a column of this type", found)
 }
 
-// Run writes the row and reads it back, in one transaction. It returns the row as JSON, as Load would. An error may have
-// come after the commit. ErrNotFound: there was no row to be written.
+// Run writes the row and reads it back, in one transaction. It returns the row as JSON, as Load would. Its error says
+// what is known of the outcome (commit.go); it does not wait for it longer than ctx. ErrNotFound: there was no row to be written.
 func (c *Change) Run(ctx context.Context) (row []byte, err error) {
 	l := c.w.load
 	err = l.b.write(ctx, c.w.text, c.values, l.stmt, l.bindings(c.args), func(rows cursor) (err error) {

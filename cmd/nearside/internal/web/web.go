@@ -213,6 +213,8 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 		problem(w, http.StatusNotFound, err.Error())
 	case errors.Is(err, engine.ErrUnavailable):
 		problem(w, http.StatusServiceUnavailable, "the database is written, the cache is behind: "+serve.Cause(err))
+	case errors.Is(err, engine.ErrInDoubt):
+		problem(w, http.StatusGatewayTimeout, err.Error())
 	case err != nil:
 		problem(w, http.StatusBadGateway, err.Error())
 	default:
