@@ -167,3 +167,27 @@ func TestLoadManyThatTellsNothing(t *testing.T) {
 		t.Errorf("with a LIMIT: %v", err)
 	}
 }
+
+// A text that a column's character set does not have is in none of its rows.
+func TestTextOfAnotherCharacterSet(t *testing.T) {
+	m := dbtest.MariaDB(t)
+	m.Exec(t, "CREATE TABLE latins (k VARCHAR(20) CHARACTER SET latin1, n INT)", "INSERT INTO latins VALUES ('Zoë', 1)")
+	db := database{"mariadb", m.URL, m.Exec}.open(t)
+	p := []source.Param{{Name: "k"}}
+	l := prepare(t, db, source.Query{SQL: "SELECT k, n FROM latins WHERE k = {k}", Params: p})
+	if got, err := l.Load(t.Context(), []string{"Zoë"}); string(got) != `{"k":"Zoë","n":1}` || err != nil {
+		t.Errorf("got %s, %v", got, err)
+	}
+	b, err := db.PrepareMany(t.Context(), "SELECT k, n FROM latins WHERE k IN ({k...})", l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"日本", "ａｄａ"} {
+		if got, err := l.Load(t.Context(), []string{key}); err != source.ErrNotFound {
+			t.Errorf("%s: %s, %v", key, got, err)
+		}
+		if found, err := b.Load(t.Context(), []string{key, "Zoë", "ada"}); string(found["Zoë"]) != `{"k":"Zoë","n":1}` || len(found) != 1 || err != nil {
+			t.Errorf("%s and others: %s, %v", key, found, err)
+		}
+	}
+}
