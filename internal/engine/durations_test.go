@@ -13,6 +13,9 @@ import (
 func TestPendingInvalidationOfValuesThatLiveForever(t *testing.T) {
 	const never = time.Duration(math.MaxInt64)
 	for name, change := range map[string]func(c *engine.Config[string, string]){
+		"all": func(c *engine.Config[string, string]) {
+			c.TTL, c.Stale, c.NotFoundTTL, c.Hold, c.LoadTimeout = never, never, never, never, never
+		},
 		"TTL":         func(c *engine.Config[string, string]) { c.TTL = never },
 		"Stale":       func(c *engine.Config[string, string]) { c.Stale = never },
 		"NotFoundTTL": func(c *engine.Config[string, string]) { c.NotFoundTTL = never },

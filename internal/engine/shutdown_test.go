@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,12 +80,12 @@ func TestNothingBeginsAfterClose(t *testing.T) {
 // releasing is a store on which it takes a while to give leases back.
 type releasing struct {
 	store.Store
-	done bool
+	done atomic.Bool
 }
 
 func (r *releasing) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
 	time.Sleep(time.Second)
-	r.done = true
+	r.done.Store(true)
 	return r.Store.Release(context.Background(), leases)
 }
 
@@ -102,11 +103,11 @@ func TestCloseWaitsForLoadsThatWereGivenUp(t *testing.T) {
 		})
 		go b.Get(t.Context(), "a")
 		time.Sleep(10*time.Second + 100*time.Millisecond)
-		if r.done {
+		if r.done.Load() {
 			t.Fatal("the lease was given back before Close")
 		}
 		b.shared.Close(t.Context())
-		if !r.done {
+		if !r.done.Load() {
 			t.Error("Close returned while a lease was being given back")
 		}
 	})
