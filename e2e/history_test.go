@@ -123,7 +123,7 @@ func TestOldSnapshot(t *testing.T) {
 			a.fine(t)
 		})
 	}
-	t.Logf("noticed at most %v after the server answered", longest.Round(time.Millisecond))
+	t.Logf("noticed at most %v after the server was started again", longest.Round(time.Millisecond))
 }
 
 func oldSnapshot(t *testing.T) *aged {
@@ -353,9 +353,6 @@ func TestReplicaFarBehind(t *testing.T) {
 			replica.Continue()
 			back := time.Now()
 			s.Wait(t)
-			if age > 9*time.Second {
-				f.noticed(t, back)
-			}
 			a := &aged{fleet: f, server: master}
 			t.Logf("noticed %v after the master was killed", f.noticed(t, back))
 			a.fine(t)
@@ -458,7 +455,7 @@ func TestFlushedHistory(t *testing.T) {
 		a.goOn(1200 * time.Millisecond) // a look
 	}
 	for _, m := range a.members {
-		if older := m.lines.older.Load(); older > a.back.UnixNano() && older != 0 && time.Since(time.Unix(0, older)) < 3*time.Second {
+		if m.lines.older.Load() != 0 {
 			t.Error("FLUSHALL was taken for an old data set")
 		}
 	}

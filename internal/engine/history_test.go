@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,11 +20,25 @@ type historic struct {
 	claiming   func() // called in a claim, behind the answer
 }
 
-func (h *historic) Keep(k store.Keeper)             { h.keeper = k }
-func (h *historic) Register(glob string)            { h.registered = append(h.registered, glob) }
-func (h *historic) Emptied(_ string, number uint64) { h.emptied = append(h.emptied, number) }
-func (h *historic) Empty(ctx context.Context, g string, ours func(key string) bool) error {
-	return h.Sweep(ctx, g, ours)
+func (h *historic) Keep(k store.Keeper) { h.keeper = k }
+
+func (h *historic) Register(glob string) { h.registered = append(h.registered, glob) }
+
+func (h *historic) Empty(ctx context.Context, glob string, ours func(key string) bool) error {
+	return h.Sweep(ctx, glob, ours)
+}
+
+func (h *historic) Emptied(_ string, number uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.emptied = append(h.emptied, number)
+}
+
+// told returns with which numbers Emptied was called, and how often the store was swept.
+func (h *historic) told() (emptied []uint64, sweeps int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.emptied), len(h.sweeps)
 }
 
 func (h *historic) GetMany(ctx context.Context, keys []string, ttl bool) []store.Item {
@@ -126,24 +141,33 @@ func TestEmptiedCache(t *testing.T) {
 		time.Sleep(time.Second)
 		o.gets(t, "a", "2", engine.Load)
 		o.gets(t, "a", "2", engine.Store)
-		if len(h.emptied) != 1 || h.emptied[0] != 7 {
-			t.Errorf("told of %v", h.emptied)
+		if emptied, _ := h.told(); !slices.Equal(emptied, []uint64{7}) {
+			t.Errorf("told of %v", emptied)
 		}
 
 		// A second time while it is swept: it is swept once more.
-		h.during = func() { h.during = nil; h.keeper.Empty(all, 9) }
+		again := true
+		h.mu.Lock()
+		h.during = func() {
+			if again {
+				again = false
+				h.keeper.Empty(all, 9)
+			}
+		}
+		h.mu.Unlock()
 		h.keeper.Empty(all, 8)
 		time.Sleep(2 * time.Second)
-		if len(h.emptied) != 2 || h.emptied[1] != 9 {
-			t.Errorf("told of %v", h.emptied)
+		emptied, sweeps := h.told()
+		if !slices.Equal(emptied, []uint64{7, 9}) {
+			t.Errorf("told of %v", emptied)
 		}
 
 		// Another process has swept it.
-		sweeps := len(h.sweeps)
 		h.keeper.Empty(all, 10)
 		h.keeper.Spare(all, 10)
 		time.Sleep(2 * time.Second)
-		want(t, "sweeps", len(h.sweeps)-sweeps, 0)
+		_, after := h.told()
+		want(t, "sweeps", after-sweeps, 0)
 		want(t, "read past", o.shared.Recovery().Past, 0)
 
 		// An earlier word does not count.
@@ -181,8 +205,9 @@ func TestEmptiedCaches(t *testing.T) {
 		synctest.Wait()
 		h.keeper.Empty([]string{"a*", "b:*"}, 1)
 		time.Sleep(time.Second)
-		want(t, "sweeps", len(h.sweeps), 1)
-		want(t, "told", len(h.emptied), 2)
+		emptied, sweeps := h.told()
+		want(t, "sweeps", sweeps, 1)
+		want(t, "told", len(emptied), 2)
 		for cache, source := range map[*engine.Cache[string, string]]engine.Source{o.Cache: engine.Load, b: engine.Load, c: engine.Store} {
 			if e, err := cache.Entry(t.Context(), "a"); e.Source != source || err != nil {
 				t.Errorf("from %s (%v), want %s", e.Source, err, source)

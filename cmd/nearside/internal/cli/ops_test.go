@@ -208,7 +208,7 @@ func TestCommands(t *testing.T) {
 		if v := decoded(0, "invalidate", "user", "--all", "--yes"); v["keys"].(float64) < 39 {
 			t.Errorf("got %v", v)
 		}
-		left := srv.Do(t, "KEYS", "*")
+		left := srv.Do(t, "KEYS", "[^n]*") // but for the marker of the data set
 		if names, _ := left.AsStrSlice(); len(names) != 1 || names[0] != "orders:1" {
 			t.Errorf("left: %v", names)
 		}

@@ -119,7 +119,7 @@ func TestPass(t *testing.T) {
 		{"SET other 1", "+OK\r\n"}, {"GET other", bulk("1")}, {"INCR other", ":2\r\n"}, {"GET user:42", bulk(margaret)},
 		{"MGET user:42 other none user:abc", "*4\r\n" + bulk(margaret) + bulk("2") + "$-1\r\n$-1\r\n"},
 		{"EXISTS user:42 other other", ":3\r\n"}, {"DEL user:42 other none", ":2\r\n"}, {"GET other", "$-1\r\n"},
-		{"KEYS *", "*0\r\n"},
+		{"KEYS [^n]*", "*0\r\n"}, // but for the markers of the data set
 
 		{"WATCH a", "-ERR 'watch' is refused: transactions are sent as one here: there is nothing to watch\r\n"},
 		{"SUBSCRIBE a", "-ERR 'subscribe' is refused: it holds its connection: connect to Redis itself for it\r\n"},

@@ -474,3 +474,17 @@ func TestTraffic(t *testing.T) {
 		t.Error(r.out.String())
 	}
 }
+
+// A cache on disk is said at the start, with what turns it off.
+func TestCacheOnDisk(t *testing.T) {
+	server := redistest.Start(t)
+	r := start(t, serveCmd{Redis: server.URL(), Database: filled(t)}, nil)
+	if strings.Contains(r.err.String(), "to disk") {
+		t.Errorf("nothing is written to disk:\n%s", r.err.String())
+	}
+	server.Do(t, "CONFIG", "SET", "save", "3600 1")
+	r = start(t, serveCmd{Redis: server.URL(), Database: filled(t)}, nil)
+	if n := strings.Count(r.err.String(), `commands="CONFIG SET save`); n != 1 {
+		t.Errorf("%d lines about it:\n%s", n, r.err.String())
+	}
+}
