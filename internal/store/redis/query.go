@@ -55,11 +55,15 @@ func command(q *store.Query) (name string, args []string) {
 		return "Z" + by
 	}
 	limited := func(args ...string) []string {
+		offset := q.Offset
+		if offset < 0 { // nothing, as on Redis 7; Redis 8 and Valkey 8 count from the end of a large set
+			offset = math.MaxInt64
+		}
 		switch {
 		case q.Limit > 0:
-			return append(args, "LIMIT", integer(q.Offset), integer(q.Limit))
-		case q.Offset > 0:
-			return append(args, "LIMIT", integer(q.Offset), "-1")
+			return append(args, "LIMIT", integer(offset), integer(q.Limit))
+		case offset > 0:
+			return append(args, "LIMIT", integer(offset), "-1")
 		}
 		return args
 	}

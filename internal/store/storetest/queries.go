@@ -36,6 +36,26 @@ var queryRules = each([]shapeRule{
 			}
 		}
 	}},
+	{"NegativeOffsetIsEmpty", []store.Kind{store.SortedSet}, func(k shape) {
+		var large []store.Element // servers have another form for it
+		for i := range 300 {
+			large = append(large, k.el(fmt.Sprintf("m%03d", i), 1))
+		}
+		k.cached("a", large...)
+		for i := range 8 {
+			q := store.Query{Key: "a", Part: store.ByScore, Min: store.Bound{Score: 0}, Max: store.Bound{Score: 2}, Offset: -1 - int64(i%2), Reverse: i&2 == 0}
+			if i&4 == 0 {
+				q.Limit = 3
+			}
+			if v := k.query(q); len(v.Elements) > 0 || !v.Found {
+				k.Errorf("%+v: %+v", q, v)
+			}
+			q.Part, q.MinMember, q.MaxMember = store.ByMember, "-", "+"
+			if v := k.query(q); len(v.Elements) > 0 || !v.Found {
+				k.Errorf("%+v: %+v", q, v)
+			}
+		}
+	}},
 	{"QueriesByMember", []store.Kind{store.SortedSet}, func(k shape) {
 		local := collection.New(k.kind)
 		elements := k.els("", "a", "ab", "b", "ba", "c", "\xff")
