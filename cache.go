@@ -69,7 +69,8 @@ type Config[K comparable, V any] struct {
 	// not exist is kept too, as an entry like any other; in a cluster for 1 s at a time. Off if zero.
 	NearSize int
 
-	// NearBytes bounds the same in bytes of encoded values, with 160 for keeping each; both bounds hold where both are set.
+	// NearBytes bounds the same in bytes of encoded values, with 160 for keeping each; both bounds hold where both are set. A
+	// value that is compressed counts as many bytes as it has when it is not.
 	// Off if zero.
 	NearBytes int64
 
@@ -177,6 +178,10 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 	if cfg.NearMax <= 0 {
 		cfg.NearMax = time.Minute
 	}
+	var weigh func([]byte) int
+	if c, ok := cfg.Codec.(interface{ DecodedSize([]byte) int }); ok {
+		weigh = c.DecodedSize
+	}
 	return &Cache[K, V]{name: name, e: engine.New(c.shared, engine.Config[K, V]{
 		Key: key, Load: cfg.Load, LoadMany: cfg.LoadMany, Encode: cfg.Codec.Encode, Decode: cfg.Codec.Decode,
 		Life: lifeFunc(cfg),
@@ -185,7 +190,7 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 		LoadTimeout: cfg.LoadTimeout, SoftTimeout: max(cfg.SoftTimeout, 0), Refresh: max(cfg.Refresh, 0), MaxValue: cfg.MaxValue, MaxLoads: cfg.MaxLoads,
 		Near: engine.NearConfig[K, V]{
 			Size: max(cfg.NearSize, 0), Bytes: uint64(max(cfg.NearBytes, 0)), Max: cfg.NearMax, Untracked: max(cfg.NearUntracked, 0),
-			Parse: text.KeyReader(name, cfg.Key), Clone: cfg.Clone,
+			Parse: text.KeyReader(name, cfg.Key), Clone: cfg.Clone, Weigh: weigh,
 		},
 	})}, nil
 }

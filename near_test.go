@@ -1,6 +1,7 @@
 package nearside_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/codec"
 	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/redistest"
 )
@@ -559,5 +561,37 @@ func TestNearBytesAreShared(t *testing.T) {
 	}
 	if n := total(); n < 1<<18 || n > 1<<20+1<<17 {
 		t.Errorf("%d bytes are kept, at most 1 MiB", n)
+	}
+}
+
+// A near cache weighs what its values have in the process, and not what is stored: text may shrink to a hundredth.
+func TestNearWeighsDecodedValues(t *testing.T) {
+	redis := redistest.Shared(t)
+	redis.FlushAll(t)
+	client, err := nearside.Open(t.Context(), redis.URL(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	const size, most = 100_000, 1 << 20
+	texts := nearside.New(client, "text", nearside.Config[int, []byte]{
+		Load:  func(_ context.Context, n int) ([]byte, error) { return bytes.Repeat([]byte{byte(n)}, size), nil },
+		Codec: codec.Compressed(codec.Bytes(), codec.Compression{}), NearBytes: most,
+	})
+	for n := range 300 {
+		for range 3 { // loaded, read from Redis, near
+			if _, err := texts.Get(t.Context(), n%100); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for until := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		s := client.Stats(t.Context()).Caches["text"]
+		if s.NearEntries > 0 && s.NearEntries*size <= most && s.NearBytes <= most {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%d entries of %d bytes are near, which are counted as %d: the bound is %d", s.NearEntries, size, s.NearBytes, most)
+		}
 	}
 }

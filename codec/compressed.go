@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"sync"
@@ -141,4 +142,41 @@ func s2Decode(data []byte, most int) ([]byte, error) {
 	out.Grow(min(4*len(data), most))
 	_, err := io.Copy(&out, io.LimitReader(r, int64(most)+1))
 	return out.Bytes(), err
+}
+
+// DecodedSize returns how many bytes a value has that Encode has compressed, by what its format says, and at most MaxDecoded. A
+// cache weighs its near values by it.
+func (c *compressed[V]) DecodedSize(data []byte) int {
+	n := uint64(len(data))
+	switch {
+	case bytes.HasPrefix(data, zstdMagic):
+		var h zstd.Header
+		if h.Decode(data) == nil && h.HasFCS {
+			n = h.FrameContentSize
+		}
+	case bytes.HasPrefix(data, s2Magic):
+		n = s2Size(data)
+	}
+	return int(min(n, uint64(c.MaxDecoded)))
+}
+
+// s2Size adds up what the chunks of a stream say. https://github.com/google/snappy/blob/main/framing_format.txt
+func s2Size(data []byte) (n uint64) {
+	for len(data) >= 4 {
+		kind, size := data[0], int(data[1])|int(data[2])<<8|int(data[3])<<16
+		if data = data[4:]; size > len(data) {
+			break
+		}
+		const sum = 4 // bytes in front of the block
+		switch chunk := data[:size]; {
+		case size < sum:
+		case kind == 0: // compressed
+			length, _ := binary.Uvarint(chunk[sum:])
+			n += length
+		case kind == 1:
+			n += uint64(size - sum)
+		}
+		data = data[size:]
+	}
+	return n
 }

@@ -202,3 +202,24 @@ func BenchmarkCompressed(b *testing.B) {
 		}
 	}
 }
+
+// What a compressed value weighs in a process is known without decoding it.
+func TestDecodedSize(t *testing.T) {
+	for name, a := range algorithms {
+		c := codec.Compressed(codec.Bytes(), codec.Compression{Algorithm: a, MaxDecoded: 4 << 20})
+		for _, v := range [][]byte{{}, []byte("ada"), noise(10_000), bytes.Repeat([]byte("x"), 200_000), append(noise(200_000), bytes.Repeat([]byte("x"), 3<<20)...)} {
+			stored, err := c.Encode(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.(interface{ DecodedSize([]byte) int }).DecodedSize(stored); got != len(v) {
+				t.Errorf("%s: %d bytes, stored as %d: got %d", name, len(v), len(stored), got)
+			}
+		}
+		for _, bad := range []string{"\xff\x06\x00\x00S2sTwO\x00\x09\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\x7f", "\x28\xb5\x2f\xfd", "\xff\x06\x00\x00S2sTwO\x00\xff\xff\xff"} {
+			if got := c.(interface{ DecodedSize([]byte) int }).DecodedSize([]byte(bad)); got < 0 || got > 4<<20 {
+				t.Errorf("%q: got %d", bad, got)
+			}
+		}
+	}
+}

@@ -15,10 +15,11 @@ import (
 // NearConfig are the settings of a cache's tier in the process. The zero value is: none.
 type NearConfig[K comparable, V any] struct {
 	Size      int                    // entries
-	Bytes     uint64                 // of encoded values and what keeping them costs
+	Bytes     uint64                 // of values, by Weigh, and what keeping them costs
 	Max       time.Duration          // how long an entry is kept at most
 	Untracked time.Duration          // the same where the store does not tell of changes; zero: nothing is kept then
 	Parse     func(string) (K, bool) // the key of a text; nil: it cannot be told
+	Weigh     func([]byte) int       // bytes of an encoded value when it is decoded; nil: they are those of the encoded one
 	Clone     func(V) V              // of values that callers modify; nil: they are shared
 }
 
@@ -348,7 +349,11 @@ func (c *Cache[K, V]) retain(s seeker, r *near.Reservation, k K, e Entry[V], ite
 	if e.Age >= 0 {
 		n.Loaded = int64(s.sent - e.Age)
 	}
-	c.near.Fill(r, k, n, s.sent, life, len(item.Value))
+	size := len(item.Value)
+	if weigh := c.near.cfg.Weigh; weigh != nil {
+		size = max(size, weigh(item.Value))
+	}
+	c.near.Fill(r, k, n, s.sent, life, size)
 }
 
 // retainAbsences keeps what claims were told does not exist. Claims are not tracked, so that it is read once more, behind the

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -269,5 +270,34 @@ func TestMemoryOfAllClients(t *testing.T) {
 			cancel()
 			all.Wait()
 		})
+	}
+}
+
+// What is near is bounded in bytes, though its setting counts values.
+func TestMemoryOfNearValues(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector uses memory of its own")
+	}
+	config := bigShop(t, "memory: 64MiB\n")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = write(t, "near.yaml", strings.Replace(string(text), "max_value: 2000000,", "max_value: 2000000, near: 10000,", 1)+"")
+	server := redistest.Start(t)
+	p := startChild(t, config, "NEARSIDE_REDIS="+server.URL())
+	c := attackOn(t, p.redis)
+	for round := range 2 {
+		for i := range 700 {
+			c.Write(wire("GET", fmt.Sprint("big:", i+1)))
+			if n, head, err := c.skip(); err != nil || n < bigRow/2 {
+				t.Fatalf("round %d, row %d: %q, %v", round, i, head, err)
+			}
+		}
+	}
+	// 256 MiB are near, and as many are of the program.
+	p.within(t, 256<<20+allClients)
+	if got := p.peak(t); got < 100<<20 {
+		t.Errorf("nothing is near: %d MiB", got>>20)
 	}
 }
