@@ -2,7 +2,7 @@ package engine
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -16,9 +16,9 @@ import (
 // A read that is under way when a cache is barred may be answered by the other data set. So each read of the store takes the
 // epoch before it asks whether it may read (past), and does not use the answer if the epoch has changed.
 
-// errOvertaken is the error of a read whose answer must not be used. The store has lost its connection to the data set that was
-// asked, so the read is treated as one that was not answered.
-var errOvertaken = fmt.Errorf("the server was replaced while it was asked: %w", store.ErrAway)
+// errOvertaken is the error of a read whose answer must not be used. It is not ErrAway: a claim may have been granted, and its
+// lease is given back.
+var errOvertaken = errors.New("the server was replaced while it was asked")
 
 // keeper is the Shared that a store tells of its history.
 type keeper struct{ *Shared }

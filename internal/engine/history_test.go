@@ -126,8 +126,14 @@ func TestOvertakenReads(t *testing.T) {
 			for range 8 { // the next read begins with the claim
 				o.Get(t.Context(), "none")
 			}
+			h.Invalidate(t.Context(), []string{"a"}, 0) // the claim is granted
 			h.claiming = func() { h.keeper.Bar(all); h.keeper.Free(all) }
 			o.gets(t, "a", "2", engine.Load)
+			h.claiming = nil
+			synctest.Wait()
+			if g := h.Store.Acquire(t.Context(), []store.Claim{{Key: "a", Token: "t1", Lease: time.Minute}})[0]; g.State != store.Granted {
+				t.Errorf("the lease was not given back: %v", g.State)
+			}
 		})
 	})
 }

@@ -175,3 +175,28 @@ func TestPersists(t *testing.T) {
 		t.Errorf("got %q, want %s", off, want)
 	}
 }
+
+// A data set of the same server process whose H is less than what was seen is an old one.
+func TestMarkerGoesBack(t *testing.T) {
+	defer func(d time.Duration) { redis.LossMended = d }(redis.LossMended)
+	redis.LossMended = -1
+	server := redistest.Start(t)
+	s := open(t, server.URL())
+	k := newKeeper(s)
+	s.Register("user:*")
+	keys, err := server.Do(t, "KEYS", "nearside:*:~h").AsStrSlice()
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("got %q, %v, want one marker", keys, err)
+	}
+	before, _ := server.Do(t, "GET", keys[0]).ToString()
+	eventually(t, func() bool {
+		now, _ := server.Do(t, "GET", keys[0]).ToString()
+		return strings.Fields(now)[0] > strings.Fields(before)[0]
+	}, "the marker counts")
+	s.LookSoon()
+	eventually(t, func() bool { // a look may be between: it is put back until one has seen it
+		server.Do(t, "SET", keys[0], before, "PX", "600000")
+		_, emptied, _ := k.state("user:*")
+		return emptied
+	}, "the old data set is noticed")
+}
