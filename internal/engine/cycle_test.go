@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -318,60 +317,5 @@ func TestBatchThatNobodyWaitsFor(t *testing.T) {
 		if n := loads.Load(); n > 20 {
 			t.Errorf("%d loads, though the caller left after the first few", n)
 		}
-	})
-}
-
-// A queued batch whose caller leaves while another comes for one of its keys: that one is loaded, and given its own row.
-func TestBatchThatIsLeftInPart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := open(t, nil)
-		began, end := make(chan bool), make(chan bool)
-		var fewer atomic.Int64
-		slow := b.loader("slow", nil, func(c *engine.Config[string, string]) {
-			c.MaxLoads = 1
-			c.Load = nil
-			c.LoadMany = func(_ context.Context, ks []string) (map[string]string, error) {
-				if ks[0] == "first" {
-					began <- true
-					<-end
-				} else if len(ks) == 1 {
-					fewer.Add(1)
-				}
-				rows := make(map[string]string)
-				for _, k := range ks {
-					rows[k] = "row of " + k
-				}
-				return rows, nil
-			}
-		})
-		for n := range 500 {
-			ctx, leave := context.WithCancel(t.Context())
-			var all sync.WaitGroup
-			all.Go(func() { slow.Get(t.Context(), "first") })
-			<-began
-			all.Go(func() { slow.GetMany(ctx, []string{"a", "b", "c"}) })
-			synctest.Wait() // the batch is queued
-			all.Go(leave)
-			all.Go(func() {
-				for range n % 20 { // a little later each time
-					runtime.Gosched()
-				}
-				if v, err := slow.Get(t.Context(), "c"); v != "row of c" || err != nil {
-					t.Errorf("round %d: got %q, %v", n, v, err)
-				}
-			})
-			synctest.Wait()
-			end <- true
-			all.Wait()
-			for _, k := range []string{"a", "b", "c"} {
-				if it := b.store.Get(t.Context(), "slow:"+k, false); it.Found && string(it.Value) != strconv.Quote("row of "+k) {
-					t.Errorf("round %d: %s holds %s", n, k, it.Value)
-				}
-			}
-			if _, err := slow.Invalidate(t.Context(), []string{"first", "a", "b", "c"}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		t.Logf("%d of 500 batches were left in part or as a whole", fewer.Load())
 	})
 }
