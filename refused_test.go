@@ -87,12 +87,13 @@ func testRefusal(t *testing.T, r refusal) {
 	const (
 		limit = 4 * time.Second // of a load; leases once had it, and 1 s
 		tries = 20
+		slows = 4 // keys that are being loaded when the server begins to refuse
 	)
 	type process struct {
 		plain, stale *nearside.Cache[string, string]
 		hash         *shape.Hash[string, map[string]string]
 	}
-	slow, began := make(chan struct{}), make(chan struct{}, 3)
+	slow, began := make(chan struct{}), make(chan struct{}, slows*3)
 	var fleet [2]process
 	for i := range fleet {
 		c, err := nearside.Open(t.Context(), "redis://app:p@"+server.Addr, nil)
@@ -101,7 +102,7 @@ func testRefusal(t *testing.T, r refusal) {
 		}
 		t.Cleanup(func() { c.Close() })
 		wait := func(k string) {
-			if i == 0 && k == "slow" {
+			if i == 0 && strings.HasPrefix(k, "slow") {
 				began <- struct{}{}
 				<-slow
 			}
@@ -155,16 +156,22 @@ func testRefusal(t *testing.T, r refusal) {
 	}
 
 	var holders, waiters sync.WaitGroup
-	for _, way := range ways {
-		holders.Go(func() { way(fleet[0], "slow") })
+	for i := range slows {
+		for _, way := range ways {
+			holders.Go(func() { way(fleet[0], fmt.Sprint("slow", i)) })
+		}
 	}
-	for range ways {
+	for range slows * len(ways) {
 		<-began
 	}
 	r.begin(t, server)
 	close(slow)
-	for what, way := range ways {
-		waiters.Go(func() { timed(what+" of what was being loaded", func() error { return way(fleet[1], "slow") }) })
+	for i := range slows {
+		for what, way := range ways {
+			waiters.Go(func() {
+				timed(what+" of what was being loaded", func() error { return way(fleet[1], fmt.Sprint("slow", i)) })
+			})
+		}
 	}
 	holders.Wait()
 	waiters.Wait()

@@ -35,17 +35,16 @@ func (s *renewals) Renew(ctx context.Context, leases []store.Lease, life time.Du
 
 // pair opens two caches of two processes over one store, whose loads take a while.
 func pair(t *testing.T, delay time.Duration, change func(*engine.Config[string, string])) (s *renewals, first, second *bench) {
-	var own *bench
 	first = open(t, func(b *bench, c *engine.Config[string, string]) {
 		s = &renewals{Store: b.store}
-		b.store, b.delay, own = s, delay, b
+		b.store, b.delay = s, delay
 		if change != nil {
 			change(c)
 		}
 	})
 	second = open(t, func(b *bench, c *engine.Config[string, string]) {
 		b.store.Close()
-		b.store, b.rows, b.delay = s, own.rows, delay
+		b.store, b.delay = s, delay
 		if change != nil {
 			change(c)
 		}
@@ -134,6 +133,7 @@ func TestQueuedLoadsKeepTheirLeases(t *testing.T) {
 				for i := range keys {
 					keys[i] = fmt.Sprint("key", i)
 					a.set(keys[i], "1")
+					b.set(keys[i], "1")
 				}
 				if maxLoads > 0 { // a batch has half of the places, and all is loaded within LoadTimeout
 					keys = keys[:16]

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -50,15 +51,13 @@ func (s *Store) acquireValues(ctx context.Context, claims []store.Claim) []store
 	if alike(claims, simple) {
 		left = s.claimTogether(ctx, claims, simple, out)
 	} else {
-		var first []int
-		for _, i := range simple {
+		simple = slices.DeleteFunc(simple, func(i int) bool {
 			if claims[i].Again { // three commands do not see for how long another's lease stands
 				unclear = append(unclear, i)
-			} else {
-				first = append(first, i)
 			}
-		}
-		left, unused = s.claimEach(ctx, claims, first, out)
+			return claims[i].Again
+		})
+		left, unused = s.claimEach(ctx, claims, simple, out)
 	}
 	if unclear = append(unclear, left...); len(unclear) > 0 {
 		s.acquireByScript(ctx, claims, unclear, out)

@@ -103,3 +103,34 @@ func TestBarrierWithoutAnEnd(t *testing.T) {
 		t.Errorf("after an invalidation it ends in %d s", ttl)
 	}
 }
+
+// An error of the server about a sidecar is an error of the claim, and not the name of a holder.
+func TestErrorsAreNoHolders(t *testing.T) {
+	server := redistest.Start(t)
+	server.Do(t, "ACL", "SETUSER", "u", "on", ">p", "~*", "+@all")
+	s, ctx := open(t, "redis://u:p@"+server.Addr), t.Context()
+	server.Do(t, "ACL", "SETUSER", "u", "resetkeys", "%W~{k}:~l", "~k", "~nearside:*")
+	server.Do(t, "SET", "{k}:~l", "t2", "PX", "60000")
+	if g := s.Acquire(ctx, []store.Claim{{Key: "k", Token: "t1", Lease: time.Second}})[0]; g.Err == nil || g.Holder != "" {
+		t.Errorf("got %+v, want an error", g)
+	}
+}
+
+// A claim of a collection that fails halfway leaves no lease, which others would wait for.
+func TestFailedClaimLeavesNoLease(t *testing.T) {
+	for _, right := range []string{"unlink", "sadd", "rpush", "zadd", "hset", "pexpire"} {
+		server := redistest.Start(t)
+		server.Do(t, "ACL", "SETUSER", "u", "on", ">p", "~*", "+@all")
+		s := open(t, "redis://u:p@"+server.Addr)
+		server.Do(t, "ACL", "SETUSER", "u", "-"+right)
+		for _, kind := range []store.Kind{store.List, store.Set, store.SortedSet, store.Hash} {
+			key := string(kind)
+			if g := s.Acquire(t.Context(), []store.Claim{{Key: key, Kind: kind, Token: "t1", Lease: time.Minute}})[0]; g.State == store.Granted {
+				continue // it does not need the right
+			}
+			if n, _ := server.Do(t, "EXISTS", "{"+key+"}:~l", "{"+key+"}:~t", "{"+key+"}:~r").AsInt64(); n != 0 {
+				t.Errorf("without %s, a claim of a %s leaves %d keys", right, kind, n)
+			}
+		}
+	}
+}

@@ -281,6 +281,18 @@ func TestCollectionsDenied(t *testing.T) {
 	}
 	_, grant, _ := strings.Cut(ps[0], "grant it: ")
 	server.Do(t, strings.Fields(grant)...)
+	claim := func() store.Grant {
+		return s.Acquire(t.Context(), []store.Claim{{Key: "other", Kind: b.kind, Token: "t1", Lease: lease}})[0]
+	}
+	for until := time.Now().Add(30 * time.Second); claim().State != store.Granted; time.Sleep(50 * time.Millisecond) { // it tries now and then
+		if time.Now().After(until) {
+			t.Fatal("the command that grants it is not noticed")
+		}
+	}
+	filled := s.Fill(t.Context(), []store.Fill{{Key: "other", Kind: b.kind, Token: "t1", Last: []store.Element{b.el("a", 1)}, TTL: time.Minute}})[0]
+	if ps := s.Problems(); !filled.OK || len(ps) != 0 {
+		t.Errorf("filled %+v, problems %q", filled, ps)
+	}
 	b.load(b.el("a", 1))
 	b.begin("w1", "b", store.Alone)
 	if !b.end("w1", store.Remove, b.el("b", 1)).Applied {
