@@ -65,7 +65,7 @@ func TestWrite(t *testing.T) {
 		{all("nick", `"x"`), `the field "nick" is no column of the row`},
 		{all("age", ""), `the field "age" is missing`},
 		{all("age", `"old"`), `the field "age": found a string, old, expected a number`},
-		{all("age", `[1]`), `the field "age": found an array, [1], expected a number`},
+		{all("age", `[1]`), `the field "age": found an array, expected a number`},
 		{all("name", `7`), `the field "name": found a number, 7, expected a string`},
 		{all("ok", `"yes"`), `the field "ok": found a string, yes, expected a boolean`},
 		{all("score", `1e999`), `the number 1e999 is too large`},
