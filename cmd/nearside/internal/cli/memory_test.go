@@ -283,7 +283,7 @@ func TestMemoryOfNearValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config = write(t, "near.yaml", strings.Replace(string(text), "max_value: 2000000,", "max_value: 2000000, near: 10000,", 1)+"")
+	config = write(t, "near.yaml", strings.Replace(string(text), "max_value: 2000000,", "max_value: 2000000, near: 10000,", 1))
 	server := redistest.Start(t)
 	p := startChild(t, config, "NEARSIDE_REDIS="+server.URL())
 	c := attackOn(t, p.redis)
@@ -295,9 +295,16 @@ func TestMemoryOfNearValues(t *testing.T) {
 			}
 		}
 	}
-	// 256 MiB are near, and as many are of the program.
-	p.within(t, 256<<20+allClients)
-	if got := p.peak(t); got < 100<<20 {
-		t.Errorf("nothing is near: %d MiB", got>>20)
+	p.within(t, nearBytes+allClients)
+	for until := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		_, rest, _ := strings.Cut(p.redisCLI(t, "INFO"), "\r\ncache_big:")
+		_, rest, _ = strings.Cut(rest, "near_bytes=")
+		near := 0
+		if fmt.Sscan(rest, &near); near > 10*bigRow && near <= nearBytes {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%d MiB are near", near>>20)
+		}
 	}
 }
