@@ -2,6 +2,7 @@ package nearside_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,4 +85,30 @@ func TestTheNameOfTheLayersOwnKeys(t *testing.T) {
 		}
 	}()
 	nearside.New(connect(t, "memory:"), "nearside", nearside.Config[int, string]{Load: func(context.Context, int) (string, error) { return "", nil }})
+}
+
+// A cluster of one master, which does not know its own address, is cached in as any other.
+func TestClusterOfOneMaster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, 1, 0)
+	var loads atomic.Int64
+	client := connectWith(t, cluster.URL(), &nearside.Options{Budget: time.Second})
+	users := nearside.New(client, "user", nearside.Config[int64, User]{Load: func(_ context.Context, id int64) (User, error) {
+		loads.Add(1)
+		return User{id, "Ada"}, nil
+	}})
+	for until := time.Now().Add(20 * time.Second); ; { // the first reads come before the first look at the servers
+		before := loads.Load()
+		for id := range int64(100) {
+			if u, err := users.Get(t.Context(), id); err != nil || u.ID != id {
+				t.Fatal(u, err)
+			}
+		}
+		if loads.Load() == before {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%d loads, and no end: %v", loads.Load(), client.Stats(t.Context()).Problems)
+		}
+	}
 }

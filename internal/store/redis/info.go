@@ -62,8 +62,8 @@ func (s *Store) nodes(ctx context.Context) (out []member, done func()) {
 		out = append(out, member{address: address, c: nodes[address]})
 	}
 	if s.target.Mode == Cluster {
-		rows, _ := clusterSlots(ctx, nodes)
-		for _, address := range replicas(rows) {
+		rows, from, _ := clusterSlots(ctx, nodes)
+		for _, address := range replicas(rows, from) {
 			if nodes[address] != nil {
 				continue
 			}

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -38,7 +39,11 @@ type sighted struct {
 	number  uint64      // of events: when it was made, or came into doubt; history.mu guards it
 	trusted atomic.Bool // it leads to a master that was judged
 	doubted bool        // history.mu guards it
+	astray  int         // looks in a row that found no master at the address, though values are read there; history.mu guards it
 }
+
+// astrayMost is how many such looks are taken for a failover that is under way.
+const astrayMost = 20
 
 // trackedDial is how long a connection of tracking waits for a look before it is handed on. It need not come into doubt then.
 const trackedDial = 100 * time.Millisecond
@@ -162,9 +167,18 @@ func (s *Store) trust(upTo uint64, now []span) {
 		case c.number > upTo:
 		case judged:
 			c.trusted.Store(true)
+			if c.astray > astrayMost {
+				s.forget(astray(c.address))
+			}
+			c.astray = 0
 			h.clear(c)
 		case !master && whole: // a replica, or a sentinel
 			c.trusted.Store(false)
+			if c.doubted {
+				if c.astray++; c.astray == astrayMost+1 {
+					s.problem("%s", astray(c.address))
+				}
+			}
 			h.clear(c)
 		}
 	}
@@ -175,6 +189,12 @@ func (s *Store) trust(upTo uint64, now []span) {
 		close(h.looked)
 		h.looked = nil
 	}
+}
+
+// astray is the problem of a connection on which values are read although no look finds a master there.
+func astray(address string) string {
+	return fmt.Sprintf("values are read at %s, which CLUSTER SLOTS does not name as a master: the age of its data is not known, and all "+
+		"caches are read past Redis; have the nodes announce the addresses at which they are reached (cluster-announce-ip, cluster-announce-hostname)", address)
 }
 
 // awaitTrust waits for a look that covers the connection, but not for long.

@@ -126,13 +126,13 @@ func (s *Store) spans(ctx context.Context) ([]span, error) {
 		}
 		return out, nil
 	}
-	rows, err := clusterSlots(ctx, nodes)
+	rows, from, err := clusterSlots(ctx, nodes)
 	if err != nil {
 		return nil, failed("cluster slots", "", err)
 	}
 	var out []span
 	for _, row := range rows {
-		if sp, ok := spanOf(row); ok {
+		if sp, ok := spanOf(row, from); ok {
 			out = append(out, sp)
 		}
 	}
@@ -170,37 +170,39 @@ func (s *Store) identities(ctx context.Context, spans []span, nodes map[string]r
 	return ids
 }
 
-// clusterSlots asks one node after the other, in no order, until one answers.
-func clusterSlots(ctx context.Context, nodes map[string]rueidis.Client) (rows []rueidis.RedisMessage, err error) {
-	for _, c := range nodes {
+// clusterSlots asks one node after the other, in no order, until one answers. It returns the host of that one too.
+func clusterSlots(ctx context.Context, nodes map[string]rueidis.Client) (rows []rueidis.RedisMessage, from string, err error) {
+	for address, c := range nodes {
 		one, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		rows, err = c.Do(one, c.B().ClusterSlots().Build()).ToArray()
 		cancel()
 		if err == nil || ctx.Err() != nil {
+			from, _, _ = net.SplitHostPort(address)
 			break
 		}
 	}
-	return rows, err
+	return rows, from, err
 }
 
-// spanOf reads a row of CLUSTER SLOTS: first slot, last slot, master (address, port, id, ...), replicas.
-func spanOf(row rueidis.RedisMessage) (sp span, ok bool) {
+// spanOf reads a row of CLUSTER SLOTS, which a node at some host has answered: first slot, last slot, master (address, port,
+// id, ...), replicas.
+func spanOf(row rueidis.RedisMessage, from string) (sp span, ok bool) {
 	parts, err := row.ToArray()
 	if err != nil || len(parts) < 3 {
 		return sp, false
 	}
 	first, err1 := parts[0].AsInt64()
 	last, err2 := parts[1].AsInt64()
-	master, ok := nodeOf(parts[2])
+	master, ok := nodeOf(parts[2], from)
 	return span{uint16(first), uint16(last), master}, err1 == nil && err2 == nil && ok
 }
 
 // replicas returns the addresses of those that rows of CLUSTER SLOTS name.
-func replicas(rows []rueidis.RedisMessage) (out []string) {
+func replicas(rows []rueidis.RedisMessage, from string) (out []string) {
 	for _, row := range rows {
 		parts, _ := row.ToArray()
 		for i := 3; i < len(parts); i++ {
-			if n, ok := nodeOf(parts[i]); ok && !slices.Contains(out, n.address) {
+			if n, ok := nodeOf(parts[i], from); ok && !slices.Contains(out, n.address) {
 				out = append(out, n.address)
 			}
 		}
@@ -208,13 +210,17 @@ func replicas(rows []rueidis.RedisMessage) (out []string) {
 	return out
 }
 
-// nodeOf reads address, port, id.
-func nodeOf(m rueidis.RedisMessage) (n node, ok bool) {
+// nodeOf reads address, port, id. A node that does not know its own address, as one without others does not, names none:
+// then it has the host at which it was asked (https://redis.io/docs/latest/commands/cluster-slots/).
+func nodeOf(m rueidis.RedisMessage, from string) (n node, ok bool) {
 	parts, err := m.ToArray()
 	if err != nil || len(parts) < 3 {
 		return n, false
 	}
 	host, _ := parts[0].ToString()
+	if host == "" {
+		host = from
+	}
 	port, _ := parts[1].AsInt64()
 	id, _ := parts[2].ToString()
 	return node{net.JoinHostPort(host, strconv.FormatInt(port, 10)), id}, true
