@@ -39,7 +39,7 @@ type sighted struct {
 	number  uint64      // of events: when it was made, or came into doubt; history.mu guards it
 	trusted atomic.Bool // it leads to a master that was judged
 	doubted bool        // history.mu guards it
-	astray  int         // looks in a row that found no master at the address, though values are read there; history.mu guards it
+	astray  int         // looks in a row that judged no master at the address, though values are read there; history.mu guards it
 }
 
 // astrayMost is how many such looks are taken for a failover that is under way.
@@ -174,12 +174,10 @@ func (s *Store) trust(upTo uint64, now []span) {
 			h.clear(c)
 		case !master && whole: // a replica, or a sentinel
 			c.trusted.Store(false)
-			if c.doubted {
-				if c.astray++; c.astray == astrayMost+1 {
-					s.problem("%s", astray(c.address))
-				}
-			}
+			s.unjudged(c)
 			h.clear(c)
+		default:
+			s.unjudged(c)
 		}
 	}
 	if h.doubts > 0 {
@@ -191,10 +189,21 @@ func (s *Store) trust(upTo uint64, now []span) {
 	}
 }
 
+// unjudged counts a look that says nothing about a connection on which values are read. h.mu is held.
+func (s *Store) unjudged(c *sighted) {
+	if !c.doubted {
+		return
+	}
+	if c.astray++; c.astray == astrayMost+1 {
+		s.problem("%s", astray(c.address))
+	}
+}
+
 // astray is the problem of a connection on which values are read although no look finds a master there.
 func astray(address string) string {
-	return fmt.Sprintf("values are read at %s, which CLUSTER SLOTS does not name as a master: the age of its data is not known, and all "+
-		"caches are read past Redis; have the nodes announce the addresses at which they are reached (cluster-announce-ip, cluster-announce-hostname)", address)
+	return fmt.Sprintf("values are read at %s, and none of the masters that CLUSTER SLOTS names is found there: the age of its data is not "+
+		"known, so all caches bypass Redis; have the nodes announce the addresses at which they are reached (cluster-announce-ip, "+
+		"cluster-announce-hostname)", address)
 }
 
 // awaitTrust waits for a look that covers the connection, but not for long.
