@@ -10,9 +10,6 @@ import (
 // has its value in the map, or is absent if the map lacks it. Any other error of a LoadMany fails all keys.
 type BatchError[K comparable] map[K]error
 
-// RowErrors is another name of BatchError.
-type RowErrors[K comparable] = BatchError[K]
-
 func (e BatchError[K]) Error() string {
 	for k, err := range e {
 		if len(e) == 1 {

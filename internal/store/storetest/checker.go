@@ -351,7 +351,7 @@ func (c *checker) cache(s *engine.Shared, rng *rand.Rand) *engine.Cache[string, 
 		return row{v}, nil
 	}
 	loadMany := func(ctx context.Context, keys []string) (map[string]row, error) { // a batch of fills behind it
-		rows, failed := map[string]row{}, engine.RowErrors[string]{}
+		rows, failed := map[string]row{}, engine.BatchError[string]{}
 		var mu sync.Mutex
 		var wg sync.WaitGroup
 		for _, key := range keys {

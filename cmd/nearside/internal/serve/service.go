@@ -156,9 +156,9 @@ func loadMany(ctx context.Context, spec Spec, keys []string, log *journal) (map[
 	for a, row := range rows {
 		found[keyOf[a]] = row
 	}
-	var failed engine.RowErrors[string]
+	var failed engine.BatchError[string]
 	if errors.As(err, &failed) {
-		byKey := make(engine.RowErrors[string], len(failed))
+		byKey := make(engine.BatchError[string], len(failed))
 		for a, e := range failed {
 			byKey[keyOf[a]] = e
 			log.failed("load", spec.Name, keyOf[a], e)

@@ -143,7 +143,7 @@ func (b *Batch) ask(ctx context.Context, st stmt, args []string) (cursor, error)
 }
 
 // Load asks for many keys, given by their parameter. What it leaves out has no row; Rows Many gives each key an array. An
-// error is RowErrors, of a few keys or of all, and the others are in the answer; or that of ctx, which has ended.
+// error is BatchError, of a few keys or of all, and the others are in the answer; or that of ctx, which has ended.
 func (b *Batch) Load(ctx context.Context, args []string) (map[string][]byte, error) {
 	if b.one.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -151,7 +151,7 @@ func (b *Batch) Load(ctx context.Context, args []string) (map[string][]byte, err
 		defer cancel()
 	}
 	found := make(map[string][]byte, len(args))
-	failed := make(RowErrors)
+	failed := make(BatchError)
 	for part := range slices.Chunk(args, largestBatch) {
 		if err := b.load(ctx, part, found, failed); err != nil {
 			for _, a := range part {
@@ -170,11 +170,11 @@ func (b *Batch) Load(ctx context.Context, args []string) (map[string][]byte, err
 	return found, nil
 }
 
-// RowErrors says which of the keys failed.
-type RowErrors = engine.RowErrors[string]
+// BatchError says which of the keys failed.
+type BatchError = engine.BatchError[string]
 
 // load answers for a part of the keys. An error is that of all of them which it has not found.
-func (b *Batch) load(ctx context.Context, args []string, found map[string][]byte, failed RowErrors) error {
+func (b *Batch) load(ctx context.Context, args []string, found map[string][]byte, failed BatchError) error {
 	rows, known, err := b.together(ctx, args)
 	switch {
 	case err != nil && !b.db.b.ofValues(err):
@@ -278,7 +278,7 @@ func (b *Batch) read(ctx context.Context, args []string) (rows map[string]*rowsO
 const atOnce = 4 // loads of keys that are loaded each by itself
 
 // apart loads each key by itself.
-func (b *Batch) apart(ctx context.Context, args []string, found map[string][]byte, failed RowErrors) {
+func (b *Batch) apart(ctx context.Context, args []string, found map[string][]byte, failed BatchError) {
 	var (
 		mu   sync.Mutex // guards found and failed
 		next atomic.Int64

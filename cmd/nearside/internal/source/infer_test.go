@@ -80,7 +80,7 @@ func TestDataErrorsAreNoAbsence(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, err := batch.Load(t.Context(), []string{"1", "2", "3"})
-	if failed, ok := err.(source.RowErrors); !ok || len(failed) != 1 || failed["2"] == nil || string(found["1"]) != `{"id":1,"n":11}` || len(found) != 1 {
+	if failed, ok := err.(source.BatchError); !ok || len(failed) != 1 || failed["2"] == nil || string(found["1"]) != `{"id":1,"n":11}` || len(found) != 1 {
 		t.Errorf("got %s, %v", found, err)
 	}
 }
