@@ -42,8 +42,9 @@ type sighted struct {
 	astray  int         // looks in a row that judged no master at the address, though values are read there; history.mu guards it
 }
 
-// astrayMost is how many such looks are taken for a failover that is under way.
-const astrayMost = 20
+// astrayMost is how many such looks are taken for a failover that is under way. While there is a doubt, they come every
+// trackedDial.
+const astrayMost = 100
 
 // trackedDial is how long a connection of tracking waits for a look before it is handed on. It need not come into doubt then.
 const trackedDial = 100 * time.Millisecond
@@ -92,6 +93,9 @@ func (c *sighted) Close() error {
 	h.mu.Lock()
 	delete(h.conns, c)
 	h.clear(c)
+	if c.astray > astrayMost {
+		c.s.forget(astray(c.address))
+	}
 	h.mu.Unlock()
 	return c.Conn.Close()
 }
