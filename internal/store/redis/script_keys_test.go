@@ -35,6 +35,7 @@ func TestScriptsNameTheirKeys(t *testing.T) {
 		"scripts": TestScripts, "sidecar of another type": TestSidecarOfAnotherType, "key of another type": TestKeyOfAnotherType,
 		"batch": TestBatchWithASidecarOfAnotherType, "collection": TestCollection, "marks": TestMarksLost,
 		"load without marks": TestEndStopsALoadThatLostItsMarks, "intents": TestIntentsLost, "somebody's list": TestCollectionBesideSomebodysList,
+		"garbage": TestGarbageInASidecar, "no end": TestBarrierWithoutAnEnd,
 		"removed": TestRemovedIsBounded, "lives": TestLives, "versions": TestVersions, "around": TestAround, "session": TestSessionOfAnotherType,
 	} {
 		t.Run(name, test)
@@ -45,6 +46,18 @@ func TestScriptsNameTheirKeys(t *testing.T) {
 		if o := open(t, server.URL()).Put(t.Context(), []store.Put{{Key: "a", Value: []byte("v"), TTL: time.Minute}}, 0)[0]; o.Err == nil {
 			t.Error("it was stored")
 		}
+	})
+	t.Run("rights that are revoked", func(t *testing.T) {
+		server.Do(t, "ACL", "SETUSER", "u", "reset", "on", ">p", "~*", "&*", "+@all")
+		defer server.Do(t, "ACL", "DELUSER", "u")
+		s := open(t, strings.Replace(server.URL(), "redis://", "redis://u:p@", 1))
+		server.Do(t, "ACL", "SETUSER", "u", "-sadd")
+		if g := s.Acquire(t.Context(), []store.Claim{{Key: "denied", Kind: store.Set, Token: "t1", Lease: time.Minute}})[0]; g.State == store.Granted {
+			t.Error("a set was claimed without the right to add to one")
+		}
+		server.Do(t, "ACL", "SETUSER", "u", "+sadd", "-del")
+		server.Do(t, "SET", "{held}:~l", "t1", "PX", "60000")
+		s.Release(t.Context(), []store.Lease{{Key: "held", Token: "t1"}})
 	})
 	t.Run("a collection that ends before an intent", func(t *testing.T) {
 		b := newBoard(t, open(t, server.URL()), server, store.Set)
@@ -95,7 +108,7 @@ type watch struct {
 	mu    sync.Mutex        // protects the rest
 	done  map[string]string // what rewrite has made, by what it was given
 	since time.Time         // when the calls of rewrite were counted from 0
-	calls int
+	calls map[string]int    // of each script
 }
 
 // A batch of thousands is watched in part: it would take longer than a connection may be silent.
@@ -138,9 +151,9 @@ func (w *watch) rewrite(src string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if now := time.Now(); now.Sub(w.since) > atOnce {
-		w.since, w.calls = now, 0
+		w.since, w.calls = now, make(map[string]int)
 	}
-	if w.calls++; w.calls > watchedAtOnce {
+	if w.calls[src]++; w.calls[src] > watchedAtOnce {
 		return src
 	}
 	if out, ok := w.done[src]; ok {
