@@ -99,8 +99,10 @@ func TestChecks(t *testing.T) {
 		"replication": {func(f *facts, n *store.NodeInfo, p *store.Probe) {
 			n.Role, n.Link, n.LinkDown = "replica", "down", time.Minute
 		}, Warn, "no link to its master for 1m0s"},
-		"clock":   {func(f *facts, n *store.NodeInfo, p *store.Probe) { p.Skew = -3 * time.Second }, Warn, "-3s off"},
-		"latency": {func(f *facts, n *store.NodeInfo, p *store.Probe) { p.Trips = []time.Duration{30 * time.Millisecond} }, Fail, "25ms"},
+		"clock": {func(f *facts, n *store.NodeInfo, p *store.Probe) { p.Skew = -3 * time.Second }, Warn, "-3s off"},
+		"latency": {func(f *facts, n *store.NodeInfo, p *store.Probe) {
+			p.Trips = []time.Duration{time.Millisecond, 30 * time.Millisecond, 30 * time.Millisecond}
+		}, Fail, "25ms"},
 		"settings": {func(f *facts, n *store.NodeInfo, p *store.Probe) {
 			f.fleet = &fleet.View{Caches: []fleet.Cache{{Name: "user", Configs: map[string][]string{"aaaabbbbcccc": {"1", "2"}, "ddddeeee": {"3"}}}}}
 			for i, id := range []string{"1", "2", "3"} {
