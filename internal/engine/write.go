@@ -94,7 +94,11 @@ func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool
 		var again []int
 		away := true // what was not even sent need not be sent again: the store waits for the server, and knows when it is back
 		outcomes := inPieces(batch, bytesOfKey, func(some []string) []store.Outcome {
-			try, stop := context.WithTimeout(ctx, c.WriteBudget/sendings)
+			limit := c.WriteBudget / sendings
+			if n == 0 { // a slot that moves, and replicas that are waited for, take time; the rest is for a server that hung
+				limit = 2 * c.WriteBudget / sendings
+			}
+			try, stop := context.WithTimeout(ctx, limit)
 			defer stop()
 			return c.Store.Invalidate(try, some, c.Hold)
 		})
