@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
@@ -14,8 +15,9 @@ import (
 // paced is a store with a profile's lives, and with small chunks that take their time.
 type paced struct {
 	store.Store
-	p   CollectionProfile
-	rng *dice
+	p     CollectionProfile
+	rng   *dice
+	taken *atomic.Uint64 // fills that the store has accepted
 }
 
 func (s paced) Acquire(ctx context.Context, claims []store.Claim) []store.Grant {
@@ -69,7 +71,9 @@ func (s paced) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
 			}
 		}
 		time.Sleep(s.rng.upTo(s.p.Load / 4))
-		out[i] = s.Store.Fill(ctx, []store.Fill{f})[0]
+		if out[i] = s.Store.Fill(ctx, []store.Fill{f})[0]; out[i].OK {
+			s.taken.Add(1)
+		}
 	}
 	return out
 }
