@@ -196,9 +196,12 @@ func (o *outcome) judge(t testing.TB, fault fault, repeated time.Time) {
 	}
 }
 
-// atRest has what was not delivered delivered.
+// atRest has what was not delivered delivered, and no write in doubt.
 func (f *fleet) atRest(t testing.TB) {
 	t.Helper()
+	eventually(t, recoversWithin, "no write is in doubt any more", func() bool {
+		return !slices.ContainsFunc(f.members, func(m *member) bool { return m.client.Stats(t.Context()).InDoubt > 0 })
+	})
 	if !repeatsUndelivered {
 		return
 	}

@@ -23,6 +23,7 @@ const (
 	firstProbe = 50 * time.Millisecond // after that, doubling
 	lastProbe  = 500 * time.Millisecond
 	probeLimit = 500 * time.Millisecond // of one probe
+	stalls     = 4                      // how often a probe is sent whose limit passed while this process did not run
 	ramp       = 5 * time.Second        // from a tenth of the reads to all of them, at most
 	rampTimes  = 10                     // and at most so many times the outage: after a hiccup there is nothing to be gentle with
 	rampFrom   = 0.1
@@ -41,6 +42,9 @@ type Events struct {
 	Closed func(down time.Duration)
 	// Pause is how soon a server answers that has only paused. 25 ms if nil.
 	Pause func() time.Duration
+	// Ran returns for how long this process has run. A probe whose limit passed while it did not run is repeated. If nil, the
+	// process is taken to run always.
+	Ran func() time.Duration
 }
 
 // state of a breaker.
@@ -142,7 +146,7 @@ func (b *Breaker) probe(cause error, paused bool) {
 	if b.events.Opened != nil {
 		b.events.Opened(cause)
 	}
-	if last := b.paused.Load(); paused && (last == 0 || began.UnixNano()-last > int64(hiccups)) && b.answers(b.pause()) && b.settled(time.Since(began)) {
+	if last := b.paused.Load(); paused && (last == 0 || began.UnixNano()-last > int64(hiccups)) && b.Answers(b.pause()) && b.settled(time.Since(began)) {
 		b.paused.Store(time.Now().UnixNano())
 		b.close(closed, began)
 		return
@@ -155,7 +159,7 @@ func (b *Breaker) probe(cause error, paused bool) {
 			timer.Stop()
 			return
 		}
-		if b.answers(probeLimit) && b.settled(time.Since(began)) {
+		if b.Answers(probeLimit) && b.settled(time.Since(began)) {
 			b.close(ramping, began)
 			return
 		}
@@ -179,11 +183,32 @@ func (b *Breaker) close(into int32, began time.Time) {
 	}
 }
 
-func (b *Breaker) answers(limit time.Duration) bool {
-	ctx, cancel := context.WithTimeout(b.ctx, limit)
-	defer cancel()
-	return b.events.Probe(ctx) == nil
+// Answers reports whether the server answers a probe within limit, in time during which this process ran.
+func (b *Breaker) Answers(limit time.Duration) bool {
+	for range stalls {
+		began := b.ran()
+		ctx, cancel := context.WithTimeout(b.ctx, limit)
+		err := b.events.Probe(ctx)
+		late := ctx.Err() != nil
+		cancel()
+		if err == nil {
+			return true
+		}
+		if !late || b.ran()-began >= limit-limit/8 {
+			return false
+		}
+	}
+	return false
 }
+
+func (b *Breaker) ran() time.Duration {
+	if b.events.Ran == nil {
+		return time.Since(start)
+	}
+	return b.events.Ran()
+}
+
+var start = time.Now()
 
 func (b *Breaker) settled(down time.Duration) bool {
 	return b.events.Closing == nil || b.events.Closing(b.ctx, down) == nil

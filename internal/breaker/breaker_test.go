@@ -182,6 +182,35 @@ func TestClosingComesFirst(t *testing.T) {
 	})
 }
 
+// A probe whose limit passed while this process did not run says nothing about the server, and is repeated.
+func TestProbeOfAStalledProcess(t *testing.T) {
+	for name, c := range map[string]struct {
+		ran    float64 // share of the time in which the process runs
+		probes int64   // within the first limit that the process ran for
+	}{"stalled": {0.3, 4}, "running": {1, 1}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				var owner sync.WaitGroup
+				defer owner.Wait()
+				defer cancel()
+				began := time.Now()
+				var probes atomic.Int64
+				b := breaker.New(ctx, &owner, breaker.Events{
+					Probe: func(ctx context.Context) error { probes.Add(1); <-ctx.Done(); return ctx.Err() },
+					Ran:   func() time.Duration { return time.Duration(c.ran * float64(time.Since(began))) },
+				})
+				if b.Answers(25 * time.Millisecond) {
+					t.Error("a server that says nothing answers")
+				}
+				if n := probes.Load(); n != c.probes {
+					t.Errorf("%d probes, want %d", n, c.probes)
+				}
+			})
+		})
+	}
+}
+
 func BenchmarkOpen(b *testing.B) {
 	ctx, cancel := context.WithCancel(b.Context())
 	var owner sync.WaitGroup

@@ -22,26 +22,81 @@ func (s *Shared) step() context.Context { return s.steps().from(time.Now()) }
 // the round trip.
 func (s *Shared) steps() *deadlines {
 	d := s.budgets.Load()
-	if s.paced == nil {
+	if s.paced == nil || s.Budget > 0 {
 		return d
 	}
 	now := s.paced.Budget()
 	if now == d.after {
 		return d
 	}
-	fresh := newDeadlines(context.Background(), now)
+	fresh := s.newSteps(now)
 	if s.budgets.CompareAndSwap(d, fresh) {
 		return fresh
 	}
 	return s.budgets.Load()
 }
 
-// follow makes the store's own budget that of all reads, if it has one.
-func (s *Shared) follow(st store.Store) time.Duration {
-	paced, ok := st.(store.Paced)
-	if !ok {
+// follow learns whether the store is at a distance.
+func (s *Shared) follow(st store.Store) { s.paced, _ = st.(store.Paced) }
+
+// ownBudget returns the budget where none is set.
+func (s *Shared) ownBudget() time.Duration {
+	if s.paced == nil {
 		return defaultBudget
 	}
-	s.paced = paced
-	return paced.Budget()
+	return s.paced.Budget()
 }
+
+// newSteps returns deadlines of a budget. Time in which this process did not run is not counted, where the store knows of it.
+func (s *Shared) newSteps(budget time.Duration) *deadlines {
+	d := newDeadlines(context.Background(), budget)
+	if s.paced != nil {
+		d.ran = s.paced.Ran
+	}
+	return d
+}
+
+// patient is a context without a parent that ends when this process has run for as long as was left at its start. An answer that
+// is there, and that nothing of this process could read yet, is not given up that way. It ends after five budgets in any case.
+type patient struct {
+	context.Context // ends early or with the deadline
+	cancel          context.CancelFunc
+	ran             func() time.Duration
+	until           time.Duration // by ran
+	latest          time.Time
+}
+
+// mostPatience is how many budgets a step waits at most, however little the process ran.
+const mostPatience = 5
+
+func newPatient(left, budget time.Duration, ran func() time.Duration) *patient {
+	p := &patient{ran: ran, until: ran() + left, latest: time.Now().Add(left + (mostPatience-1)*budget)}
+	p.Context, p.cancel = context.WithCancel(context.Background())
+	time.AfterFunc(left, p.pass)
+	return p
+}
+
+// pass ends the context, or waits for the rest.
+func (p *patient) pass() {
+	rest := min(p.until-p.ran(), time.Until(p.latest))
+	if rest <= 0 {
+		p.cancel()
+		return
+	}
+	time.AfterFunc(max(rest, time.Millisecond), p.pass)
+}
+
+func (p *patient) Deadline() (time.Time, bool) { return p.latest, true }
+
+// Value hides the context that is embedded from the package context, which would take its Err for that of this one.
+func (p *patient) Value(any) any { return nil }
+
+func (p *patient) Err() error {
+	if p.Context.Err() == nil {
+		return nil
+	}
+	return context.DeadlineExceeded
+}
+
+// AfterFunc is used by the package context, which would otherwise start a goroutine for each context derived from this one.
+func (p *patient) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(p.Context, f) }

@@ -14,8 +14,9 @@ type deadlines struct {
 	parent context.Context
 	after  time.Duration
 	step   time.Duration
-	tasks  *sync.WaitGroup // what watchers are told in; nil: there are none
-	start  time.Time       // steps are counted from here, by the monotonic clock
+	tasks  *sync.WaitGroup      // what watchers are told in; nil: there are none
+	ran    func() time.Duration // for how long this process has run; nil: time passes for it as for anything
+	start  time.Time            // steps are counted from here, by the monotonic clock
 	ring   [32]atomic.Pointer[deadline]
 }
 
@@ -101,13 +102,22 @@ func (d *deadlines) until(end time.Duration) *deadline {
 		if old != nil && old.step == step {
 			return old
 		}
-		ctx, cancel := context.WithDeadline(d.parent, d.start.Add(time.Duration(step)*d.step))
-		fresh := &deadline{Context: ctx, cancel: cancel, step: step, tasks: d.tasks}
+		fresh := d.make(step)
 		if place.CompareAndSwap(old, fresh) {
 			return fresh
 		}
-		cancel()
+		fresh.cancel()
 	}
+}
+
+func (d *deadlines) make(step int64) *deadline {
+	end := d.start.Add(time.Duration(step) * d.step)
+	if d.ran != nil {
+		p := newPatient(time.Until(end), d.after, d.ran)
+		return &deadline{Context: p, cancel: p.cancel, step: step, tasks: d.tasks}
+	}
+	ctx, cancel := context.WithDeadline(d.parent, end)
+	return &deadline{Context: ctx, cancel: cancel, step: step, tasks: d.tasks}
 }
 
 // within is a context that ends with deadline and has the values of another one.

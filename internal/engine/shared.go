@@ -29,7 +29,7 @@ type Shared struct {
 	left    error           // what Close returned; read it when ended is closed
 	cancel  context.CancelFunc
 	budgets atomic.Pointer[deadlines] // of steps; see steps
-	paced   store.Paced               // whose budget holds; nil: Budget
+	paced   store.Paced               // nil: the store is in this process
 	workers workers                   // who load, and the like
 	near    tiers
 	pending pending
@@ -46,10 +46,8 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	s := &Shared{Store: st, Budget: budget, WriteBudget: writeBudget, Logger: logger}
 	s.ended = make(chan struct{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if budget == 0 {
-		budget = s.follow(st)
-	}
-	s.budgets.Store(newDeadlines(context.Background(), budget)) // not s.ctx: loads that Close ends give back their leases
+	s.follow(st)
+	s.budgets.Store(s.newSteps(cmp.Or(budget, s.ownBudget()))) // not of s.ctx: loads that Close ends give back their leases
 	s.near.clock, s.near.tells = near.NewClock(), make(chan struct{})
 	s.pending.init()
 	s.doubts.init()

@@ -218,4 +218,7 @@ type Usage struct {
 type Paced interface {
 	// Budget is how long one step of a read waits for the store. It may change at any time.
 	Budget() time.Duration
+	// Ran returns for how long this process has run, as the store knows it: it does not grow while the process is stopped or waits
+	// for a processor.
+	Ran() time.Duration
 }

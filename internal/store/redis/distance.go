@@ -49,6 +49,9 @@ func newDistance(budget time.Duration) *distance {
 // Budget implements store.Paced.
 func (s *Store) Budget() time.Duration { return time.Duration(s.distance.budget.Load()) }
 
+// Ran implements store.Paced.
+func (s *Store) Ran() time.Duration { return s.running.Now() }
+
 // patience is how long a command must have waited to count as one that the server failed.
 func (s *Store) patience() time.Duration { return min(s.Budget(), time.Second) }
 

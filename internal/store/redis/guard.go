@@ -29,6 +29,8 @@ type guard struct {
 	broke   atomic.Int64              // when a broken connection was last counted; nanoseconds since the store was opened
 
 	suspected atomic.Bool // a call of Suspect asks
+	verifies  atomic.Bool // verify asks
+	outages   outages     // what the log is told
 
 	repeated atomic.Int64 // invalidations, since it was last told of
 }
@@ -55,12 +57,14 @@ func (s *Store) newGuard(address string, slot uint16, probe func(context.Context
 	ctx, cancel := context.WithCancel(s.ctx)
 	g.cancel = cancel
 	g.refusal.Store(&awayError{address: g.where()})
+	g.outages.logger, g.outages.where = s.logger, g.where
 	g.breaker = breaker.New(ctx, &s.watching, breaker.Events{
 		Probe:   func(ctx context.Context) error { return probe(ctx, g) },
 		Opened:  g.opened,
 		Closing: g.closing,
 		Closed:  g.closed,
 		Pause:   s.patience,
+		Ran:     s.running.Now,
 	})
 	return g
 }
@@ -78,7 +82,7 @@ func (g *guard) where() string {
 
 func (g *guard) opened(cause error) {
 	g.refusal.Store(&awayError{g.where(), time.Now(), cause})
-	g.store.logger.Warn("redis unavailable: serving from the loader", "address", g.where(), "cause", cause)
+	g.outages.began(cause)
 	g.store.LookSoon()
 }
 
@@ -103,7 +107,7 @@ func (g *guard) closed(down time.Duration) {
 		g.store.stand(true) // each master has its own from now on
 	}
 	g.refusal.Store(&awayError{address: g.where()}) // of reads that are held back at first
-	g.store.logger.Info(fmt.Sprintf("redis back after %.1fs%s", down.Seconds(), repeated(g.repeated.Swap(0))), "address", g.where())
+	g.outages.over(down, g.repeated.Swap(0))
 }
 
 // repeated ends a sentence with how many invalidations were.
@@ -153,13 +157,24 @@ func (g *guard) hiccup(ctx context.Context) bool {
 
 const writersPatience = 250 * time.Millisecond // two probes
 
+// moment is when a command was sent.
+type moment struct {
+	at  time.Time
+	ran time.Duration // by the clock that stands still while this process does not run
+}
+
+func (s *Store) now() moment {
+	at := time.Now()
+	return moment{at, s.running.At(at)}
+}
+
 // enter lets a command in, and returns when it is sent. Whoever has entered must leave.
-func (g *guard) enter(ctx context.Context, k kind) (began time.Time, err error) {
+func (g *guard) enter(ctx context.Context, k kind) (began moment, err error) {
 	return g.enterBy(ctx, &g.places, k)
 }
 
 // enterBy is enter for a command that takes one of certain places.
-func (g *guard) enterBy(ctx context.Context, p *places, k kind) (began time.Time, err error) {
+func (g *guard) enterBy(ctx context.Context, p *places, k kind) (began moment, err error) {
 	if err := g.admits(ctx, k); err != nil {
 		return began, err
 	}
@@ -173,13 +188,13 @@ func (g *guard) enterBy(ctx context.Context, p *places, k kind) (began time.Time
 			return began, err
 		}
 	}
-	return time.Now(), nil
+	return g.store.now(), nil
 }
 
 // leave counts how a command that has entered ended.
-func (g *guard) leave(began time.Time, err error) { g.leaveBy(&g.places, began, err) }
+func (g *guard) leave(began moment, err error) { g.leaveBy(&g.places, began, err) }
 
-func (g *guard) leaveBy(p *places, began time.Time, err error) {
+func (g *guard) leaveBy(p *places, began moment, err error) {
 	if err == nil {
 		g.breaker.Succeeded()
 		p.leave()
@@ -194,17 +209,22 @@ func (g *guard) leaveBy(p *places, began time.Time, err error) {
 }
 
 // judge counts the end of a command.
-func (g *guard) judge(began time.Time, err error) {
+func (g *guard) judge(began moment, err error) {
 	switch {
 	case !away(err):
 		g.breaker.Succeeded()
 	case errors.Is(err, rueidis.ErrClosing), errors.Is(err, context.Canceled):
 	case errors.Is(err, context.DeadlineExceeded):
 		// A caller's own deadline, or what was left of a budget, may have been too short for any server. The engine's
-		// deadlines end up to a sixteenth early.
+		// deadlines end up to a sixteenth early. Time in which this process did not run was not the server's.
 		patience := g.store.patience()
-		if waited := time.Since(began); waited >= patience-patience/8 {
-			g.fail(fmt.Errorf("no answer within %v", waited.Round(time.Millisecond)), (*breaker.Breaker).Failed)
+		if waited := g.store.running.Now() - began.ran; waited >= patience-patience/8 {
+			cause := fmt.Errorf("no answer within %v", waited.Round(time.Millisecond))
+			if g.store.running.Pressed() {
+				g.verify(cause)
+			} else {
+				g.fail(cause, (*breaker.Breaker).Failed)
+			}
 		}
 	case readOnly(err):
 		// It goes on answering reads, with what may be old, so that there may never be five failures in a row.
@@ -214,11 +234,31 @@ func (g *guard) judge(began time.Time, err error) {
 	default:
 		// A connection that breaks fails all that was under way on it: that is one failure.
 		before := g.broke.Load()
-		if began.Sub(g.store.began) >= time.Duration(before) && g.broke.CompareAndSwap(before, int64(time.Since(g.store.began))) {
+		if began.at.Sub(g.store.began) >= time.Duration(before) && g.broke.CompareAndSwap(before, int64(time.Since(g.store.began))) {
 			g.fail(err, (*breaker.Breaker).Failed)
 		}
 	}
 }
+
+// verify asks the node in the background whether it answers, with more patience than a read has, and opens the breaker if it does
+// not. Where this process is short of processors, answers that come late say little.
+func (g *guard) verify(cause error) {
+	g.store.ending.RLock()
+	defer g.store.ending.RUnlock()
+	if g.store.closed.Load() || g.breaker.Open() || !g.verifies.CompareAndSwap(false, true) {
+		return
+	}
+	g.store.watching.Go(func() {
+		defer g.verifies.Store(false)
+		if g.breaker.Answers(verifyLimit) {
+			g.breaker.Succeeded()
+		} else {
+			g.breaker.Trip(cause)
+		}
+	})
+}
+
+const verifyLimit = 100 * time.Millisecond
 
 func (g *guard) fail(cause error, how func(*breaker.Breaker, error)) {
 	g.store.ending.RLock() // Close waits for probers: none may begin behind it

@@ -78,7 +78,7 @@ func TestBreakerOfAServer(t *testing.T) {
 				eventually(t, func() bool {
 					return errors.Is(s.Invalidate(t.Context(), []string{"a"}, time.Second)[0].Err, store.ErrAway)
 				}, "the breaker opens, although reads are answered")
-			} else if paid := goesAway(t, s, "a"); paid > 20 {
+			} else if paid := goesAway(t, s, "a"); paid > 30 { // 20 more if this process is short of processors: see verify
 				t.Errorf("%d reads in a row paid for it, want 5 or a few more", paid)
 			}
 			answersWithin(t, 5*time.Second, func() { // 9,000 with their budgets would take minutes
@@ -96,7 +96,8 @@ func TestBreakerOfAServer(t *testing.T) {
 					}
 				}
 			})
-			if log.count(gone) != 1 || log.count(back) != 0 {
+			eventually(t, func() bool { return log.count(gone) == 1 }, "one line about it in\n%s", log)
+			if log.count(back) != 0 {
 				t.Errorf("want one line in\n%s", log)
 			}
 			hurt.mend(t, server)
@@ -189,6 +190,7 @@ func TestBreakerOfAMaster(t *testing.T) {
 	if !errors.Is(s.Refuses("k0"), store.ErrAway) || s.Refuses(alive) != nil {
 		t.Error("the wrong keys are refused")
 	}
+	eventually(t, func() bool { return log.count(gone) == 1 }, "one line about it in\n%s", log)
 	dead.Restart(t)
 	comesBack(t, s, "k0")
 	eventually(t, func() bool { return log.count(gone) == 1 && log.count(back) == 1 && log.count(dead.Addr) >= 2 }, "two lines in\n%s", log)
@@ -216,6 +218,7 @@ func TestRecovered(t *testing.T) {
 	})
 	server.Kill()
 	goesAway(t, s, "a")
+	eventually(t, func() bool { return log.count(gone) == 1 }, "one line about it in\n%s", log)
 	server.Restart(t)
 	comesBack(t, s, "a")
 	if n := called.Load(); n != 1 {

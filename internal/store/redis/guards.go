@@ -112,6 +112,7 @@ func (g *guard) settle() {
 // retire ends the guard of a node that serves no slots any more. What waited for it goes to who has them now.
 func (g *guard) retire() {
 	g.cancel()
+	g.outages.end()
 	if !g.breaker.Open() {
 		return
 	}
@@ -149,7 +150,7 @@ func (s *Store) send(ctx context.Context, k kind, cmds rueidis.Commands) []rueid
 
 // entered is what became of the commands of one node.
 type entered struct {
-	began time.Time
+	began moment
 	err   error // it refused them
 	bad   error // an answer of a node that is away
 }
@@ -247,7 +248,7 @@ func (s *Store) Suspect(ctx context.Context, address string) error {
 	}
 	if !g.breaker.Open() && g.suspected.CompareAndSwap(false, true) {
 		ctx, cancel := context.WithTimeout(ctx, s.patience())
-		began := time.Now()
+		began := s.now()
 		g.judge(began, s.ask(ctx, g))
 		cancel()
 		g.suspected.Store(false)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/nearside/nearside/internal/stall"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -57,6 +58,7 @@ type Store struct {
 	start    // how c is made
 
 	began     time.Time
+	running   *stall.Clock
 	guards    atomic.Pointer[guards]
 	first     *guard
 	standing  sync.Mutex        // guards the next three; topology.mu comes after it
@@ -99,9 +101,10 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	}
 	s := &Store{
 		target: t, replicas: max(o.Replicas, 0), distance: newDistance(o.Budget), logger: o.Logger,
-		poke: make(chan struct{}, 1), began: time.Now(),
+		poke: make(chan struct{}, 1), began: time.Now(), running: stall.New(),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.watching.Go(func() { s.running.Run(s.ctx) })
 	s.first = s.newGuard("", 0, s.revive)
 	s.guards.Store(&guards{first: s.first})
 	s.option = t.option()
@@ -125,6 +128,8 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 		s.stand(true)
 	case o.Require || lasts || errors.Is(ctx.Err(), context.Canceled):
 		s.cancel()
+		s.watching.Wait()
+		s.first.outages.end()
 		return nil, err
 	default:
 		s.degraded = true
@@ -229,6 +234,10 @@ func (s *Store) Close() {
 		return
 	}
 	s.watching.Wait()
+	s.first.outages.end()
+	for _, g := range s.byAddress { // nothing stands guards any more
+		g.outages.end()
+	}
 	if s.connected.Load() {
 		s.c.Close()
 	}

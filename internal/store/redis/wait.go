@@ -51,7 +51,7 @@ func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, gro
 	}
 	left := group
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		began := time.Now()
+		began := s.now()
 		rs := s.sendConfirmed(ctx, s.c, false, len(left), func(b rueidis.Builder, n int) rueidis.Completed {
 			// By its text: a script that is not known would have to be sent again, behind the WAIT.
 			i := left[n]

@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asChild) != "" {
 		os.Exit(Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}
+	for os.Getenv(asSpinner) != "" {
+	}
 	status := redistest.Main(m)
 	dbtest.Stop()
 	if shop != "" {
