@@ -42,7 +42,7 @@ var points = []struct {
 // childThatDies does one thing, and kills itself at a point of it.
 func childThatDies(point string, db truth, o nearside.Options) int {
 	key := os.Getenv(childKeys)
-	o.Budget = time.Second // all start at once: a claim that comes too late would never be filled
+	o.Budget = time.Second      // all start at once: a claim that comes too late would never be filled
 	var armed, sent atomic.Bool // the answer to the next command about the key kills; it was sent
 	o.Redis = func(c *rueidis.ClientOption) {
 		dial := c.DialCtxFn
