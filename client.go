@@ -29,8 +29,8 @@ type Options struct {
 	// If it is zero, the budget is four times the round trip to the farthest master, which is measured each second, and at
 	// least 25 ms and at most 250 ms. A budget that is set is obeyed; Stats.Problems says so if a round trip takes longer.
 	//
-	// Time in which this process was stopped or waited for a processor is not counted, and a step ends after five budgets in any
-	// case. Both do not hold if the budget is longer than 50 ms and ctx can be cancelled: then it is a plain deadline.
+	// Time in which this process was stopped or waited for a processor is not counted, but a step ends after five budgets in any
+	// case.
 	Budget time.Duration
 
 	// WriteBudget is how long each step of Update, Invalidate and Set waits for Redis, for each 500 keys. 1 s if zero.

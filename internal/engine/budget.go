@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -56,11 +57,12 @@ func (s *Shared) newSteps(budget time.Duration) *deadlines {
 	return d
 }
 
-// patient is a context without a parent that ends when this process has run for as long as was left at its start. An answer that
+// patient is a context without values that ends with its parent, or when this process has run for as long as was left at its start. An answer that
 // is there, and that nothing of this process could read yet, is not given up that way. It ends after five budgets in any case.
 type patient struct {
-	context.Context // ends early or with the deadline
+	context.Context // ends with the parent or at the deadline
 	cancel          context.CancelFunc
+	parent          context.Context
 	ran             func() time.Duration
 	until           time.Duration // by ran
 	latest          time.Time
@@ -69,21 +71,23 @@ type patient struct {
 // mostPatience is how many budgets a step waits at most, however little the process ran.
 const mostPatience = 5
 
-func newPatient(left, budget time.Duration, ran func() time.Duration) *patient {
-	p := &patient{ran: ran, until: ran() + left, latest: time.Now().Add(left + (mostPatience-1)*budget)}
-	p.Context, p.cancel = context.WithCancel(context.Background())
-	time.AfterFunc(left, p.pass)
+func newPatient(parent context.Context, left, budget time.Duration, ran func() time.Duration) *patient {
+	p := &patient{parent: parent, ran: ran, until: ran() + left, latest: time.Now().Add(left + (mostPatience-1)*budget)}
+	var end context.CancelFunc
+	p.Context, end = context.WithCancel(parent)
+	timer := time.AfterFunc(left, func() { p.pass(end) })
+	p.cancel = func() { timer.Stop(); end() }
 	return p
 }
 
 // pass ends the context, or waits for the rest.
-func (p *patient) pass() {
+func (p *patient) pass(end context.CancelFunc) {
 	rest := min(p.until-p.ran(), time.Until(p.latest))
-	if rest <= 0 {
-		p.cancel()
+	if rest <= 0 || p.Context.Err() != nil {
+		end()
 		return
 	}
-	time.AfterFunc(max(rest, time.Millisecond), p.pass)
+	time.AfterFunc(max(rest, time.Millisecond), func() { p.pass(end) })
 }
 
 func (p *patient) Deadline() (time.Time, bool) { return p.latest, true }
@@ -95,7 +99,7 @@ func (p *patient) Err() error {
 	if p.Context.Err() == nil {
 		return nil
 	}
-	return context.DeadlineExceeded
+	return cmp.Or(p.parent.Err(), context.DeadlineExceeded)
 }
 
 // AfterFunc is used by the package context, which would otherwise start a goroutine for each context derived from this one.

@@ -53,3 +53,18 @@ func TestStepOfAStalledProcess(t *testing.T) {
 		})
 	}
 }
+
+// The caller's end is the end of a step that is bound to it, with the caller's error.
+func TestStepEndsWithItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		caller, leave := context.WithCancel(t.Context())
+		p := newPatient(caller, time.Second, time.Second, func() time.Duration { return 0 })
+		time.Sleep(100 * time.Millisecond)
+		leave()
+		<-p.Done()
+		if p.Err() != context.Canceled {
+			t.Errorf("got %v", p.Err())
+		}
+		time.Sleep(10 * time.Second) // its timer ends
+	})
+}

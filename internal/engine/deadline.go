@@ -113,7 +113,7 @@ func (d *deadlines) until(end time.Duration) *deadline {
 func (d *deadlines) make(step int64) *deadline {
 	end := d.start.Add(time.Duration(step) * d.step)
 	if d.ran != nil {
-		p := newPatient(time.Until(end), d.after, d.ran)
+		p := newPatient(d.parent, time.Until(end), d.after, d.ran)
 		return &deadline{Context: p, cancel: p.cancel, step: step, tasks: d.tasks}
 	}
 	ctx, cancel := context.WithDeadline(d.parent, end)

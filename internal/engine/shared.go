@@ -142,7 +142,11 @@ func (s *Shared) read(ctx context.Context, until time.Time) (context.Context, co
 		return ctx, func() {}
 	}
 	if ctx.Done() != nil && s.budget() > shortBudget {
-		return context.WithDeadline(ctx, until)
+		if s.paced == nil {
+			return context.WithDeadline(ctx, until)
+		}
+		p := newPatient(ctx, time.Until(until), s.budget(), s.paced.Ran)
+		return p, p.cancel
 	}
 	return s.steps().at(until), func() {}
 }

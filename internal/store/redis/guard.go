@@ -250,7 +250,7 @@ func (g *guard) verify(cause error) {
 	}
 	g.store.watching.Go(func() {
 		defer g.verifies.Store(false)
-		if g.breaker.Answers(verifyLimit) {
+		if g.breaker.Answers(max(verifyLimit, g.store.patience())) {
 			g.breaker.Succeeded()
 		} else {
 			g.breaker.Trip(cause)
