@@ -21,6 +21,8 @@ type conn struct {
 	nc net.Conn
 	r  *bufio.Reader
 	w  *bufio.Writer
+
+	idle time.Time // since when it waits for its next command
 }
 
 // connect opens a connection to a node, in a version of the protocol.
@@ -97,6 +99,14 @@ func (c *conn) alive() bool {
 		return true
 	})
 	return err == nil && good
+}
+
+// send sends commands in one write, if they fit into its buffer.
+func (c *conn) send(cmds [][][]byte) error {
+	for _, args := range cmds {
+		c.write(args)
+	}
+	return c.w.Flush()
 }
 
 func (c *conn) write(args [][]byte) {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -20,12 +21,13 @@ import (
 
 const (
 	dialTimeout = time.Second
-	timeout     = 10 * time.Second // of one exchange: commands that wait for others are not passed, so a longer one hangs
-	maxIdle     = 64               // connections that wait for the next command, for each node and version of the protocol
-	maxOpen     = 512              // connections, for each node and version of the protocol; more commands wait for one
-	maxReply    = 64 << 20         // bytes of a reply that is collected
-	maxLength   = 512 << 20        // bytes of a string or elements of an array, as Redis has them
-	maxDepth    = 64               // of arrays in arrays
+	timeout     = 10 * time.Second       // of one exchange: commands that wait for others are not passed, so a longer one hangs
+	maxOpen     = 512                    // connections, for each node and version of the protocol; more commands wait for one
+	keepIdle    = 10 * time.Second       // a connection that was not used for so long is closed
+	checkIdle   = 100 * time.Millisecond // after which it is looked at before it is used: the server may have closed it
+	maxReply    = 64 << 20               // bytes of a reply that is collected
+	maxLength   = 512 << 20              // bytes of a string or elements of an array, as Redis has them
+	maxDepth    = 64                     // of arrays in arrays
 )
 
 // Route tells which node has which keys.
@@ -47,8 +49,9 @@ type Pool struct {
 	to    redis.Target
 	route Route
 
-	mu     sync.Mutex // guards the rest
-	idle   map[place][]*conn
+	mu     sync.Mutex              // guards the rest
+	idle   map[place][]*conn       // the one that was used last is the last
+	reaper *time.Timer             // closes those that were not used for long; nil: there are none
 	open   map[place]chan struct{} // full while maxOpen connections are open or being made
 	table  table                   // of commands
 	asked  time.Time               // when it came
@@ -84,6 +87,9 @@ func (p *Pool) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	if p.reaper != nil {
+		p.reaper.Stop()
+	}
 	for at := range p.idle {
 		p.drop(at)
 	}
@@ -148,17 +154,13 @@ func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byt
 	}
 	c.nc.SetDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { c.nc.SetDeadline(time.Unix(1, 0)) })
-	sent := make(chan error, 1)
-	write := func() error {
-		for _, args := range cmds {
-			c.write(args)
-		}
-		return c.w.Flush()
-	}
+	var sent chan error
+	var unsent error
 	if len(cmds) > 1 { // replies are read meanwhile: Redis may stop reading while nobody reads them
-		go func() { sent <- write() }()
+		sent = make(chan error, 1)
+		go func() { sent <- c.send(cmds) }()
 	} else {
-		sent <- write()
+		unsent = c.send(cmds)
 	}
 	r := &reading{c: c, hold: to.Hold, renew: func() {
 		if c.nc.SetDeadline(time.Now().Add(timeout)); ctx.Err() != nil {
@@ -183,8 +185,11 @@ func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byt
 	if err != nil {
 		c.nc.Close()
 	}
-	if e := <-sent; err == nil {
-		err = e
+	if sent != nil {
+		unsent = <-sent
+	}
+	if err == nil {
+		err = unsent
 	}
 	left := !stop() // the deadline is past, or about to be: the connection must not be used again
 	switch {
@@ -232,7 +237,7 @@ func (p *Pool) get(ctx context.Context, at place) (*conn, error) {
 		c := cs[len(cs)-1]
 		p.idle[at] = cs[:len(cs)-1]
 		p.mu.Unlock()
-		if c.alive() {
+		if time.Since(c.idle) < checkIdle || c.alive() {
 			return c, nil
 		}
 		c.nc.Close()
@@ -242,9 +247,33 @@ func (p *Pool) get(ctx context.Context, at place) (*conn, error) {
 func (p *Pool) put(at place, c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || len(p.idle[at]) >= maxIdle {
+	if p.closed {
 		c.nc.Close()
 		return
 	}
+	c.idle = time.Now()
 	p.idle[at] = append(p.idle[at], c)
+	if p.reaper == nil {
+		p.reaper = time.AfterFunc(keepIdle, p.reap)
+	}
+}
+
+// reap closes the connections that were not used for keepIdle.
+func (p *Pool) reap() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reaper = nil
+	for at, cs := range p.idle {
+		n := 0
+		for n < len(cs) && time.Since(cs[n].idle) >= keepIdle {
+			cs[n].nc.Close()
+			n++
+		}
+		if p.idle[at] = slices.Delete(cs, 0, n); len(cs) == n {
+			delete(p.idle, at)
+		}
+	}
+	if len(p.idle) > 0 && !p.closed {
+		p.reaper = time.AfterFunc(keepIdle/2, p.reap)
+	}
 }

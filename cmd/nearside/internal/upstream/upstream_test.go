@@ -218,8 +218,30 @@ func TestMostConnections(t *testing.T) {
 	if n := s.most.Load(); n > maxOpen {
 		t.Errorf("%d connections at once", n)
 	}
-	if n := p.waiting(at); n > maxIdle {
-		t.Errorf("%d connections wait", n)
+	opened := s.most.Load()
+	if n := p.waiting(at); n != int(opened) {
+		t.Errorf("%d connections wait, want the %d that were opened", n, opened)
+	}
+	for range callers { // the next ones open none
+		if _, _, err := p.exchange(t.Context(), Client{Proto: 2}, at, command("PING"), nil, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := s.most.Load(); n != opened {
+		t.Errorf("%d connections, where there were %d that waited", n, opened)
+	}
+	// What is not used for long is closed, and nothing else.
+	p.mu.Lock()
+	for _, c := range p.idle[at][:opened-10] {
+		c.idle = c.idle.Add(-keepIdle)
+	}
+	p.mu.Unlock()
+	p.reap()
+	if n := p.waiting(at); n != 10 {
+		t.Errorf("%d connections are left, want 10", n)
 	}
 	p.Close()
+	if p.reaper.Stop() {
+		t.Error("the reaper is still to come")
+	}
 }
