@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -270,6 +271,62 @@ func TestHTTP(t *testing.T) {
 	resp, _ = r.get(t, "GET", "/v1/user/100001")
 	if from := resp.Header.Get("X-Cache"); from != "negative" && from != "near" { // the demo keeps users near, absent ones too
 		t.Errorf("X-Cache %q, want negative or near", from)
+	}
+}
+
+// An escaped slash is part of a parameter, in each method; a path that would be cleaned does not lead to another key.
+func TestHTTPPaths(t *testing.T) {
+	db := database(t, "CREATE TABLE docs (name TEXT PRIMARY KEY, n INTEGER)",
+		"INSERT INTO docs VALUES ('a/b', 1), ('1/0', 2), ('..', 3), ('a%2Fb', 4), ('é', 5), ('b', 6)")
+	config := write(t, "n.yaml", `
+caches:
+  doc: {key: "doc:{name}", load: "SELECT n FROM docs WHERE name = {name}", store: "UPDATE docs SET n = {n} WHERE name = {name}"}
+  page: {key: "page:{name}", load: "SELECT n FROM docs WHERE name = {name}"}
+  two: {key: "two:{a}:{b}", load: "SELECT n FROM docs WHERE name = {a} || {b}"}
+`)
+	r := start(t, serveCmd{Config: config, Database: db}, nil)
+	say := func(method, path, body string) string {
+		conn, err := net.Dial("tcp", r.http)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return strings.TrimSpace(fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Location"), string(text)))
+	}
+	for _, c := range []struct{ method, path, body, want string }{
+		{"GET", "/v1/doc/a%2Fb", "", `200 {"n":1}`},
+		{"GET", "/v1/doc/a%2fb", "", `200 {"n":1}`},
+		{"PUT", "/v1/doc/a%2Fb", `{"n":10}`, `200 {"n":10}`},
+		{"GET", "/v1/doc/a%2Fb", "", `200 {"n":10}`},
+		{"DELETE", "/v1/doc/a%2Fb", "", `204`},
+		{"GET", "/v1/doc/a%252Fb", "", `200 {"n":4}`},
+		{"GET", "/v1/page/1%2F0", "", `200 {"n":2}`},
+		{"GET", "/v1/page/1/0", "", `404 {"error":"page:{name} has 1 parameter (name), found 2"}`},
+		{"GET", "/v1/two/a%2F/b", "", `200 {"n":10}`},
+		{"GET", "/v1/page/%2e%2E", "", `200 {"n":3}`},
+		{"GET", "/v1/page/..", "", `200 {"n":3}`},
+		{"GET", "/v1/page/%C3%A9", "", `200 {"n":5}`},
+		{"GET", "/v1/page//a%2Fb", "", `404 {"error":"page:{name} has 1 parameter (name), found 2"}`},
+		{"GET", "/v1/page/", "", `404 {"error":"page:{name} has 1 parameter (name), found 0"}`},
+		{"GET", "/v1/two//b", "", `404 {"error":"two:{a}:{b}: {a} cannot be \"\": expected text"}`},
+		{"DELETE", "//v1/doc/a%2Fb", "", `307 /v1/doc/a%2Fb`},
+		{"GET", "/v1/page/%FF", "", `404 {"error":"page:{name}: {name} cannot be \"\\xff\": expected text"}`},
+		{"GET", "/v1/page/a%2", "", `400 400 Bad Request`},
+		{"GET", "/v1/page/%zz", "", `400 400 Bad Request`},
+		{"GET", "/v1/-/caches/doc/entry?arg=a%2Fb", "", ``},
+	} {
+		got := say(c.method, c.path, c.body)
+		if c.want == "" && !strings.Contains(got, `"key":"doc:a/b"`) || c.want != "" && !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s %s: got %s, want %s", c.method, c.path, got, c.want)
+		}
 	}
 }
 
