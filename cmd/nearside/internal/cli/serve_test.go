@@ -400,7 +400,7 @@ func TestRubbishAndErrors(t *testing.T) {
 // An HTTP request, garbage and half a command on the Redis port harm nobody else.
 func TestGarbage(t *testing.T) {
 	r := start(t, serveCmd{HTTP: "off", Database: filled(t)}, nil)
-	for _, text := range []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01", "*1\r\n$9223372036854775800\r\nabc\r\n", "*-1\r\n", "*1048577\r\n", "*2\r\n$3\r\nGET\r\n$5\r\nus"} {
+	for _, text := range []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01", "*1\r\n$9223372036854775800\r\nabc\r\n", "*-2\r\n", "*1048577\r\n", "*2\r\n$3\r\nGET\r\n$5\r\nus"} {
 		conn, err := net.Dial("tcp", r.redis)
 		if err != nil {
 			t.Fatal(err)
@@ -416,6 +416,35 @@ func TestGarbage(t *testing.T) {
 			t.Errorf("after %q: %s", text, got)
 		}
 		conn.Close()
+	}
+}
+
+// A health check sends one line, and so does a person by hand; what Redis ignores is ignored.
+func TestInlineCommands(t *testing.T) {
+	config := write(t, "n.yaml", "password: s3cret\ncaches:\n  user: {key: \"user:{id}\", load: \"SELECT name FROM users WHERE id = {id}\"}\n")
+	for name, c := range map[string]struct {
+		config         string
+		sent, received string
+	}{
+		"open":    {"", "PING\r\n", "+PONG\r\n"},
+		"ignored": {"", "\r\n*-1\r\n*0\r\n\nping\nECHO a\r\nGET user:100001\r\nQUIT\r\n", "+PONG\r\n$1\r\na\r\n$-1\r\n+OK\r\n"},
+		"guarded": {config, "PING\r\nAUTH s3cret\r\nPING\r\nQUIT\r\n", "-NOAUTH Authentication required.\r\n+OK\r\n+PONG\r\n+OK\r\n"},
+		"post":    {"", "POST / HTTP/1.1\r\nHost: x\r\n\r\nPING\r\n", "-ERR Protocol error: found an HTTP request, this port speaks the Redis protocol\r\n"},
+		"long":    {config, "PING " + strings.Repeat("x", 17<<10) + "\r\n", "-ERR Protocol error: invalid bulk length\r\n"},
+	} {
+		r := start(t, serveCmd{HTTP: "off", Database: filled(t), Config: c.config}, nil)
+		conn, err := net.Dial("tcp", r.redis)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		io.WriteString(conn, c.sent)
+		got := make([]byte, len(c.received))
+		if n, err := io.ReadFull(conn, got); err != nil || string(got) != c.received {
+			t.Errorf("%s: got %q, %v, want %q", name, got[:n], err, c.received)
+		}
+		conn.Close()
+		r.end()
 	}
 }
 

@@ -365,8 +365,8 @@ func TestLimitsAndFaults(t *testing.T) {
 	s := serve(t, resp.Config{Limits: resp.Limits{Bulk: 1 << 10, Args: 100, Command: 1 << 14}})
 	other := s.dial(t)
 	for in, want := range map[string]string{
-		"GET / HTTP/1.1\r\n\r\n":                      "",
-		encode("PING") + "*-1\r\n":                    bulk("PING") + "-ERR Protocol error",
+		"GET / HTTP/1.1\r\n\r\n":                      "-ERR Protocol error: found an HTTP request",
+		encode("PING") + "*-2\r\n":                    bulk("PING") + "-ERR Protocol error",
 		encode("GET", strings.Repeat("k", 2<<10)):     "-ERR Protocol error",
 		encode("PANIC"):                               "-ERR internal error",
 		encode("GET", "panic:1"):                      "-ERR internal error",

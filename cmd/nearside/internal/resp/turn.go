@@ -1,7 +1,6 @@
 package resp
 
 import (
-	"errors"
 	"runtime/debug"
 	"sync"
 )
@@ -59,10 +58,6 @@ func (c *Conn) answer(b []byte) (done int) {
 		n, need, err := t.p.Next(b[done:])
 		if err != nil {
 			c.closing = true
-			if first := done == 0 && c.commands.Load() == 0; first && errors.Is(err, ErrNotRESP) {
-				c.kill(nil) // a browser, or TLS: an answer would mean nothing to it
-				return done
-			}
 			c.settle()
 			t.out = AppendError(t.out, "ERR "+err.Error())
 			break
