@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// backend is what each database does in its own way: sqlite.go, mysql.go, postgres.go.
+// backend is what each database does in its own way: sqlite.go, mysql.go, postgres.go and its siblings.
 type backend interface {
 	// columns learns the columns of a query with n parameters, without running it.
 	columns(ctx context.Context, text string, n int) ([]column, error)
