@@ -30,6 +30,7 @@ type postgresDB struct {
 	url     string
 	timeout time.Duration
 	reads   *pgxpool.Pool
+	types   postgresTypes
 
 	living context.Context // ends when it is closed: until then a COMMIT that was sent goes on
 	end    context.CancelFunc

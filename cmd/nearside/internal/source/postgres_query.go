@@ -75,13 +75,11 @@ func (s *postgresStmt) parameters(ctx context.Context) ([]string, error) {
 func (s *postgresStmt) query(ctx context.Context, args []any) (cursor, error) {
 	for try := 0; ; try++ {
 		c, err := s.run(ctx, s.db.reads, args)
-		if err == nil || try > 1 || !again(err) {
+		if err == nil || try > 1 || !pgconn.SafeToRetry(err) && !s.db.retries(ctx, err) {
 			return c, err
 		}
 	}
 }
-
-func again(err error) bool { return altered(err) || pgconn.SafeToRetry(err) }
 
 // altered reports that a table was altered behind a prepared statement, which the driver then forgets.
 func altered(err error) bool {
@@ -107,9 +105,13 @@ func (s *postgresStmt) run(ctx context.Context, q querier, args []any) (cursor, 
 		return nil, explained(err)
 	}
 	if fields := rows.FieldDescriptions(); !sameColumns(s.like, fields) {
-		if c.of = postgresColumns(fields, rows.Conn().TypeMap()); len(c.of) != len(s.like) {
+		unknown := s.db.types.unknown(fields)
+		if c.of = s.db.types.columns(fields); len(c.of) != len(s.like) || len(unknown) > 0 {
 			cancel()
 			rows.Close()
+			if len(c.of) == len(s.like) {
+				return nil, unknownTypes(unknown)
+			}
 			return nil, errColumns(len(c.of), len(s.like))
 		}
 	}
@@ -121,7 +123,7 @@ func sameColumns(cols []column, fields []pgconn.FieldDescription) bool {
 		return false
 	}
 	for i, f := range fields {
-		if cols[i].kind != array && cols[i].kind != postgresKind(f.DataTypeOID) || cols[i].name != f.Name {
+		if cols[i].oid != f.DataTypeOID || cols[i].name != f.Name {
 			return false
 		}
 	}

@@ -53,7 +53,7 @@ func (d *postgresDB) write(ctx context.Context, text string, args []any, query s
 	}
 	for try := 0; ; try++ {
 		err := d.transact(ctx, pool, text, args, query, queryArgs, read)
-		if err == nil || try > 1 || !altered(err) {
+		if err == nil || try > 1 || !d.retries(ctx, err) {
 			return err
 		}
 	}
