@@ -478,7 +478,7 @@ func TestStatuses(t *testing.T) {
 	defer busy.Close()
 	db := " --database " + filled(t)
 	locked := redistest.Start(t, "--requirepass", "another")
-	bad := write(t, "bad.yaml", "caches:\n  user:\n    key: user:{id}\n    load: SELECT nope FROM users WHERE id = {id}\n  o: {key: \"o:{id}\", load: SELECT * FROM nowhere}\n")
+	bad := write(t, "bad.yaml", "caches:\n  user:\n    key: user:{id}\n    load: SELECT nope FROM users WHERE id = {id}\n  o: {key: \"o:{id}\", load: \"SELECT * FROM nowhere WHERE id = {id}\"}\n")
 	for _, c := range []struct {
 		args   string
 		status int

@@ -76,6 +76,8 @@ func (d *postgresDB) pool(ctx context.Context, size int32, readOnly string) (*pg
 	return pool, nil
 }
 
+const readOnly = "25006" // read_only_sql_transaction
+
 // explained adds what to do to the errors of the server that need it.
 func explained(err error) error {
 	var e *pgconn.PgError
@@ -89,8 +91,8 @@ func explained(err error) error {
 			return fmt.Errorf("%s: GRANT it to the role that the URL names", e.Message)
 		case "57014":
 			return fmt.Errorf("%s: %w", e.Message, context.DeadlineExceeded)
-		case "25006":
-			return fmt.Errorf("%s: a load may not write", e.Message)
+		case readOnly:
+			return fmt.Errorf("%s: a load may not write, nor lock rows (FOR UPDATE)", e.Message)
 		}
 	}
 	var c *pgconn.ConnectError

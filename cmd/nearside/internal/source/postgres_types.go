@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -21,9 +23,17 @@ func (d *postgresDB) columns(ctx context.Context, text string, _ int) ([]column,
 		return nil, explained(err)
 	}
 	defer conn.Release()
-	// In brackets, so that nothing but a SELECT fits.
-	sd, err := conn.Conn().Prepare(ctx, "", "SELECT * FROM ("+text+"\n) AS q")
+	if _, err := conn.Conn().Prepare(ctx, "", text); err != nil { // its errors are those of the statement
+		return nil, atLine(explained(err), text)
+	}
+	sd, err := conn.Conn().Prepare(ctx, "", bracketed(text))
 	if err != nil {
+		return nil, fmt.Errorf(noSubquery, explained(err))
+	}
+	// What locks rows is found when it is run. Without rows nothing is; that the parameters are NULL may fail, and says nothing.
+	_, err = conn.Exec(ctx, bracketed(text)+" LIMIT 0", make([]any, len(sd.ParamOIDs))...)
+	var e *pgconn.PgError
+	if errors.As(err, &e) && e.Code == readOnly {
 		return nil, explained(err)
 	}
 	if err := d.learn(ctx, conn.Conn(), d.types.unknown(sd.Fields)); err != nil {
@@ -39,6 +49,17 @@ func (d *postgresDB) columns(ctx context.Context, text string, _ int) ([]column,
 		cols[i].bytes = !folds && (f.DataTypeOID == pgtype.TextOID || f.DataTypeOID == pgtype.VarcharOID)
 	}
 	return cols, named(cols)
+}
+
+// atLine adds the line of a statement of several lines that an error of the server is about.
+func atLine(err error, text string) error {
+	var e *pgconn.PgError
+	if !errors.As(err, &e) || e.Position == 0 || !strings.Contains(text, "\n") {
+		return err
+	}
+	runes := []rune(text)
+	before := string(runes[:min(int(e.Position)-1, len(runes))])
+	return fmt.Errorf("%w, in line %d", err, strings.Count(before, "\n")+1)
 }
 
 // postgresTypes are the types that the driver does not know and the server was asked for: enums, domains, those of extensions and
