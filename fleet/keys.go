@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -50,3 +51,15 @@ const (
 func named(cache string) bool { return cache != "" && len(cache) <= maxName }
 
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+
+// misplaced is the error of an index whose key another program has written with another type. It is not deleted by itself, since
+// nobody knows what it is.
+func misplaced(err error) error {
+	key := cachesKey // which stands in the errors of the script too, as the first of its keys
+	for _, k := range []string{membersKey, sinceKey} {
+		if strings.Contains(err.Error(), k) {
+			key = k
+		}
+	}
+	return fmt.Errorf("the key %s has another type, another program has written it: %s; delete it: redis-cli UNLINK '%s'", key, loss, key)
+}
