@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"log/slog"
 	"runtime/debug"
 	"sync"
 )
@@ -143,7 +144,7 @@ func (c *Conn) settle() {
 	}
 	c.s.cfg.Handler.GetMany(c.ctx, c, t.keys, &t.r)
 	for t.r.n < len(t.keys) {
-		c.s.cfg.Logger.Error("a GET was left without a reply", "client", c.id)
+		c.s.log(slog.LevelError, "a GET was left without a reply", "", "client", c.id)
 		t.r.Error("ERR internal error")
 	}
 	t.out, t.r.out = append(t.r.out, t.out[t.r.from:]...), t.out[:0]
@@ -159,7 +160,7 @@ func (c *Conn) settle() {
 
 // crashed answers for a handler that has panicked: what was answered before, an error, and the end.
 func (c *Conn) crashed(v any) {
-	c.s.cfg.Logger.Error("a command panicked", "client", c.id, "panic", v, "stack", string(debug.Stack()))
+	c.s.log(slog.LevelError, "a command panicked", "", "client", c.id, "panic", v, "stack", string(debug.Stack()))
 	c.closing = true
 	t := c.turn
 	if t.r.part { // an error has no place in the middle of a reply
