@@ -22,8 +22,8 @@ func TestRefusedStatements(t *testing.T) {
 		"SELEC id FROM t WHERE id = {id}":                                              {"": `found "SELEC": ` + selects},
 		"((SELEC id FROM t WHERE id = {id}))":                                          {"": `found "SELEC": ` + selects},
 		"{id} + 1":                                                                     {"": selects},
-		"-- SELECT id FROM t":                                                          {"": "it is empty: one SELECT is expected"},
-		"SELECT id FROM t WHERE id = {id}; SELECT 1":                                   {"": "a second statement behind ';'"},
+		"-- SELECT id FROM t":                                                          {"": "it is empty: one statement is expected"},
+		"SELECT id FROM t WHERE id = {id}; SELECT 1":                                   {"": "a second statement after ';'"},
 		"SELECT id FORM t WHERE id = {id}":                                             {"sqlite": `near "t": syntax error`, "postgres": `syntax error at or near "t"`, "mariadb": "near 't WHERE id = ?' at line 1"},
 		"SELECT id FROM t WHERE id = {id} AND":                                         {"sqlite": "incomplete input", "postgres": "syntax error at end of input", "mariadb": "near '' at line 1"},
 		"SELECT id FROM t WHERE id {id}":                                               {"sqlite": `near "?"`, "postgres": `at or near "{id}"`, "mariadb": "near '?' at line 1"},
@@ -61,8 +61,25 @@ func TestRefusedStatements(t *testing.T) {
 			}
 		}
 		one := prepare(t, db, source.Query{SQL: "SELECT id FROM t WHERE id = {id}", Params: id})
+		both := prepare(t, db, source.Query{SQL: "SELECT id, n FROM t WHERE id = {id}", Params: id})
 		if _, err := db.PrepareMany(t.Context(), "SELEC id FROM t WHERE id IN ({id...})", one); err == nil || !strings.Contains(err.Error(), `found "SELEC"`) {
 			t.Errorf("load_many: %v", err)
+		}
+		const expected = "a statement that writes a row begins with INSERT"
+		for sql, w := range map[string]string{
+			"CALL p({id})":                          `found "CALL": ` + expected,
+			"UPDAT t SET n = {n} WHERE id = {id}":   `found "UPDAT": ` + expected,
+			"CREATE TABLE x (id INT)":               `found "CREATE": ` + expected,
+			"COMMIT":                                `found "COMMIT": ` + expected,
+			"UPDATE t SET n = {n}; SELECT 1":        "a second statement after ';'",
+			"UPDATE t SET n = 1":                    "it uses no parameter of the key",
+			"UPDATE t SET n = {nn} WHERE id = {id}": "{nn} is neither in the key nor a column",
+			"/* a */ DELETE FROM t WHERE id = {id}": "",
+		} {
+			_, err := db.PrepareWrite(t.Context(), sql, both)
+			if err == nil && w != "" || err != nil && (w == "" || !strings.Contains(err.Error(), w)) {
+				t.Errorf("store: %q: got %v, want %s", sql, err, w)
+			}
 		}
 	}
 	t.Run("sqlite", func(t *testing.T) { check(t, "sqlite", open(t, "CREATE TABLE t (id INTEGER, n INTEGER)")) })

@@ -88,7 +88,7 @@ func split(sql string, lex lexis) (s statement, err error) {
 			return s, errors.New("a '}' without its '{': a literal brace is written '}}'")
 		case rest[0] == ';':
 			if strings.TrimSpace(rest[1:]) != "" {
-				return s, errors.New("a second statement behind ';': one SELECT is expected")
+				return s, errors.New("a second statement after ';': one is expected")
 			}
 			i = len(sql)
 		default:
@@ -107,10 +107,12 @@ func split(sql string, lex lexis) (s statement, err error) {
 	}
 	s.text = append(s.text, lit.String())
 	if strings.TrimSpace(strings.Join(s.text, "")) == "" {
-		return s, errors.New("it is empty: one SELECT is expected")
+		return s, errEmpty
 	}
 	return s, nil
 }
+
+var errEmpty = errors.New("it is empty: one statement is expected")
 
 // selects refuses a statement that is no query, by its first word: the errors of databases speak of what stands behind that word.
 // Whatever else is wrong with it the database finds.
@@ -121,7 +123,7 @@ func (s statement) selects(lex lexis) error {
 		return nil
 	case "":
 		if len(s.names) == 0 && lex.first(s.text[0]+"\nx") == "x" {
-			return errors.New("it is empty: one SELECT is expected")
+			return errEmpty
 		}
 		return errors.New(expected)
 	case "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE":
@@ -131,6 +133,18 @@ func (s statement) selects(lex lexis) error {
 	default:
 		return fmt.Errorf("found %.40q: %s", first, expected)
 	}
+}
+
+// writes refuses a statement that writes no row, by its first word. A SELECT may call a function that writes.
+func (s statement) writes(lex lexis) error {
+	first := lex.first(s.text[0])
+	if slices.Contains([]string{"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "WITH", "SELECT"}, strings.ToUpper(first)) {
+		return nil
+	}
+	if first == "" {
+		first = strings.TrimSpace(s.text[0])
+	}
+	return fmt.Errorf("found %.40q: a statement that writes a row begins with INSERT, UPDATE, DELETE, MERGE, REPLACE or WITH, or with the SELECT of a function", first)
 }
 
 // first returns the first word of a text, after comments and opening brackets; "" if something else comes first.
