@@ -52,8 +52,8 @@ func named(cache string) bool { return cache != "" && len(cache) <= maxName }
 
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
-// misplaced is the error of an index whose key another program has written with another type. It is not deleted by itself, since
-// nobody knows what it is.
+// misplaced is the error of an index whose key another program has written with another type. The layer does not delete
+// it: what it holds is not known.
 func misplaced(err error) error {
 	key := cachesKey // which stands in the errors of the script too, as the first of its keys
 	for _, k := range []string{membersKey, sinceKey} {
@@ -61,5 +61,5 @@ func misplaced(err error) error {
 			key = k
 		}
 	}
-	return fmt.Errorf("the key %s has another type, another program has written it: %s; delete it: redis-cli UNLINK '%s'", key, loss, key)
+	return fmt.Errorf("another program has written the key %s with another type: %s; delete it: redis-cli UNLINK '%s'", key, loss, key)
 }

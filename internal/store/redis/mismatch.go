@@ -15,8 +15,8 @@ import (
 )
 
 // What answers at the address may be something else than the URL says: a port with TLS or one without, an HTTP server, a
-// nearside serve. The client then waits for an answer that never comes, or is told that the connection was closed, and to try
-// again does not help. So such a server is asked in other ways too, once the first connection has failed or takes long.
+// nearside serve. The client then waits for an answer that never comes, or sees its connection closed, and to try again
+// does not help. So such a server is asked in other ways too, once the first connection has failed or takes long.
 
 const (
 	plainAfter = 200 * time.Millisecond // a TLS handshake that takes longer has the port asked without TLS
@@ -27,7 +27,7 @@ var (
 	errNoTLS = remedy{errors.New("the server answers there without TLS"), "use redis:// for this port, or name its TLS port"}
 	errTLS   = remedy{errors.New("the server speaks TLS there"), "use rediss://"}
 	errHTTP  = remedy{errors.New("an HTTP server answers there"), "check the port"}
-	errServe = remedy{errors.New("a nearside serve answers there, which is no Redis for a cache"),
+	errServe = remedy{errors.New("a nearside serve answers there, which cannot be the store of a cache"),
 		"name the Redis that it uses itself (its setting 'redis'); on its embedded store there is none"}
 )
 

@@ -11,7 +11,7 @@ import (
 	"github.com/nearside/nearside/internal/store/redis"
 )
 
-// A URL whose scheme or port does not fit what answers there is an error at once, also where a Redis that does not answer is none.
+// A URL whose scheme or port does not fit what answers there is an error at once, also where an unavailable Redis is not.
 func TestOpenMismatch(t *testing.T) {
 	plain, secure := redistest.Shared(t), redistest.StartTLS(t)
 	web := httptest.NewServer(http.NotFoundHandler())

@@ -17,7 +17,7 @@ func TestLibraryOnServe(t *testing.T) {
 	onRedis := start(t, serveCmd{Database: db, HTTP: "off", Redis: redistest.Shared(t).URL()}, nil)
 	onTLS := start(t, serveCmd{Config: secure, Database: db}, nil)
 	for url, want := range map[string]string{
-		"redis://" + onMemory.redis:                   "a nearside serve answers there, which is no Redis for a cache (version ",
+		"redis://" + onMemory.redis:                   "a nearside serve answers there, which cannot be the store of a cache (version ",
 		"redis://" + onRedis.redis:                    "name the Redis that it uses itself",
 		"rediss://" + onMemory.redis:                  "the server does not speak TLS there",
 		"redis://" + onTLS.redis:                      "the server speaks TLS there",

@@ -371,7 +371,7 @@ func (l *loader) checkSQL(c *Cache, at func(string) int) {
 		}
 		for _, name := range params {
 			if err == nil && !unknown && !slices.Contains(used, name) {
-				l.failAt(at("load"), "load: {%s} of the key %s is not used, so keys with another {%s} would hold the same rows: use it, or take it out of the key", name, c.key, name)
+				l.failAt(at("load"), "load: {%s} of the key %s is not used, so keys that differ in it would hold the same rows: use it, or remove it from the key", name, c.key)
 			}
 		}
 	}

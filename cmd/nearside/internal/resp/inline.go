@@ -8,8 +8,8 @@ import (
 // maxLine is the length of an inline command, as in Redis.
 const maxLine = 64 << 10
 
-// inline reads a command that is a line of words: PING. A load balancer's health check sends one, and so does a person who has
-// connected by hand. It is a subset of what Redis takes: a line with quotes is refused.
+// inline reads a command that is a line of words: PING. A load balancer's health check sends one, and so does a person with a terminal.
+// It is a subset of what Redis takes: a line with quotes is refused.
 //
 // A web page can have a browser send such lines in the body of a request. The first line of a request and its headers come before
 // the body, and end the connection.

@@ -23,7 +23,7 @@ var (
 	errStart   = errors.New("Protocol error: expected '*' or an inline command")
 	errHTTP    = errors.New("Protocol error: found an HTTP request, this port speaks the Redis protocol")
 	errLine    = errors.New("Protocol error: too big inline request")
-	errQuotes  = errors.New("Protocol error: an inline command has no quotes here, send an array")
+	errQuotes  = errors.New("Protocol error: quotes are not supported in an inline command: send an array")
 	errArgs    = errors.New("Protocol error: invalid multibulk length")
 	errDollar  = errors.New("Protocol error: expected '$'")
 	errBulk    = errors.New("Protocol error: invalid bulk length")

@@ -79,7 +79,7 @@ type postgresType struct {
 // builtin are the types of the driver. It is only read.
 var builtin = pgtype.NewMap()
 
-const boxArrayOID = 1020 // the one array of the server's own whose elements have another character between them
+const boxArrayOID = 1020 // the one array of the server's own that has another character between its elements
 
 // of returns what is known of a type.
 func (t *postgresTypes) of(oid uint32) (postgresType, bool) {

@@ -114,7 +114,7 @@ func split(sql string, lex lexis) (s statement, err error) {
 
 var errEmpty = errors.New("it is empty: one statement is expected")
 
-// selects refuses a statement that is no query, by its first word: the errors of databases speak of what stands behind that word.
+// selects refuses a statement that is no query, by its first word: the errors of databases speak of what follows that word.
 // Whatever else is wrong with it the database finds.
 func (s statement) selects(lex lexis) error {
 	const expected = "a load is one SELECT (or begins with WITH, VALUES or TABLE)"

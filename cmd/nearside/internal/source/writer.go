@@ -31,7 +31,7 @@ func (d *DB) PrepareWrite(ctx context.Context, text string, l *Loader) (*Writer,
 		return nil, err
 	}
 	if len(l.Params) > 0 && !slices.ContainsFunc(l.Params, func(p Param) bool { return slices.Contains(s.names, p.Name) }) {
-		return nil, fmt.Errorf("it uses no parameter of the key, so that each write would be one of the same rows: name the row, as in WHERE %s = {%s}", l.Params[0].Name, l.Params[0].Name)
+		return nil, fmt.Errorf("it uses no parameter of the key, so every SET would write the same rows: name the row, as in WHERE %s = {%s}", l.Params[0].Name, l.Params[0].Name)
 	}
 	for _, name := range s.names {
 		if l.param(name) < 0 && l.column(name) == nil {
