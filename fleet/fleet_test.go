@@ -437,7 +437,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 			}
 			defer s.Close()
 			p := &Reporter{cfg: Config{Redis: s, Caches: func() map[string]Local { return map[string]Local{"user": {}} }}, me: self(), sent: make(map[string]*sent)}
-			want := "another program has written the key " + key + " with another type: this process' statistics are not shared with the fleet; delete it: redis-cli UNLINK '" + key + "'"
+			want := "another program has written the key " + key + " with another type: the fleet's statistics can be neither written nor read; delete it: redis-cli UNLINK '" + key + "'"
 			for range 2 {
 				p.flush(false)
 			}

@@ -61,5 +61,13 @@ func misplaced(err error) error {
 			key = k
 		}
 	}
-	return fmt.Errorf("another program has written the key %s with another type: %s; delete it: redis-cli UNLINK '%s'", key, loss, key)
+	return keyError{err, fmt.Sprintf("another program has written the key %s with another type: the fleet's statistics can be neither written nor read; delete it: redis-cli UNLINK '%s'", key, key)}
 }
+
+type keyError struct {
+	error
+	text string
+}
+
+func (e keyError) Error() string { return e.text }
+func (e keyError) Unwrap() error { return e.error }
