@@ -120,7 +120,10 @@ func rooted(next http.Handler) http.Handler {
 		if !strings.HasPrefix(r.URL.Path, "/") {
 			moved := *r
 			u := *r.URL
-			u.Path, u.RawPath = "/"+u.Path, ""
+			u.Path = "/" + u.Path
+			if u.RawPath != "" {
+				u.RawPath = "/" + u.RawPath
+			}
 			moved.URL = &u
 			r = &moved
 		}
@@ -234,7 +237,7 @@ func (h *Handler) made(show view, r *http.Request) (*page, error) {
 }
 
 func base(r *http.Request) string {
-	if n := strings.Count(r.URL.Path, "/") - 1; n > 0 {
+	if n := strings.Count(r.URL.EscapedPath(), "/") - 1; n > 0 {
 		return strings.Repeat("../", n)
 	}
 	return "./"

@@ -334,7 +334,7 @@ func TestMounted(t *testing.T) {
 		mux.Handle("/ops/cache/", http.StripPrefix(strip, s.page))
 		server := httptest.NewServer(mux)
 		links := regexp.MustCompile(`(?:href|src|action)="([^"]+)"`)
-		for _, path := range []string{"", "cache/user", "cache/user/key?key=user:1", "cache/user/invalidate", "members", "redis", "cache/nosuch"} {
+		for _, path := range []string{"", "cache/user", "cache/user/key?key=user:1", "cache/user/invalidate", "members", "redis", "cache/nosuch", "cache/no%2Fsuch", "no%2Fpage"} {
 			at, _ := url.Parse(server.URL + "/ops/cache/" + path)
 			resp, err := http.Get(at.String())
 			if err != nil {

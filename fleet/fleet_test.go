@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"runtime"
@@ -420,6 +421,45 @@ func TestAMissingRight(t *testing.T) {
 		t.Errorf("the problems are %q", problems)
 	}
 	srv.Invariants(t)
+}
+
+// An index whose key another program has written is a problem that says what to delete, once; then all is as before.
+func TestKeysOfAnotherType(t *testing.T) {
+	for _, key := range []string{cachesKey, membersKey, sinceKey} {
+		t.Run(key, func(t *testing.T) {
+			srv := redistest.Shared(t)
+			srv.FlushAll(t)
+			srv.Do(t, "RPUSH", key, "x")
+			var log strings.Builder
+			s, err := redis.Open(t.Context(), srv.URL(), redis.Options{Require: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			p := &Reporter{cfg: Config{Redis: s, Caches: func() map[string]Local { return map[string]Local{"user": {}} }}, me: self(), sent: make(map[string]*sent)}
+			want := "another program has written the key " + key + " with another type: the fleet's statistics can be neither written nor read; delete it: redis-cli UNLINK '" + key + "'"
+			for range 2 {
+				p.flush(false)
+			}
+			if problems := s.Problems(); len(problems) != 1 || problems[0] != want {
+				t.Errorf("the problems are %q, want %q", problems, want)
+			}
+			if n := strings.Count(log.String(), want); n != 1 {
+				t.Errorf("it is in the log %d times:\n%s", n, log.String())
+			}
+			if _, err := NewReader(s).Read(t.Context(), Query{}); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("a reader: %v", err)
+			}
+			srv.Do(t, "UNLINK", key)
+			p.flush(false)
+			if problems := s.Problems(); len(problems) != 0 {
+				t.Errorf("it was deleted, and the problems are %q", problems)
+			}
+			if v := read(t, NewReader(s), Query{}); len(v.Members) != 1 || len(v.Names) != 1 {
+				t.Errorf("got %d members and %d caches, want one of each", len(v.Members), len(v.Names))
+			}
+		})
+	}
 }
 
 // recheck is a flush when it is time to look again.

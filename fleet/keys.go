@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -50,3 +51,23 @@ const (
 func named(cache string) bool { return cache != "" && len(cache) <= maxName }
 
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+
+// misplaced is the error of an index whose key another program has written with another type. The layer does not delete
+// it: what it holds is not known.
+func misplaced(err error) error {
+	key := cachesKey // which stands in the errors of the script too, as the first of its keys
+	for _, k := range []string{membersKey, sinceKey} {
+		if strings.Contains(err.Error(), k) {
+			key = k
+		}
+	}
+	return keyError{err, fmt.Sprintf("another program has written the key %s with another type: the fleet's statistics can be neither written nor read; delete it: redis-cli UNLINK '%s'", key, key)}
+}
+
+type keyError struct {
+	error
+	text string
+}
+
+func (e keyError) Error() string { return e.text }
+func (e keyError) Unwrap() error { return e.error }

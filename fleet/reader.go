@@ -145,6 +145,9 @@ func (r *Reader) index(ctx context.Context, v *View) (ids []string, err error) {
 		{Name: "GET", Keys: []string{sinceKey}},
 	})
 	for _, reply := range rs {
+		if reply.Err != nil && foreign(reply.Err) {
+			return nil, misplaced(reply.Err)
+		}
 		if reply.Err != nil {
 			return nil, reply.Err
 		}

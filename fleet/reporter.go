@@ -29,6 +29,8 @@ type Redis interface {
 	Run(ctx context.Context, cmds []store.Command) []store.Reply
 	// Allowed tries commands that change nothing, and notes as a problem what the server does not let us.
 	Allowed(ctx context.Context, loss string, cmds []store.Command) bool
+	// Note notes what is wrong, and says it once; an empty problem takes back the one that was noted with this loss.
+	Note(loss, problem string)
 	// State is the state of the breaker, for people.
 	State() string
 }
@@ -197,6 +199,11 @@ func (r *Reporter) flush(ended bool) {
 	for i, reply := range r.cfg.Redis.Run(ctx, cmds) {
 		if i < len(about) {
 			about[i].settle(reply, now)
+		} else if reply.Err == nil {
+			r.cfg.Redis.Note(lossOfType, "")
+		} else if foreign(reply.Err) {
+			r.cfg.Redis.Note(lossOfType, misplaced(reply.Err).Error())
+			continue
 		}
 		if reply.Err != nil && !reply.Unknown && !errors.Is(reply.Err, store.ErrAway) {
 			r.checked = time.Time{} // the server refuses: is it a right?
@@ -214,11 +221,16 @@ func (c *change) settle(reply store.Reply, now time.Time) {
 	}
 }
 
+const (
+	loss       = "this process' statistics are not shared with the fleet"
+	lossOfType = loss + ", since a key has another type"
+)
+
 // allowed reports whether the server lets us, as far as it is known.
 func (r *Reporter) allowed(ctx context.Context, now time.Time) bool {
 	if r.checked.IsZero() || r.denied && now.Sub(r.checked) >= retry {
 		r.checked = now
-		r.denied = !r.cfg.Redis.Allowed(ctx, "this process' statistics are not shared with the fleet", probes)
+		r.denied = !r.cfg.Redis.Allowed(ctx, loss, probes)
 	}
 	return !r.denied
 }

@@ -2,7 +2,12 @@
 -- KEYS  caches (zset), members (zset), since (string), the member (string)
 -- ARGV  now, what is older is forgotten, seconds that all is kept, the member's id, its record, seconds that it is kept,
 --       what member is forgotten, number of caches that are kept, number of members that are, cache, ...
+-- A key of another type, which another program has written, is an error that names it, before anything is written.
 local now, ttl = ARGV[1], ARGV[3]
+for i, want in ipairs({'zset', 'zset', 'string'}) do
+  local is = redis.call('TYPE', KEYS[i]).ok
+  if is ~= want and is ~= 'none' then return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. is) end
+end
 redis.call('SET', KEYS[4], ARGV[5], 'EX', ARGV[6])
 if not redis.call('SET', KEYS[3], now, 'NX', 'EX', ttl) then redis.call('EXPIRE', KEYS[3], ttl) end
 for i = 10, #ARGV do redis.call('ZADD', KEYS[1], now, ARGV[i]) end

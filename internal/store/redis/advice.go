@@ -1,13 +1,8 @@
 package redis
 
 import (
-	"context"
 	"errors"
-	"io"
-	"net"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -63,7 +58,7 @@ func (t Target) advice(err error) (todo string, lasts bool) {
 	case has("EOF", "connection reset", "broken pipe") && t.TLS != nil:
 		return "the server closed the connection: does it want a certificate of ours that it trusts (?cert=FILE&key=FILE)?", false
 	case has("EOF", "connection reset", "broken pipe"):
-		return "the server closed the connection: does it want TLS (rediss://)?", false
+		return "the server closed the connection: look into its log", false
 	}
 	return "check the address, and that redis-cli can reach it from here", false
 }
@@ -78,25 +73,3 @@ type remedy struct {
 }
 
 func (r remedy) Unwrap() error { return r.error }
-
-// overheard finds out why a server closed the connection. One that takes no strangers says so and closes at once, which the
-// client, who is writing, may not hear; so it is listened to.
-func (t Target) overheard(ctx context.Context, err error) error {
-	if t.TLS != nil || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-	defer cancel()
-	conn, e := t.Dial(ctx, &net.Dialer{}, t.Addresses[0])
-	if e != nil {
-		return err
-	}
-	defer conn.Close()
-	conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
-	words := make([]byte, 256)
-	n, _ := conn.Read(words)
-	if said, _, _ := strings.Cut(string(words[:n]), "\r\n"); strings.HasPrefix(said, "-") {
-		return errors.New(said[1:])
-	}
-	return err
-}

@@ -49,6 +49,9 @@ func (s *Store) probes() []probe {
 
 // check learns what the server can do. What the protocol cannot do without is an error; the rest is a problem.
 func (s *Store) check(ctx context.Context) error {
+	if err := s.checkServer(ctx); err != nil {
+		return err
+	}
 	if err := s.checkMode(ctx); err != nil {
 		return err
 	}

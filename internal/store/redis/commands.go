@@ -127,6 +127,12 @@ func (s *Store) Allowed(ctx context.Context, loss string, cmds []store.Command) 
 	if len(missing) > 0 {
 		problem = "the user " + s.user() + " lacks " + strings.Join(missing, " ") + ": " + loss + "; grant it: " + s.grant(missing...)
 	}
+	s.Note(loss, problem)
+	return problem == ""
+}
+
+// Note notes a problem, and says it once, instead of the one that was noted with this loss before; empty: there is none any more.
+func (s *Store) Note(loss, problem string) {
 	s.mu.Lock()
 	before := s.lacking[loss]
 	if s.lacking == nil {
@@ -140,7 +146,6 @@ func (s *Store) Allowed(ctx context.Context, loss string, cmds []store.Command) 
 	if problem != "" {
 		s.problem("%s", problem)
 	}
-	return problem == ""
 }
 
 // State is "closed", or why a node is not asked at the moment: the state of the breaker, for people.

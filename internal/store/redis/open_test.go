@@ -55,7 +55,7 @@ func TestOpenCertificates(t *testing.T) {
 	refused(t, with(url.Values{"ca": {c.Client.Key}}), "holds no PEM certificate")
 	refused(t, with(url.Values{"ca": {"/nowhere/ca.pem"}}), "the parameter ca: open /nowhere/ca.pem")
 	refused(t, strings.Replace(server.URL(), "rediss", "redis", 1), `unexpected parameter "ca"`, "it belongs to TLS, which rediss:// speaks")
-	refused(t, "redis://"+server.Addr, "does it want TLS (rediss://)?")
+	refused(t, "redis://"+server.Addr, "the server speaks TLS there; use rediss://")
 
 	server.UseCert(t, c.OtherHost)
 	refused(t, server.URL(), "127.0.0.1", "?server_name=NAME")

@@ -85,7 +85,7 @@ type Store struct {
 	mu       sync.Mutex // guards the rest
 	problems []string
 	globs    []string          // of CheckKeys
-	lacking  map[string]string // of Allowed: what is lost, and the problem
+	lacking  map[string]string // of Allowed and Note: what is lost, and the problem
 }
 
 // Open connects to what rawURL names; see Parse. It fails on what stays until somebody does something about it: a URL, a

@@ -206,7 +206,7 @@ func TestOpenErrors(t *testing.T) {
 		"redis://:s3cret%21@" + server.Addr + "/99": "check the number of the database",
 		"unix:///nowhere/redis.sock":                "is the server running there?",
 		"unix://nowhere/redis.sock":                 "three slashes",
-		"rediss://:s3cret%21@" + server.Addr:        "speaks TLS there",
+		"rediss://:s3cret%21@" + server.Addr:        "the server answers there without TLS; use redis://",
 		"http://:s3cret%21@localhost":               "unknown scheme",
 		"redis://:s3cret!%zz@localhost":             "cannot be parsed",
 		"redis://:s3cret%21@localhost/x":            "expected a number",

@@ -35,20 +35,49 @@ type openContext struct{ context.Context }
 // connectFirst makes the client, and learns what the server can do. lasts: an error stays until somebody does something.
 func (s *Store) connectFirst(ctx context.Context) (lasts bool, err error) {
 	s.opening.Store(&openContext{ctx})
+	withoutTLS := s.askWithoutTLS(ctx)
 	err = s.connectAndCheck(ctx)
+	plain := withoutTLS()
 	if err == nil {
 		s.connected.Store(true)
 		s.watching.Go(s.watch)
 		return false, nil
 	}
 	todo, lasts := s.target.advice(err)
-	if ctx.Err() != nil {
+	switch {
+	case plain && ctx.Err() != nil:
+		err, todo, lasts = errNoTLS, errNoTLS.todo, true
+	case ctx.Err() != nil:
 		err, lasts = fmt.Errorf("no answer in time: %w", ctx.Err()), false
 		if todo, _ = s.target.advice(err); s.target.TLS != nil {
 			todo = "check the address, and that the server speaks TLS there"
 		}
 	}
 	return lasts, fmt.Errorf("connect to Redis at %s: %w; %s", s.target, err, todo)
+}
+
+// askWithoutTLS asks the server whether it speaks without TLS, while a connection with it is being made and takes long. What it
+// returns ends that, and reports whether it does.
+func (s *Store) askWithoutTLS(ctx context.Context) (end func() bool) {
+	if s.target.TLS == nil {
+		return func() bool { return false }
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	plain := make(chan bool, 1)
+	go func() {
+		wait := time.NewTimer(plainAfter)
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+			plain <- s.target.speaksPlain(ctx)
+		case <-ctx.Done():
+			plain <- false
+		}
+	}()
+	return func() bool {
+		cancel()
+		return <-plain
+	}
 }
 
 func (s *Store) connectAndCheck(ctx context.Context) error {

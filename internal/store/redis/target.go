@@ -69,8 +69,11 @@ func Parse(rawURL string) (Target, error) {
 		return Target{}, bad
 	}
 	t, err := parse(u, hosts)
-	if errors.Is(err, errHost) { // what stands there may be a password without its host
+	switch { // what stands there may be a password without its host
+	case errors.Is(err, errHost):
 		return Target{}, bad
+	case errors.Is(err, errPort):
+		return Target{}, errors.New("the URL of Redis has a port that is not from 1 to 65535: expected " + forms)
 	}
 	if err != nil {
 		return Target{}, fmt.Errorf("%s://%s%s: %w", scheme, hosts, u.Path, err)
@@ -148,7 +151,10 @@ func parse(u *url.URL, hosts string) (t Target, err error) {
 	return t, nil
 }
 
-var errHost = errors.New("a host that is none")
+var (
+	errHost = errors.New("a host that is none")
+	errPort = errors.New("a port that is none")
+)
 
 // addresses reads host[:port],host[:port]...
 func addresses(hosts, port string) (out []string, err error) {
@@ -163,6 +169,9 @@ func addresses(hosts, port string) (out []string, err error) {
 		}
 		if p == "" {
 			p = port
+		}
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
+			return nil, errPort
 		}
 		out = append(out, net.JoinHostPort(name, p))
 	}

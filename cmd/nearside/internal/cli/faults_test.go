@@ -75,6 +75,11 @@ func TestRedisGone(t *testing.T) {
 			t.Errorf("a read: %s", got)
 		}
 	}
+	for _, name := range []string{"TTL", "PTTL", "EXISTS", "TYPE"} { // not what it would be of a key that is not there
+		if got := r.redisCLI(t, name, "counter:2"); !strings.HasPrefix(got, "ERR ") || !strings.Contains(got, "connection refused") {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
 	for _, c := range [][]string{
 		{"ERR the cache could not be told: ", "DEL", "counter:1"},
 		{"ERR the database is written, the cache is behind: ", "SET", "counter:1", `{"note":"hi"}`},
@@ -102,6 +107,33 @@ func TestRedisGone(t *testing.T) {
 	}
 	if resp, body := r.get(t, "GET", "/healthz"); resp.StatusCode != 200 || !strings.Contains(body, `"status":"degraded"`) {
 		t.Errorf("/healthz: %d %s", resp.StatusCode, body)
+	}
+}
+
+// What clients do wrong takes no line of the log from a database that does not answer, and shows no value.
+func TestBadValuesHideNoOutage(t *testing.T) {
+	s := dbtest.Postgres(t)
+	s.Exec(t, "CREATE TABLE born (id INT PRIMARY KEY, day DATE)", "INSERT INTO born VALUES (1, '2024-01-01')")
+	config := write(t, "n.yaml", `
+caches:
+  born: {key: "born:{id}", load: "SELECT id, day FROM born WHERE id = {id}", store: "UPDATE born SET day = {day} WHERE id = {id}"}
+`)
+	r := start(t, serveCmd{Config: config, Database: s.URL}, nil)
+	c := connectTo(t, r.redis)
+	for i := range 100 {
+		if err := c.Do(t.Context(), c.B().Set().Key("born:1").Value(fmt.Sprintf(`{"day":"hunter2-%d"}`, i)).Build()).Error(); err == nil {
+			t.Fatal("a date that is none was written")
+		}
+	}
+	s.Stop()
+	for i := range 20 {
+		c.Do(t.Context(), c.B().Get().Key(fmt.Sprint("born:", 2+i)).Build())
+	}
+	if text := r.err.String(); strings.Contains(text, "hunter2") || strings.Count(text, "a load failed") != 1 || !strings.Contains(text, "connect to PostgreSQL") && !strings.Contains(text, "terminat") {
+		t.Errorf("want one line, of the outage:\n%s", text)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/nearside/nearside/prom"
 
+	"github.com/nearside/nearside/cmd/nearside/internal/limit"
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
 )
 
@@ -50,14 +52,27 @@ func (l scrapeLog) Println(v ...any) {
 	l.logger.Warn(strings.TrimSpace(fmt.Sprintln(v...)))
 }
 
-// httpLog takes the lines of net/http: what clients do wrong, a failed handshake for each connection, is no news.
-type httpLog struct{ logger *slog.Logger }
+// httpLog takes the lines of net/http: what clients do wrong, a failed handshake for each connection, is no news. Of what is, there
+// is a line a minute, that counts the others.
+type httpLog struct {
+	logger *slog.Logger
+	lines  limit.Lines
+}
 
-func (l httpLog) Write(line []byte) (int, error) {
-	level := slog.LevelDebug
-	if bytes.HasPrefix(line, []byte("http: panic")) || bytes.HasPrefix(line, []byte("http: Accept error")) {
-		level = slog.LevelWarn
+func (l *httpLog) Write(line []byte) (int, error) {
+	level, suppressed := slog.LevelDebug, 0
+	for _, news := range []string{"http: panic", "http: Accept error"} {
+		if bytes.HasPrefix(line, []byte(news)) {
+			var due bool
+			if suppressed, due = l.lines.Due(news, time.Now()); due {
+				level = slog.LevelWarn
+			}
+		}
 	}
-	l.logger.Log(context.Background(), level, string(bytes.TrimSpace(line)))
+	logger := l.logger
+	if suppressed > 0 {
+		logger = logger.With("since_the_last", suppressed)
+	}
+	logger.Log(context.Background(), level, string(bytes.TrimSpace(line)))
 	return len(line), nil
 }

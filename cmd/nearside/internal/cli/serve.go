@@ -340,7 +340,7 @@ func (s *server) listen(specs []serve.Spec) error {
 			MaxAge: s.cfg.HTTPMaxAge, Password: s.cfg.Password, Source: s.source(), User: s.target.User,
 			Metrics: metrics(s.service, s.logger, handler.Guesses().Count), Page: page, Fleet: s.fleet.Reader(), Guesses: handler.Guesses(),
 		}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: log.New(httpLog{s.logger}, "", 0),
+		MaxHeaderBytes: 64 << 10, ErrorLog: log.New(&httpLog{logger: s.logger}, "", 0),
 	}
 	s.http.RegisterOnShutdown(page.Close) // who looks at it is a request in flight
 	return nil

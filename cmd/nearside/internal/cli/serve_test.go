@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -275,6 +276,62 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+// An escaped slash is part of a parameter, in each method; a path that would be cleaned does not lead to another key.
+func TestHTTPPaths(t *testing.T) {
+	db := database(t, "CREATE TABLE docs (name TEXT PRIMARY KEY, n INTEGER)",
+		"INSERT INTO docs VALUES ('a/b', 1), ('1/0', 2), ('..', 3), ('a%2Fb', 4), ('é', 5), ('b', 6)")
+	config := write(t, "n.yaml", `
+caches:
+  doc: {key: "doc:{name}", load: "SELECT n FROM docs WHERE name = {name}", store: "UPDATE docs SET n = {n} WHERE name = {name}"}
+  page: {key: "page:{name}", load: "SELECT n FROM docs WHERE name = {name}"}
+  two: {key: "two:{a}:{b}", load: "SELECT n FROM docs WHERE name = {a} || {b}"}
+`)
+	r := start(t, serveCmd{Config: config, Database: db}, nil)
+	say := func(method, path, body string) string {
+		conn, err := net.Dial("tcp", r.http)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return strings.TrimSpace(fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Location"), string(text)))
+	}
+	for _, c := range []struct{ method, path, body, want string }{
+		{"GET", "/v1/doc/a%2Fb", "", `200 {"n":1}`},
+		{"GET", "/v1/doc/a%2fb", "", `200 {"n":1}`},
+		{"PUT", "/v1/doc/a%2Fb", `{"n":10}`, `200 {"n":10}`},
+		{"GET", "/v1/doc/a%2Fb", "", `200 {"n":10}`},
+		{"DELETE", "/v1/doc/a%2Fb", "", `204`},
+		{"GET", "/v1/doc/a%252Fb", "", `200 {"n":4}`},
+		{"GET", "/v1/page/1%2F0", "", `200 {"n":2}`},
+		{"GET", "/v1/page/1/0", "", `404 {"error":"page:{name} has 1 parameter (name), found 2"}`},
+		{"GET", "/v1/two/a%2F/b", "", `200 {"n":10}`},
+		{"GET", "/v1/page/%2e%2E", "", `200 {"n":3}`},
+		{"GET", "/v1/page/..", "", `200 {"n":3}`},
+		{"GET", "/v1/page/%C3%A9", "", `200 {"n":5}`},
+		{"GET", "/v1/page//a%2Fb", "", `404 {"error":"page:{name} has 1 parameter (name), found 2"}`},
+		{"GET", "/v1/page/", "", `404 {"error":"page:{name} has 1 parameter (name), found 0"}`},
+		{"GET", "/v1/two//b", "", `404 {"error":"two:{a}:{b}: {a} cannot be \"\": expected text"}`},
+		{"DELETE", "//v1/doc/a%2Fb", "", `307 /v1/doc/a%2Fb`},
+		{"GET", "/v1/page/%FF", "", `404 {"error":"page:{name}: {name} cannot be \"\\xff\": expected text"}`},
+		{"GET", "/v1/page/a%2", "", `400 400 Bad Request`},
+		{"GET", "/v1/page/%zz", "", `400 400 Bad Request`},
+		{"GET", "/v1/-/caches/doc/entry?arg=a%2Fb", "", ``},
+	} {
+		got := say(c.method, c.path, c.body)
+		if c.want == "" && !strings.Contains(got, `"key":"doc:a/b"`) || c.want != "" && !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s %s: got %s, want %s", c.method, c.path, got, c.want)
+		}
+	}
+}
+
 func write(t *testing.T, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -345,7 +402,7 @@ func TestRubbishAndErrors(t *testing.T) {
 // An HTTP request, garbage and half a command on the Redis port harm nobody else.
 func TestGarbage(t *testing.T) {
 	r := start(t, serveCmd{HTTP: "off", Database: filled(t)}, nil)
-	for _, text := range []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01", "*1\r\n$9223372036854775800\r\nabc\r\n", "*-1\r\n", "*1048577\r\n", "*2\r\n$3\r\nGET\r\n$5\r\nus"} {
+	for _, text := range []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01", "*1\r\n$9223372036854775800\r\nabc\r\n", "*-2\r\n", "*1048577\r\n", "*2\r\n$3\r\nGET\r\n$5\r\nus"} {
 		conn, err := net.Dial("tcp", r.redis)
 		if err != nil {
 			t.Fatal(err)
@@ -361,6 +418,35 @@ func TestGarbage(t *testing.T) {
 			t.Errorf("after %q: %s", text, got)
 		}
 		conn.Close()
+	}
+}
+
+// A health check sends one line, and so does a person by hand; what Redis ignores is ignored.
+func TestInlineCommands(t *testing.T) {
+	config := write(t, "n.yaml", "password: s3cret\ncaches:\n  user: {key: \"user:{id}\", load: \"SELECT name FROM users WHERE id = {id}\"}\n")
+	for name, c := range map[string]struct {
+		config         string
+		sent, received string
+	}{
+		"open":    {"", "PING\r\n", "+PONG\r\n"},
+		"ignored": {"", "\r\n*-1\r\n*0\r\n\nping\nECHO a\r\nGET user:100001\r\nQUIT\r\n", "+PONG\r\n$1\r\na\r\n$-1\r\n+OK\r\n"},
+		"guarded": {config, "PING\r\nAUTH s3cret\r\nPING\r\nQUIT\r\n", "-NOAUTH Authentication required.\r\n+OK\r\n+PONG\r\n+OK\r\n"},
+		"post":    {"", "POST / HTTP/1.1\r\nHost: x\r\n\r\nPING\r\n", "-ERR Protocol error: found an HTTP request, this port speaks the Redis protocol\r\n"},
+		"long":    {config, "PING " + strings.Repeat("x", 17<<10) + "\r\n", "-ERR Protocol error: invalid bulk length\r\n"},
+	} {
+		r := start(t, serveCmd{HTTP: "off", Database: filled(t), Config: c.config}, nil)
+		conn, err := net.Dial("tcp", r.redis)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		io.WriteString(conn, c.sent)
+		got := make([]byte, len(c.received))
+		if n, err := io.ReadFull(conn, got); err != nil || string(got) != c.received {
+			t.Errorf("%s: got %q, %v, want %q", name, got[:n], err, c.received)
+		}
+		conn.Close()
+		r.end()
 	}
 }
 
@@ -394,7 +480,7 @@ func TestStatuses(t *testing.T) {
 	defer busy.Close()
 	db := " --database " + filled(t)
 	locked := redistest.Start(t, "--requirepass", "another")
-	bad := write(t, "bad.yaml", "caches:\n  user:\n    key: user:{id}\n    load: SELECT nope FROM users WHERE id = {id}\n  o: {key: \"o:{id}\", load: SELECT * FROM nowhere}\n")
+	bad := write(t, "bad.yaml", "caches:\n  user:\n    key: user:{id}\n    load: SELECT nope FROM users WHERE id = {id}\n  o: {key: \"o:{id}\", load: \"SELECT * FROM nowhere WHERE id = {id}\"}\n")
 	for _, c := range []struct {
 		args   string
 		status int

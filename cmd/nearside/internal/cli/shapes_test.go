@@ -41,7 +41,7 @@ caches:
   s: {key: "s:{id}", params: {id: int}, shape: set, load: "SELECT x FROM s WHERE id = {id}"}
   z: {key: "z:{id}", params: {id: int}, shape: sorted_set, load: "SELECT x AS member, points AS score FROM z WHERE id = {id}"}
   h: {key: "h:{id}", params: {id: int}, shape: hash, load: "SELECT * FROM h WHERE id = {id}"}
-  v: {key: "v:{id}", params: {id: int}, load: SELECT 1 AS x}
+  v: {key: "v:{id}", params: {id: int}, load: "SELECT 1 AS x WHERE {id} = {id}"}
 `
 
 var shapesTables = []string{

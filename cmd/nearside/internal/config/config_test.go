@@ -30,9 +30,9 @@ caches:
     stale: 10m
     jitter: 20%
     max_value: 64KiB
-  orders: {key: "orders:{user}", rows: many, load: "SELECT 2 AS x", ttl: 1m, max_rows: 20}
-  top: {key: "top:{game}", shape: sorted_set, load: "SELECT 3 AS x", ttl: 5m}
-  last: {key: "last:{id}", shape: list, load: "SELECT 4 AS x", not_found_ttl: 1s, max_rows: 50}
+  orders: {key: "orders:{user}", rows: many, load: "SELECT 2 AS x WHERE 1 = {user}", ttl: 1m, max_rows: 20}
+  top: {key: "top:{game}", shape: sorted_set, load: "SELECT 3 AS x WHERE 1 = {game}", ttl: 5m}
+  last: {key: "last:{id}", shape: list, load: "SELECT 4 AS x WHERE 1 = {id}", not_found_ttl: 1s, max_rows: 50}
 `
 
 func TestGood(t *testing.T) {
@@ -121,8 +121,8 @@ n.yaml:14: load: {a} stands inside quotes, where it would be text: write the par
     load_many: SELECT 1
     store: INSERT INTO friends VALUES ('{id}')
     max_value: 2MiB
-  product: {key: "product:{id}", shape: hash, load: SELECT 1 AS x, max_rows: 10}
-  tree: {key: "tree:{id}", shape: tree, load: SELECT 1 AS x}
+  product: {key: "product:{id}", shape: hash, load: "SELECT 1 AS x WHERE 1 = {id}", max_rows: 10}
+  tree: {key: "tree:{id}", shape: tree, load: "SELECT 1 AS x WHERE 1 = {id}"}
 `, `n.yaml:6: rows: found it beside 'shape', expected it with plain values alone: each row is an element, and of a hash there is one
 n.yaml:7: near: found it beside 'shape', expected it with plain values alone: they are read in Redis
 n.yaml:8: load_many: found it beside 'shape', expected it with plain values alone: each is loaded by itself
@@ -141,6 +141,13 @@ n.yaml:2: http: found :8080, which others can reach, expected a loopback address
 n.yaml:2: database: found "postgres://me:xxxxx@h": it names no database; expected sqlite:path, postgres://user:password@host/database or mysql://user:password@host/database`},
 		{"the URL of Redis", "redis: redis://me:s3cret@h:port\n" + good[strings.Index(good, "database"):], "n.yaml:1: redis: the URL of Redis cannot be parsed: expected redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path, redis://h1,h2,h3?cluster=true or redis-sentinel://h1,h2,h3/master-name; special characters of a password are written as %XX"},
 		{"a password without a host", "redis: redis://me:s3cret\n" + good[strings.Index(good, "database"):], "n.yaml:1: redis: the URL of Redis cannot be parsed: expected redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path, redis://h1,h2,h3?cluster=true or redis-sentinel://h1,h2,h3/master-name; special characters of a password are written as %XX"},
+		{"ports", "listen: 127.0.0.1:99999999\nhttp: :65536\nredis: redis://127.0.0.1:99999999\ndatabase: mysql://u:s3cret@127.0.0.1:99999999/d\n" + good[strings.Index(good, "caches"):], `n.yaml:1: listen: found "127.0.0.1:99999999", expected host:port such as 127.0.0.1:6380
+n.yaml:2: http: found ":65536", expected host:port such as 127.0.0.1:6380
+n.yaml:3: redis: the URL of Redis has a port that is not from 1 to 65535: expected redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path, redis://h1,h2,h3?cluster=true or redis-sentinel://h1,h2,h3/master-name
+n.yaml:4: database: found "mysql://u:xxxxx@127.0.0.1:99999999/d": its port is not from 1 to 65535; expected sqlite:path, postgres://user:password@host/database or mysql://user:password@host/database`},
+		{"ports of many", "redis: redis://h:1,i:70000?cluster=true\ndatabase: postgres://u:s3cret@h:1,i:0/d\n" + good[strings.Index(good, "caches"):], `n.yaml:1: redis: the URL of Redis has a port that is not from 1 to 65535: expected redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path, redis://h1,h2,h3?cluster=true or redis-sentinel://h1,h2,h3/master-name
+n.yaml:2: database: found "postgres://u:xxxxx@h:1,i:0/d": its port is not from 1 to 65535; expected sqlite:path, postgres://user:password@host/database or mysql://user:password@host/database`},
+		{"unused", "caches:\n  user: {key: \"user:{tenant}:{id}\", load: \"SELECT 1 AS x WHERE 1 = {id}\"}", "n.yaml:2: load: {tenant} of the key user:{tenant}:{id} is not used, so keys that differ in it would hold the same rows: use it, or remove it from the key"},
 		{"the database of Redis", "redis: redis://:s3cret@h/x\n" + good[strings.Index(good, "database"):], `n.yaml:1: redis: redis://h/x: database "x": expected a number such as 0`},
 		{"twice", "listen: 127.0.0.1:1\nlisten: x\nhttp: y\n" + good + "  user: {key: z}\n", `n.yaml:2: the file: found "listen" a second time, expected it once: it stands in line 1 too
 n.yaml:3: http: found "y", expected host:port such as 127.0.0.1:6380

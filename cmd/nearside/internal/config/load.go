@@ -362,9 +362,16 @@ func (l *loader) checkSQL(c *Cache, at func(string) int) {
 		if err != nil {
 			l.failAt(at("load"), "load: %v", err)
 		}
+		unknown := false
 		for i, name := range used {
 			if c.Key != nil && !slices.Contains(c.Key.Params(), name) && !slices.Contains(used[:i], name) {
 				l.failAt(at("load"), "load: found {%s}, which is not in the key %s", name, c.key)
+				unknown = true
+			}
+		}
+		for _, name := range params {
+			if err == nil && !unknown && !slices.Contains(used, name) {
+				l.failAt(at("load"), "load: {%s} of the key %s is not used, so keys that differ in it would hold the same rows: use it, or remove it from the key", name, c.key)
 			}
 		}
 	}

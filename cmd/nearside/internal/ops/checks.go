@@ -145,7 +145,10 @@ func evictions(f *facts) []Finding {
 // rights are the store's problems, which name their remedy, and what could not be looked at here.
 func rights(f *facts) (out []Finding) {
 	for _, p := range f.problems {
-		text, fix, _ := strings.Cut(p, "; grant it: ")
+		text, fix, grants := strings.Cut(p, "; grant it: ")
+		if !grants {
+			text, fix, _ = strings.Cut(p, "; delete it: ")
+		}
 		what, why, _ := strings.Cut(text, ": ")
 		out = append(out, Finding{"rights", Fail, what, why, fix})
 	}

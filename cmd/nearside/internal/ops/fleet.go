@@ -75,7 +75,12 @@ func drifts(f *facts) (out []Finding) {
 	case errors.Is(f.fleetErr, context.Canceled):
 		return nil
 	case f.fleetErr != nil:
-		return one("settings", Skipped, fmt.Sprintf("the settings of processes could not be compared: %v", f.fleetErr), "", "")
+		text, fix, wrong := strings.Cut(f.fleetErr.Error(), "; delete it: ")
+		level := Skipped
+		if wrong {
+			level = Warn
+		}
+		return one("settings", level, "the settings of processes could not be compared: "+text, "", fix)
 	case f.fleet == nil:
 		return nil
 	}

@@ -28,6 +28,7 @@
 // # Files
 //
 //	parser.go    commands from bytes; no I/O
+//	inline.go    commands that are a line of words
 //	append.go    replies to bytes
 //	handler.go   who answers
 //	server.go    who is connected: accept, stats, shutdown, sweeper, budget

@@ -2,7 +2,9 @@ package resp
 
 import (
 	"errors"
+	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -212,8 +214,19 @@ func (c *Conn) kill(why error) {
 	c.change.Broadcast()
 	c.mu.Unlock()
 	if why != nil {
-		c.s.cfg.Logger.Warn("client closed", "client", c.id, "addr", c.nc.RemoteAddr().String(), "cause", why.Error(), "unsent", waiting)
+		c.s.log(slog.LevelWarn, "client closed", reason(why), "client", c.id, "addr", c.nc.RemoteAddr().String(), "cause", why.Error(), "unsent", waiting)
 	}
 	c.cancel()
 	_ = c.nc.Close()
+}
+
+// reason is why a client was closed, in a word.
+func reason(why error) string {
+	switch {
+	case errors.Is(why, errBudget):
+		return "memory"
+	case errors.Is(why, os.ErrDeadlineExceeded):
+		return "slow"
+	}
+	return "other"
 }

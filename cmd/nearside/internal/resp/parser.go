@@ -18,11 +18,12 @@ var (
 	Normal  = Limits{Bulk: 16 << 20, Args: 1 << 20, Command: 64 << 20}
 )
 
-// ErrNotRESP says that a command did not begin with '*': an inline command, or another protocol altogether.
-var ErrNotRESP = errors.New("Protocol error: expected '*'")
-
-// The other ways to break the protocol. The texts go to the client.
+// The ways to break the protocol. The texts go to the client.
 var (
+	errStart   = errors.New("Protocol error: expected '*' or an inline command")
+	errHTTP    = errors.New("Protocol error: found an HTTP request, this port speaks the Redis protocol")
+	errLine    = errors.New("Protocol error: too big inline request")
+	errQuotes  = errors.New("Protocol error: quotes are not supported in an inline command: send an array")
 	errArgs    = errors.New("Protocol error: invalid multibulk length")
 	errDollar  = errors.New("Protocol error: expected '$'")
 	errBulk    = errors.New("Protocol error: invalid bulk length")
@@ -30,8 +31,8 @@ var (
 	errCommand = errors.New("Protocol error: command too large")
 )
 
-// A Parser reads commands as clients send them: arrays of bulk strings. It knows one spelling of each command, so what it
-// accepts and what a stricter or laxer reader in front of it accepts cannot differ. It does no I/O and keeps no bytes.
+// A Parser reads commands as clients send them: arrays of bulk strings, each in its one spelling, and the inline commands of
+// health checks and of people at a terminal (inline.go). It does no I/O and keeps no bytes.
 //
 // Lim must be set before the first Next; otherwise the zero Parser is ready.
 type Parser struct {
@@ -40,6 +41,7 @@ type Parser struct {
 
 	// The place in an unfinished command. All offsets count from its first byte, since the bytes may move until the rest
 	// arrives. To begin again from the front each time would be quadratic for a long command in small pieces.
+	line  int    // bytes of an unfinished inline command, none of which ends it
 	open  bool   // the header has been read
 	left  int    // arguments still to come
 	bulk  int    // length of the argument at pos, or -1 if pos is at its '$'
@@ -49,8 +51,8 @@ type Parser struct {
 
 type span struct{ from, to int }
 
-// Next reads one command from the front of b. With n > 0 it has read n bytes and Args holds the command; `*0` is a command
-// of no arguments. With n == 0 the command is unfinished: call again when there are at least need bytes, beginning with
+// Next reads one command from the front of b. With n > 0 it has read n bytes and Args holds the command; `*0`, `*-1` and an
+// empty line are commands of no arguments. With n == 0 the command is unfinished: call again when there are at least need bytes, beginning with
 // the same ones. After an error nothing more can be read.
 func (p *Parser) Next(b []byte) (n, need int, err error) {
 	if !p.open {
@@ -58,7 +60,10 @@ func (p *Parser) Next(b []byte) (n, need int, err error) {
 			return 0, 1, nil
 		}
 		if b[0] != '*' {
-			return 0, 0, ErrNotRESP
+			return p.inline(b)
+		}
+		if len(b) > 1 && b[1] == '-' {
+			return p.null(b)
 		}
 		args, at := length(b, 1, p.Lim.Args)
 		if at < 0 {
@@ -115,13 +120,25 @@ func (p *Parser) size() int64 {
 // forget makes the parser ready for another connection: it drops the command that an error has cut short, tables that a
 // long command has grown, and references to bytes that somebody else will use again.
 func (p *Parser) forget() {
-	p.open = false
+	p.open, p.line = false, 0
 	if cap(p.Args) > maxKept || cap(p.spans) > maxKept {
 		p.Args, p.spans = nil, nil
 		return
 	}
 	clear(p.Args[:cap(p.Args)])
 	p.Args = p.Args[:0]
+}
+
+// null reads a null array, `*-1`.
+func (p *Parser) null(b []byte) (n, need int, err error) {
+	const text = "*-1\r\n"
+	if m := min(len(b), len(text)); string(b[:m]) != text[:m] {
+		return 0, 0, errArgs
+	} else if m < len(text) {
+		return 0, len(b) + 1, nil
+	}
+	p.Args = p.Args[:0]
+	return len(text), 0, nil
 }
 
 // length reads digits and CRLF at b[at:] and returns the number and the offset behind it: 0 if bytes are missing, -1 if this

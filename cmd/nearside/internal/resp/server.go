@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/limit"
 )
 
 // Config is what a server needs to know.
@@ -44,7 +46,8 @@ type Server struct {
 	cfg    Config
 	ctx    context.Context // of all handler calls; ends when Shutdown runs out of time
 	cancel context.CancelFunc
-	held   atomic.Int64   // sum of the held of all connections
+	held   atomic.Int64 // sum of the held of all connections
+	lines  limit.Lines
 	wg     sync.WaitGroup // connections and sweepers; grows under mu while not closing
 
 	mu        sync.Mutex // before Conn.mu
@@ -75,6 +78,18 @@ func NewServer(cfg Config) *Server {
 	s := &Server{cfg: cfg, listeners: map[net.Listener]struct{}{}, conns: map[*Conn]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
+}
+
+// log writes a line that clients are the cause of: one, and then one a minute that counts the others, which are written at debug level.
+func (s *Server) log(level slog.Level, text, reason string, about ...any) {
+	suppressed, due := s.lines.Due(text+" "+reason, time.Now())
+	if !due {
+		level = slog.LevelDebug
+	}
+	if suppressed > 0 {
+		about = append(about, "since_the_last", suppressed)
+	}
+	s.cfg.Logger.Log(context.Background(), level, text, about...)
 }
 
 func or[T comparable](v, zero T) T {
@@ -108,7 +123,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		default:
 			// Out of descriptors, most likely: others will be closed.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.cfg.Logger.Warn("cannot accept a client", "cause", err.Error(), "again_in", pause)
+			s.log(slog.LevelWarn, "cannot accept a client", "", "cause", err.Error(), "again_in", pause)
 			select {
 			case <-time.After(pause):
 			case <-s.ctx.Done():

@@ -267,6 +267,35 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// Clients that are closed, for whatever reason, are one line of the log for each reason, however many they are.
+func TestClosedClientsInTheLog(t *testing.T) {
+	var log bytes.Buffer // read when the server has ended
+	s := serve(t, resp.Config{Handler: &echo{big: make([]byte, 64<<10)}, MaxOutput: 1 << 20, WriteTimeout: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	const n = 5
+	for range n {
+		conn := s.dial(t)
+		go io.WriteString(conn, strings.Repeat(encode("GET", "big:1"), 10_000))
+		broken := s.dial(t)
+		io.WriteString(broken, encode("PANIC"))
+		closed(t, broken, "-ERR internal error")
+	}
+	for until := time.Now().Add(20 * time.Second); s.Stats().Clients > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("a client that does not read is still connected")
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	for _, text := range []string{"client closed", "a command panicked"} {
+		if lines := strings.Count(log.String(), text); lines != 1 {
+			t.Errorf("%d lines say %q of %d clients, want 1:\n%.2000s", lines, text, n, log.String())
+		}
+	}
+}
+
 // A reply of many elements is sent while it is written, behind what came before it, and is no larger in memory than others.
 func TestFlush(t *testing.T) {
 	const n = 100_000
@@ -365,8 +394,8 @@ func TestLimitsAndFaults(t *testing.T) {
 	s := serve(t, resp.Config{Limits: resp.Limits{Bulk: 1 << 10, Args: 100, Command: 1 << 14}})
 	other := s.dial(t)
 	for in, want := range map[string]string{
-		"GET / HTTP/1.1\r\n\r\n":                      "",
-		encode("PING") + "*-1\r\n":                    bulk("PING") + "-ERR Protocol error",
+		"GET / HTTP/1.1\r\n\r\n":                      "-ERR Protocol error: found an HTTP request",
+		encode("PING") + "*-2\r\n":                    bulk("PING") + "-ERR Protocol error",
 		encode("GET", strings.Repeat("k", 2<<10)):     "-ERR Protocol error",
 		encode("PANIC"):                               "-ERR internal error",
 		encode("GET", "panic:1"):                      "-ERR internal error",

@@ -1,7 +1,7 @@
 package resp
 
 import (
-	"errors"
+	"log/slog"
 	"runtime/debug"
 	"sync"
 )
@@ -59,10 +59,6 @@ func (c *Conn) answer(b []byte) (done int) {
 		n, need, err := t.p.Next(b[done:])
 		if err != nil {
 			c.closing = true
-			if first := done == 0 && c.commands.Load() == 0; first && errors.Is(err, ErrNotRESP) {
-				c.kill(nil) // a browser, or TLS: an answer would mean nothing to it
-				return done
-			}
 			c.settle()
 			t.out = AppendError(t.out, "ERR "+err.Error())
 			break
@@ -148,7 +144,7 @@ func (c *Conn) settle() {
 	}
 	c.s.cfg.Handler.GetMany(c.ctx, c, t.keys, &t.r)
 	for t.r.n < len(t.keys) {
-		c.s.cfg.Logger.Error("a GET was left without a reply", "client", c.id)
+		c.s.log(slog.LevelError, "a GET was left without a reply", "", "client", c.id)
 		t.r.Error("ERR internal error")
 	}
 	t.out, t.r.out = append(t.r.out, t.out[t.r.from:]...), t.out[:0]
@@ -164,7 +160,7 @@ func (c *Conn) settle() {
 
 // crashed answers for a handler that has panicked: what was answered before, an error, and the end.
 func (c *Conn) crashed(v any) {
-	c.s.cfg.Logger.Error("a command panicked", "client", c.id, "panic", v, "stack", string(debug.Stack()))
+	c.s.log(slog.LevelError, "a command panicked", "", "client", c.id, "panic", v, "stack", string(debug.Stack()))
 	c.closing = true
 	t := c.turn
 	if t.r.part { // an error has no place in the middle of a reply

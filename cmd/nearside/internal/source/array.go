@@ -11,7 +11,7 @@ func (c *column) appendArray(out []byte, v string) ([]byte, error) {
 	if strings.HasPrefix(v, "[") {
 		_, v, _ = strings.Cut(v, "=")
 	}
-	elem := column{kind: c.elem}
+	elem := column{kind: c.elem, delim: c.delim}
 	out, rest, err := elem.appendElements(out, v)
 	if err == nil && rest != "" {
 		err = errArray
@@ -56,7 +56,7 @@ func (c *column) appendElements(out []byte, v string) (_ []byte, rest string, er
 			out, err = c.append(out, b.String())
 			v = v[i+1:]
 		default:
-			i := strings.IndexAny(v, ",}")
+			i := strings.IndexAny(v, string(rune(c.delim))+"}")
 			if i < 0 {
 				return out, v, errArray
 			}
@@ -72,7 +72,7 @@ func (c *column) appendElements(out []byte, v string) (_ []byte, rest string, er
 			return out, v, err
 		case strings.HasPrefix(v, "}"):
 			return append(out, ']'), v[1:], nil
-		case !strings.HasPrefix(v, ","):
+		case v == "" || v[0] != c.delim:
 			return out, v, errArray
 		}
 		v = v[1:]

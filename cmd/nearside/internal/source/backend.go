@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// backend is what each database does in its own way: sqlite.go, mysql.go, postgres.go.
+// backend is what each database does in its own way: sqlite.go, mysql.go, postgres.go and its siblings.
 type backend interface {
-	// columns learns the columns of a query with n parameters, without running it.
+	// columns learns the columns of a query with n parameters, without running it. A statement that is not one query which only
+	// reads is refused, with an error that speaks of the statement as it is.
 	columns(ctx context.Context, text string, n int) ([]column, error)
 	// params tells what the n parameters of a query are compared with, "int" or "uuid", or "" for all else. It is nil for a
 	// database that is not typed.
@@ -102,8 +104,22 @@ func checkServerURL(rawURL string) error {
 	switch {
 	case err != nil: // its text would show the password
 		return errors.New("it cannot be parsed; special characters of a password are written as %XX; " + urlForms)
+	case !portsOf(u.Host):
+		return errors.New("its port is not from 1 to 65535; " + urlForms)
 	case strings.Trim(u.Path, "/") == "":
 		return errors.New("it names no database; " + urlForms)
 	}
 	return nil
+}
+
+// portsOf reports whether host:port,host:port... has ports that there are.
+func portsOf(hosts string) bool {
+	for host := range strings.SplitSeq(hosts, ",") {
+		if port := (&url.URL{Host: host}).Port(); port != "" {
+			if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+				return false
+			}
+		}
+	}
+	return true
 }

@@ -49,6 +49,9 @@ func (d *DB) PrepareMany(ctx context.Context, text string, one *Loader) (*Batch,
 	if err != nil {
 		return nil, err
 	}
+	if err := s.selects(d.dialect.lex); err != nil {
+		return nil, err
+	}
 	if len(one.Params) != 1 {
 		return nil, fmt.Errorf("the key has %d parameters, and 'load_many' is for keys with one", len(one.Params))
 	}
@@ -66,7 +69,7 @@ func (d *DB) PrepareMany(ctx context.Context, text string, one *Loader) (*Batch,
 	b := &Batch{one: one, db: d, sql: s}
 	cols, err := d.b.columns(ctx, b.text(1), 1)
 	if err != nil {
-		return nil, err
+		return nil, s.shown(err)
 	}
 	if got, want := names(cols), names(one.cols); !slices.Equal(got, want) {
 		return nil, fmt.Errorf("its columns are %s, expected those of 'load': %s", strings.Join(got, ", "), strings.Join(want, ", "))

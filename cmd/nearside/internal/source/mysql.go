@@ -150,7 +150,7 @@ func mysqlExplained(err error) error {
 		case 1142, 1143:
 			return fmt.Errorf("%s: GRANT it to the user that the URL names", e.Message)
 		case 1792:
-			return fmt.Errorf("%s: a load may not write", e.Message)
+			return fmt.Errorf("%s: a load may not write, nor lock rows (FOR UPDATE)", e.Message)
 		case 1969, 3024:
 			return fmt.Errorf("%s: %w", e.Message, context.DeadlineExceeded)
 		}
@@ -216,7 +216,14 @@ func (d *mysqlDB) columns(ctx context.Context, text string, n int) ([]column, er
 	if err := d.learn(ctx); err != nil {
 		return nil, mysqlExplained(err)
 	}
-	cols, err := describe(ctx, d.reads, text, n, d.kinds)
+	alone := func() error {
+		st, err := d.reads.PrepareContext(ctx, text)
+		if err == nil {
+			st.Close()
+		}
+		return err
+	}
+	cols, err := describe(ctx, d.reads, text, n, alone, d.kinds)
 	return cols, mysqlExplained(err)
 }
 

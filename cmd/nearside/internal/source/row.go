@@ -60,6 +60,9 @@ type column struct {
 	kind kind
 	elem kind // of an array
 
+	delim byte   // between the elements of an array
+	oid   uint32 // of PostgreSQL
+
 	whole   bool // a number without a fraction: what it is written with must have none, since MySQL would round it
 	integer bool // a whole number that is found by its JSON form alone; whole, but no YEAR, where 24 finds 2024
 	rounds  bool // a float, which keeps what is nearest to the number that is written

@@ -71,6 +71,12 @@ func TestServerTypes(t *testing.T) {
 			{"ARRAY[1,NULL,3]", "[1,null,3]"}, {"ARRAY[[1,2],[3,4]]", "[[1,2],[3,4]]"}, {"'{}'::int[]", "[]"}, {`ARRAY['a','b"c','NULL',NULL,'{1}','','d\e']`, `["a","b\"c","NULL",null,"{1}","","d\\e"]`},
 			{"ARRAY[true,false]", "[true,false]"}, {"ARRAY[1.50,2]::numeric[]", "[1.50,2]"}, {"ARRAY['2024-01-02 03:04:05+00'::timestamptz]", `["2024-01-02T03:04:05Z"]`}, {"'[0:1]={1,2}'::int[]", "[1,2]"},
 			{`ARRAY['{"a":1}'::jsonb]`, `[{"a": 1}]`}, {`ARRAY['\x00ff10'::bytea]`, `["AP8Q"]`},
+			{"ARRAY['(1,1),(0,0)','(3,3),(2,2)']::box[]", `["(1,1),(0,0)","(3,3),(2,2)"]`}, {"'1 2'::int2vector", `"1 2"`}, {"ARRAY['1 2']::int2vector[]", `["1 2"]`},
+			{"'{sad,happy,NULL}'::mood[]", `["sad","happy",null]`}, {"'{}'::mood[]", "[]"}, {"'{{sad},{happy}}'::mood[]", `[["sad"],["happy"]]`},
+			{"7::small", "7"}, {"'{1,2}'::small[]", "[1,2]"}, {"'{1.5,2}'::cents[]", "[1.5,2]"}, {"'{3,4}'::pair", "[3,4]"}, {"'{a,\"b c\"}'::email[]", `["a","b c"]`}, {`ARRAY['{"a":1}'::doc]`, `[{"a": 1}]`},
+			{"'A'::citext", `"A"`}, {"'{A,b}'::citext[]", `["A","b"]`}, {"'a.b'::ltree", `"a.b"`}, {"'{a.b,c}'::ltree[]", `["a.b","c"]`},
+			{"'a=>1'::hstore", `"\"a\"=>\"1\""`}, {"ARRAY['a=>1'::hstore]", `["\"a\"=>\"1\""]`}, {"(1,'a')::point3", `"(1,a)"`}, {"ARRAY[(1,'a')::point3]", `["(1,a)"]`},
+			{"'[1,3)'::int4range", `"[1,3)"`}, {"ARRAY['[1,3)'::int4range]", `["[1,3)"]`}, {"'{[1,3)}'::int4multirange", `"{[1,3)}"`}, {"'{1,2}'::tiny[]", "[1,2]"},
 			{"'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'::uuid", `"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"`}, {"'happy'::mood", `"happy"`}, {"'127.0.0.1'::inet", `"127.0.0.1"`},
 		},
 		"mariadb": {
@@ -85,7 +91,9 @@ func TestServerTypes(t *testing.T) {
 	from := map[string]string{"postgres": "", "mariadb": " FROM types t"}
 	databases(t, func(t *testing.T, d database) {
 		if d.name == "postgres" {
-			d.exec(t, "CREATE TYPE mood AS ENUM ('sad', 'happy')")
+			d.exec(t, "CREATE TYPE mood AS ENUM ('sad', 'happy')", "CREATE DOMAIN small AS int CHECK (VALUE < 10)", "CREATE DOMAIN cents AS numeric", "CREATE DOMAIN tiny AS small",
+				"CREATE DOMAIN pair AS int[]", "CREATE DOMAIN email AS text", "CREATE DOMAIN doc AS jsonb", "CREATE TYPE point3 AS (n int, t text)",
+				"CREATE EXTENSION citext", "CREATE EXTENSION ltree", "CREATE EXTENSION hstore")
 		} else {
 			d.exec(t, "CREATE TABLE types (tiny TINYINT, year YEAR, `dec` DECIMAL(40,9), f FLOAT, d DOUBLE, flag BOOLEAN, txt TEXT, ch CHAR(4), bin BINARY(3), "+
 				"blb BLOB, day DATE, dt DATETIME(3), dt0 DATETIME, ts TIMESTAMP(6) NULL, tm TIME, doc JSON, en ENUM('sad','happy'), st SET('a','b','c'), id UUID)",
@@ -118,6 +126,36 @@ func TestServerTypes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A column that becomes an array of a type that was not seen before: loads and writes go on, and have it as an array.
+func TestServerTypesAltered(t *testing.T) {
+	s := dbtest.Postgres(t)
+	s.Exec(t, "CREATE TYPE colour AS ENUM ('red', 'blue')", "CREATE TABLE altered (id INT PRIMARY KEY, tags TEXT, n INT)", "INSERT INTO altered VALUES (1, '{red}', 0)")
+	db := database{"postgres", s.URL, s.Exec}.open(t)
+	l := prepare(t, db, source.Query{SQL: "SELECT id, tags, n FROM altered WHERE id = {id}", Params: id})
+	w, err := db.PrepareWrite(t.Context(), "UPDATE altered SET n = {n} WHERE id = {id}", l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.Load(t.Context(), []string{"1"}); string(got) != `{"id":1,"tags":"{red}","n":0}` || err != nil {
+		t.Errorf("got %s, %v", got, err)
+	}
+	s.Exec(t, "ALTER TABLE altered ALTER tags TYPE colour[] USING tags::colour[]")
+	c, err := w.Check([]string{"1"}, []byte(`{"n":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"id":1,"tags":["red"],"n":1}`
+	if got, err := c.Run(t.Context()); string(got) != want || err != nil {
+		t.Errorf("a write: %s, %v, want %s", got, err, want)
+	}
+	s.Exec(t, "CREATE DOMAIN hue AS colour", "ALTER TABLE altered ALTER tags TYPE hue[] USING tags::text[]::hue[]")
+	for range 2 {
+		if got, err := l.Load(t.Context(), []string{"1"}); string(got) != want || err != nil {
+			t.Errorf("a load: %s, %v, want %s", got, err, want)
+		}
+	}
 }
 
 // The same row gives the same JSON from all.

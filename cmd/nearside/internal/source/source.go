@@ -99,6 +99,9 @@ func (d *DB) Prepare(ctx context.Context, q Query) (*Loader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.selects(d.dialect.lex); err != nil {
+		return nil, err
+	}
 	l := &Loader{Query: q, b: d.b, text: s}
 	if err := s.unquoted(func(name string) bool { return l.param(name) >= 0 }); err != nil {
 		return nil, err
@@ -112,7 +115,7 @@ func (d *DB) Prepare(ctx context.Context, q Query) (*Loader, error) {
 	}
 	text := s.with(d.dialect.place)
 	if l.cols, err = d.b.columns(ctx, text, len(l.binds)); err != nil {
-		return nil, err
+		return nil, s.shown(err)
 	}
 	if l.stmt, err = d.b.prepare(ctx, text, l.cols); err != nil {
 		return nil, err

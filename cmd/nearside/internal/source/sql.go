@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -87,7 +88,7 @@ func split(sql string, lex lexis) (s statement, err error) {
 			return s, errors.New("a '}' without its '{': a literal brace is written '}}'")
 		case rest[0] == ';':
 			if strings.TrimSpace(rest[1:]) != "" {
-				return s, errors.New("a second statement behind ';': one SELECT is expected")
+				return s, errors.New("a second statement after ';': one is expected")
 			}
 			i = len(sql)
 		default:
@@ -106,10 +107,92 @@ func split(sql string, lex lexis) (s statement, err error) {
 	}
 	s.text = append(s.text, lit.String())
 	if strings.TrimSpace(strings.Join(s.text, "")) == "" {
-		return s, errors.New("it is empty: one SELECT is expected")
+		return s, errEmpty
 	}
 	return s, nil
 }
+
+var errEmpty = errors.New("it is empty: one statement is expected")
+
+// selects refuses a statement that is no query, by its first word: the errors of databases speak of what follows that word.
+// Whatever else is wrong with it the database finds.
+func (s statement) selects(lex lexis) error {
+	const expected = "a load is one SELECT (or begins with WITH, VALUES or TABLE)"
+	switch first := lex.first(s.text[0]); strings.ToUpper(first) {
+	case "SELECT", "WITH", "VALUES", "TABLE":
+		return nil
+	case "":
+		if len(s.names) == 0 && lex.first(s.text[0]+"\nx") == "x" {
+			return errEmpty
+		}
+		return errors.New(expected)
+	case "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE":
+		return fmt.Errorf("found %s: %s and may not write, not even with RETURNING; a statement that writes belongs under 'store'", first, expected)
+	case "CALL", "EXEC", "EXECUTE", "DO":
+		return fmt.Errorf("found %s: %s; a procedure cannot be called, a function can be selected from", first, expected)
+	default:
+		return fmt.Errorf("found %.40q: %s", first, expected)
+	}
+}
+
+// writes refuses a statement that writes no row, by its first word. A SELECT may call a function that writes.
+func (s statement) writes(lex lexis) error {
+	first := lex.first(s.text[0])
+	if slices.Contains([]string{"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "WITH", "SELECT"}, strings.ToUpper(first)) {
+		return nil
+	}
+	if first == "" {
+		first = strings.TrimSpace(s.text[0])
+	}
+	return fmt.Errorf("found %.40q: a statement that writes a row begins with INSERT, UPDATE, DELETE, MERGE, REPLACE or WITH, or with the SELECT of a function", first)
+}
+
+// first returns the first word of a text, after comments and opening brackets; "" if something else comes first.
+func (x lexis) first(sql string) string {
+	for sql != "" {
+		if strings.ContainsRune(" \t\r\n\v\f(", rune(sql[0])) {
+			sql = sql[1:]
+			continue
+		}
+		n := 0
+		if strings.HasPrefix(sql, "--") || strings.HasPrefix(sql, "/*") || sql[0] == '#' {
+			n = x.opaque(sql)
+		}
+		if n > 0 {
+			sql = sql[n:]
+			continue
+		}
+		for n = 0; n < len(sql) && isWord(sql[n]); n++ {
+		}
+		return sql[:n]
+	}
+	return ""
+}
+
+// places are how PostgreSQL writes the parameters.
+var places = regexp.MustCompile(`\$[0-9]+`)
+
+// shown returns an error of the database with the parameters named as they are in the statement.
+func (s statement) shown(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := places.ReplaceAllStringFunc(err.Error(), func(place string) string {
+		if n, err := strconv.Atoi(place[1:]); err == nil && n >= 1 && n <= len(s.names) {
+			return "{" + s.names[n-1] + "}"
+		}
+		return place
+	})
+	return shownError{err, text}
+}
+
+type shownError struct {
+	error
+	text string
+}
+
+func (e shownError) Error() string { return e.text }
+func (e shownError) Unwrap() error { return e.error }
 
 var parameter = regexp.MustCompile(`\{[a-z_][a-z0-9_]*(\.\.\.)?\}`)
 

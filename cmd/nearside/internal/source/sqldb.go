@@ -94,12 +94,15 @@ func (c *sqlCursor) end() error {
 	return c.err
 }
 
-// describe learns the columns of a query. LIMIT 0 ends it before it begins; what is no SELECT does not fit into the
-// brackets.
-func describe(ctx context.Context, db *sql.DB, text string, n int, kinds func(*sql.Rows) ([]column, error)) ([]column, error) {
-	rows, err := db.QueryContext(ctx, "SELECT * FROM ("+text+"\n) AS q LIMIT 0", make([]any, n)...)
-	if err != nil {
+// describe learns the columns of a query that alone has had the database compile by itself, for its errors are those of the query.
+// LIMIT 0 ends it before it begins; what is no SELECT does not fit into the brackets.
+func describe(ctx context.Context, db *sql.DB, text string, n int, alone func() error, kinds func(*sql.Rows) ([]column, error)) ([]column, error) {
+	if err := alone(); err != nil {
 		return nil, err
+	}
+	rows, err := db.QueryContext(ctx, bracketed(text)+" LIMIT 0", make([]any, n)...)
+	if err != nil {
+		return nil, fmt.Errorf(noSubquery, err)
 	}
 	defer rows.Close()
 	cols, err := kinds(rows)
@@ -108,6 +111,12 @@ func describe(ctx context.Context, db *sql.DB, text string, n int, kinds func(*s
 	}
 	return cols, named(cols)
 }
+
+// bracketed has nothing fit but a SELECT.
+func bracketed(text string) string { return "SELECT * FROM (" + text + "\n) AS q" }
+
+// noSubquery is the error of a statement that the database takes by itself, and not in brackets.
+const noSubquery = "a load is one SELECT that only reads: %w"
 
 // named checks that each column has a name of its own.
 func named(cols []column) error {

@@ -121,7 +121,14 @@ func sqliteAway(err error) bool {
 }
 
 func (d *sqliteDB) columns(ctx context.Context, text string, n int) ([]column, error) {
-	return describe(ctx, d.reads, text, n, func(rows *sql.Rows) ([]column, error) {
+	alone := func() error { // the driver compiles when it runs
+		rows, err := d.reads.QueryContext(ctx, "EXPLAIN "+text, make([]any, n)...)
+		if err == nil {
+			rows.Close()
+		}
+		return err
+	}
+	return describe(ctx, d.reads, text, n, alone, func(rows *sql.Rows) ([]column, error) {
 		types, err := rows.ColumnTypes()
 		cols := make([]column, len(types))
 		for i, t := range types {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrBadValue is wrapped by the error of a value that cannot be written: the database has not been asked.
@@ -26,6 +27,12 @@ func (d *DB) PrepareWrite(ctx context.Context, text string, l *Loader) (*Writer,
 	if err != nil {
 		return nil, err
 	}
+	if err := s.writes(d.dialect.lex); err != nil {
+		return nil, err
+	}
+	if len(l.Params) > 0 && !slices.ContainsFunc(l.Params, func(p Param) bool { return slices.Contains(s.names, p.Name) }) {
+		return nil, fmt.Errorf("it uses no parameter of the key, so every SET would write the same rows: name the row, as in WHERE %s = {%s}", l.Params[0].Name, l.Params[0].Name)
+	}
 	for _, name := range s.names {
 		if l.param(name) < 0 && l.column(name) == nil {
 			return nil, fmt.Errorf("{%s} is neither in the key nor a column of 'load'", name)
@@ -35,7 +42,7 @@ func (d *DB) PrepareWrite(ctx context.Context, text string, l *Loader) (*Writer,
 		return nil, err
 	}
 	w := &Writer{load: l, text: s.with(d.dialect.place), names: s.names}
-	return w, d.b.checkWrite(ctx, w.text, len(w.names))
+	return w, s.shown(d.b.checkWrite(ctx, w.text, len(w.names)))
 }
 
 // Change is a value that has been checked, ready to be written.

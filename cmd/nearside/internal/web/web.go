@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -52,8 +53,6 @@ type handler struct {
 func New(s *serve.Service, o Options) http.Handler {
 	h := &handler{service: s, maxAge: o.MaxAge, guarded: o.Password != "", held: limit.Bytes{Most: heldBytes}}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/v1/{cache}", h.value) // of one key, without parameters
-	mux.HandleFunc("/v1/{cache}/{params...}", h.value)
 	operate(mux, s, o)
 	mux.HandleFunc("/healthz", readOnly(h.health))
 	if o.Metrics != nil {
@@ -75,9 +74,9 @@ func New(s *serve.Service, o Options) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "there is nothing at this path: GET /v1/{cache}/{parameter} reads a value")
 	})
-	routes := local(mux)
+	routes := local(h.route(mux))
 	if o.Password != "" {
-		routes = guard(mux, o.Password, o.Guesses)
+		routes = guard(h.route(mux), o.Password, o.Guesses)
 	}
 	return bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -87,6 +86,39 @@ func New(s *serve.Service, o Options) http.Handler {
 		}
 		routes.ServeHTTP(w, r)
 	}))
+}
+
+// route answers for keys, and has next answer for all other paths. A ServeMux would do for keys too, but it redirects a path with
+// an empty segment, and in doing so escapes what is escaped already: a DELETE would follow to another key.
+func (h *handler) route(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.EscapedPath()
+		if strings.HasPrefix(path, "//") { // of a base URL that ends with a slash
+			to := "/" + strings.TrimLeft(path, "/")
+			if r.URL.RawQuery != "" {
+				to += "?" + r.URL.RawQuery
+			}
+			w.Header().Set("Location", to)
+			w.WriteHeader(http.StatusTemporaryRedirect)
+			return
+		}
+		if rest, ok := strings.CutPrefix(path, "/v1/"); ok && !strings.HasPrefix(rest, "-/") {
+			h.value(w, r, rest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// segments splits an escaped path and unescapes each part, so that an escaped slash is text of a part.
+func segments(path string) (parts []string, err error) {
+	for part := range strings.SplitSeq(path, "/") {
+		if part, err = url.PathUnescape(part); err != nil {
+			return nil, err
+		}
+		parts = append(parts, part)
+	}
+	return parts, nil
 }
 
 func readOnly(next http.HandlerFunc) http.HandlerFunc {
@@ -145,16 +177,21 @@ func problem(w http.ResponseWriter, status int, text string) {
 	json.NewEncoder(w).Encode(map[string]string{"error": text})
 }
 
-// value answers for one key of a cache.
-func (h *handler) value(w http.ResponseWriter, r *http.Request) {
-	c := h.service.Named(r.PathValue("cache"))
-	if c == nil {
-		problem(w, http.StatusNotFound, fmt.Sprintf("no cache is named %.100q", r.PathValue("cache")))
+// value answers for one key of a cache: path is {cache}/{parameter}..., escaped.
+func (h *handler) value(w http.ResponseWriter, r *http.Request, path string) {
+	parts, err := segments(path)
+	if err != nil {
+		problem(w, http.StatusBadRequest, fmt.Sprintf("the path cannot be read: %v", err))
 		return
 	}
-	var args []string
-	if p := r.PathValue("params"); p != "" {
-		args = strings.Split(p, "/")
+	name, args := parts[0], parts[1:]
+	c := h.service.Named(name)
+	if c == nil {
+		problem(w, http.StatusNotFound, fmt.Sprintf("no cache is named %.100q", name))
+		return
+	}
+	if len(args) == 1 && args[0] == "" { // /v1/cache/ is /v1/cache
+		args = nil
 	}
 	key, err := c.Key.Key(args...)
 	switch {

@@ -1,0 +1,104 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// What answers at the address may be something else than the URL says: a port with TLS or one without, an HTTP server, a
+// nearside serve. The client then waits for an answer that never comes, or sees its connection closed, and to try again
+// does not help. So such a server is asked in other ways too, once the first connection has failed or takes long.
+
+const (
+	plainAfter = 200 * time.Millisecond // a TLS handshake that takes longer has the port asked without TLS
+	askLimit   = 500 * time.Millisecond
+)
+
+var (
+	errNoTLS = remedy{errors.New("the server answers there without TLS"), "use redis:// for this port, or name its TLS port"}
+	errTLS   = remedy{errors.New("the server speaks TLS there"), "use rediss://"}
+	errHTTP  = remedy{errors.New("an HTTP server answers there"), "check the port"}
+	errServe = remedy{errors.New("a nearside serve answers there, which cannot be the store of a cache"),
+		"name the Redis that it uses itself (its setting 'redis'); on its embedded store there is none"}
+)
+
+// overheard finds out why a server has closed the connection, or has answered with something else than Redis does.
+func (t Target) overheard(ctx context.Context, err error) error {
+	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	if t.TLS != nil || !closed && !errors.Is(err, errFraming) && !strings.Contains(err.Error(), errFraming.Error()) {
+		return err
+	}
+	// A server that takes no strangers says so and closes at once, which the client, that is writing, may not hear.
+	switch said := t.answer(ctx, ""); {
+	case strings.HasPrefix(said, "-"):
+		return errors.New(said[1:])
+	case t.speaksTLS(ctx):
+		return errTLS
+	case strings.HasPrefix(t.answer(ctx, "PING\r\n\r\n"), "HTTP/"):
+		return errHTTP
+	}
+	return err
+}
+
+// speaksPlain reports whether the server speaks the Redis protocol without TLS.
+func (t Target) speaksPlain(ctx context.Context) bool {
+	said := t.answer(ctx, "*1\r\n$4\r\nPING\r\n")
+	return strings.HasPrefix(said, "+") || strings.HasPrefix(said, "-")
+}
+
+// answer returns the first line that the server says, without TLS, after it was sent a text.
+func (t Target) answer(ctx context.Context, text string) string {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	conn, err := dial(ctx, &net.Dialer{}, t.Network, t.Addresses[0], nil)
+	if err != nil {
+		return ""
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	if _, err := io.WriteString(conn, text); err != nil {
+		return ""
+	}
+	if text == "" {
+		conn.SetReadDeadline(time.Now().Add(askLimit / 2))
+	}
+	words := make([]byte, 256)
+	n, _ := conn.Read(words)
+	said, _, _ := strings.Cut(string(words[:n]), "\r\n")
+	return said
+}
+
+// speaksTLS reports whether the server answers as one does that speaks TLS. Nothing is sent on the connection.
+func (t Target) speaksTLS(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	conn, err := dial(ctx, &net.Dialer{}, t.Network, t.Addresses[0], nil)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	var refused *net.OpError
+	err = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx)
+	return err == nil || errors.As(err, &refused) && refused.Op == "remote error" // an alert
+}
+
+// checkServer refuses what answers as a Redis does and cannot be one for a cache.
+func (s *Store) checkServer(ctx context.Context) error {
+	info, err := s.c.DoMulti(ctx, s.c.B().Info().Section("server").Build())[0].ToString()
+	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered {
+		return err
+	}
+	if version := field(info, "nearside_version"); version != "" {
+		return remedy{fmt.Errorf("%w (version %.40q)", errServe, version), errServe.todo}
+	}
+	return nil
+}
