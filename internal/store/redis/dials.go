@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -63,8 +64,19 @@ func (s *Store) connect(ctx context.Context, address string, dial func(context.C
 	return nil, connecting(address)
 }
 
-func connecting(address string) error {
-	return fmt.Errorf("the connection to %s is being made, and the server has not answered yet", address)
+// connecting is the error of a command that was not sent, since there is no connection yet.
+func connecting(address string) error { return connectingError(address) }
+
+type connectingError string
+
+func (e connectingError) Error() string {
+	return fmt.Sprintf("the connection to %s is being made, and the server has not answered yet", string(e))
+}
+
+// unsent reports whether a command was not sent, since there is no connection yet.
+func unsent(err error) bool {
+	var e connectingError
+	return errors.As(err, &e)
 }
 
 // attempt begins a connection, unless one that was late is there by now, or is still being made.

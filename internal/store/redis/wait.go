@@ -40,7 +40,7 @@ func (s *Store) confirmed(ctx context.Context, sc *script, keys []string, args f
 }
 
 // confirmGroup is confirmed for the keys of one connection. A slot that is on another node by now, of which the client has
-// heard, is tried there.
+// heard, is tried there. A connection that is being made is waited for.
 func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, group []int, args func(i int) []string, out []rueidis.RedisResult) {
 	g := s.guard(keys[group[0]])
 	if err := g.admits(ctx, write); err != nil {
@@ -66,7 +66,7 @@ func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, gro
 			if inTransit(rs[n].Error()) {
 				out[i] = s.confirmApart(ctx, sc, keys[i], args(i))
 			}
-			if moved(out[i].Error()) {
+			if err := out[i].Error(); moved(err) || unsent(err) {
 				elsewhere = append(elsewhere, i)
 			}
 		}
