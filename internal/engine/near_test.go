@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -185,7 +186,7 @@ func TestSharedReadFindsNothing(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := c.Get(ctx, 1); err != context.Canceled {
+	if _, err := c.Get(ctx, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("who left waited: %v", err)
 	}
 	open()

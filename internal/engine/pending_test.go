@@ -491,7 +491,7 @@ func TestCloseReports(t *testing.T) {
 				}
 				want(t, "time", time.Since(began), 5*time.Second)
 				o.left = err
-				if again := o.shared.Close(ctx); again != err {
+				if again := o.shared.Close(ctx); again != err { //lint:ignore errorlint the same error
 					t.Errorf("the second Close returned %v, want what the first did", again)
 				}
 			})

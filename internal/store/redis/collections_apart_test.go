@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -126,7 +127,7 @@ func TestCollectionInACluster(t *testing.T) {
 	if v := vs[0]; !v.Found || !v.Other || len(v.Elements) != 1 || v.Elements[0].Member != "a" {
 		t.Errorf("one slot: %+v", v)
 	}
-	if v := vs[1]; v.Err != store.ErrApart {
+	if v := vs[1]; !errors.Is(v.Err, store.ErrApart) {
 		t.Errorf("two slots: %+v", v)
 	}
 	for _, v := range vs[2:] {

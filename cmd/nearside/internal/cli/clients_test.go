@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -74,7 +75,7 @@ func TestClients(t *testing.T) {
 			if got, err := c.Get(ctx, "user:42").Result(); got != margaret || err != nil {
 				t.Errorf("get: %q, %v", got, err)
 			}
-			if _, err := c.Get(ctx, "user:0").Result(); err != goredis.Nil {
+			if _, err := c.Get(ctx, "user:0").Result(); !errors.Is(err, goredis.Nil) {
 				t.Errorf("an absent row: %v", err)
 			}
 			var get *goredis.StringCmd

@@ -362,7 +362,7 @@ func TestShapesMillion(t *testing.T) {
 	if _, err := c.SCard(t.Context(), "less").Result(); err == nil || !strings.Contains(err.Error(), `load "less": more than 10000 rows (max_rows): add a LIMIT`) {
 		t.Errorf("one row too many: %v", err)
 	}
-	if top, err := c.ZRevRange(t.Context(), "big", 0, 0).Result(); err != nil || top[0] != fmt.Sprint("member number ", rows) {
+	if top, err := c.ZRangeArgs(t.Context(), goredis.ZRangeArgs{Key: "big", Start: 0, Stop: 0, Rev: true}).Result(); err != nil || top[0] != fmt.Sprint("member number ", rows) {
 		t.Errorf("the first: %v, %v", top, err)
 	}
 	server.Invariants(t, "big", "less")

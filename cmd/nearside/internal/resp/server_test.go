@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -356,7 +357,7 @@ func ask(t *testing.T, conn net.Conn, command, want string) {
 func closed(t *testing.T, conn net.Conn, want string) {
 	t.Helper()
 	rest, err := io.ReadAll(conn)
-	if ne, ok := err.(net.Error); ok && ne.Timeout() || !strings.Contains(string(rest), want) {
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() || !strings.Contains(string(rest), want) {
 		t.Errorf("got %q, %v, want %q and the end", rest, err, want)
 	}
 }
