@@ -15,6 +15,7 @@ import (
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/codec"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/redistest"
 )
@@ -33,20 +34,16 @@ func nearby(t testing.TB, url string, change func(*nearside.Config[int64, User])
 }
 
 // source reads until the answer comes from somewhere: the tier begins behind New.
-func source(t *testing.T, users *nearside.Cache[int64, User], want nearside.Source) nearside.Entry[User] {
+func source(t *testing.T, users *nearside.Cache[int64, User], want nearside.Source) (e nearside.Entry[User]) {
 	t.Helper()
-	for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
-		e, err := users.GetEntry(t.Context(), 42)
-		if err != nil {
+	eventually.True(t, "an answer from "+string(want), func() bool {
+		var err error
+		if e, err = users.GetEntry(t.Context(), 42); err != nil {
 			t.Fatal(err)
 		}
-		if e.Source == want {
-			return e
-		}
-		if time.Now().After(until) {
-			t.Fatalf("answers come from %s, want %s", e.Source, want)
-		}
-	}
+		return e.Source == want
+	})
+	return e
 }
 
 // place is a store to keep values near of.
@@ -167,26 +164,22 @@ func TestNearAbsence(t *testing.T) {
 			c, users := nearby(t, url, absences)
 			absent := func() {
 				t.Helper()
-				for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
-					e, err := users.GetEntry(ctx, 42)
-					if !errors.Is(err, nearside.ErrNotFound) {
+				var e nearside.Entry[User]
+				eventually.True(t, "an absence from near", func() bool {
+					var err error
+					if e, err = users.GetEntry(ctx, 42); !errors.Is(err, nearside.ErrNotFound) {
 						t.Fatalf("got %+v, %v", e, err)
 					}
-					if e.Source == nearside.SourceNear {
-						if e.TTL <= 0 || e.TTL > time.Minute || e.Value != (User{}) {
-							t.Errorf("got %+v", e)
-						}
-						if _, err := users.Get(ctx, 42); !errors.Is(err, nearside.ErrNotFound) || !strings.Contains(err.Error(), "user:42") {
-							t.Errorf("get: %v", err)
-						}
-						if us, err := users.GetMany(ctx, []int64{42}); len(us) != 0 || err != nil {
-							t.Errorf("get many: %v, %v", us, err)
-						}
-						return
-					}
-					if time.Now().After(until) {
-						t.Fatalf("answers come from %s", e.Source)
-					}
+					return e.Source == nearside.SourceNear
+				})
+				if e.TTL <= 0 || e.TTL > time.Minute || e.Value != (User{}) {
+					t.Errorf("got %+v", e)
+				}
+				if _, err := users.Get(ctx, 42); !errors.Is(err, nearside.ErrNotFound) || !strings.Contains(err.Error(), "user:42") {
+					t.Errorf("get: %v", err)
+				}
+				if us, err := users.GetMany(ctx, []int64{42}); len(us) != 0 || err != nil {
+					t.Errorf("get many: %v, %v", us, err)
 				}
 			}
 			becomes := func(want, after string) {
@@ -512,11 +505,9 @@ func TestNearUntracked(t *testing.T) {
 	says := func(what string) bool {
 		return strings.Contains(strings.Join(c.Stats(t.Context()).Problems, "\n"), what)
 	}
-	for until := time.Now().Add(10 * time.Second); !says("nothing is kept near") || !says("ACL SETUSER app +client|tracking"); <-time.After(time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("got %q", c.Stats(t.Context()).Problems)
-		}
-	}
+	eventually.True(t, "a problem, and the command that repairs it", func() bool {
+		return says("nothing is kept near") && says("ACL SETUSER app +client|tracking")
+	})
 	for range 10 {
 		if e, err := users.GetEntry(t.Context(), 42); err != nil || e.Source == nearside.SourceNear {
 			t.Errorf("got %+v, %v", e, err)
@@ -525,14 +516,7 @@ func TestNearUntracked(t *testing.T) {
 	_, allowed := nearby(t, url, func(cfg *nearside.Config[int64, User]) { cfg.NearUntracked = 200 * time.Millisecond })
 	source(t, allowed, nearside.SourceNear)
 	server.Do(t, "SET", "user:42", `{"ID":42,"Name":"by hand"}`, "PX", "60000")
-	for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
-		if u, err := allowed.Get(t.Context(), 42); err != nil || u.Name == "by hand" {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatal("a value is kept longer than NearUntracked")
-		}
-	}
+	eventually.True(t, "NearUntracked ends", func() bool { u, err := allowed.Get(t.Context(), 42); return err != nil || u.Name == "by hand" })
 }
 
 // The bound in bytes that caches share is kept.
@@ -585,13 +569,8 @@ func TestNearWeighsDecodedValues(t *testing.T) {
 			}
 		}
 	}
-	for until := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	eventually.True(t, "the bound in bytes is kept", func() bool {
 		s := client.Stats(t.Context()).Caches["text"]
-		if s.NearEntries > 0 && s.NearEntries*size <= most && s.NearBytes <= most {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatalf("%d entries of %d bytes are near, which are counted as %d: the bound is %d", s.NearEntries, size, s.NearBytes, most)
-		}
-	}
+		return s.NearEntries > 0 && s.NearEntries*size <= most && s.NearBytes <= most
+	})
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nearside/nearside/internal/eventually"
 )
 
 var (
@@ -136,7 +138,7 @@ func (f *fleet) suffer(t *testing.T, g *ground, start vitals, fault fault, lengt
 	if !fault.passes {
 		await()
 	}
-	eventually(t, recoversWithin, "all clients hit again", func() bool {
+	eventually.Within(t, recoversWithin, "all clients hit again", func() bool {
 		return !slices.ContainsFunc(f.members, func(m *member) bool { return m.hits.took() == 0 })
 	})
 	for _, m := range f.members {
@@ -202,7 +204,7 @@ func (f *fleet) atRest(t testing.TB) {
 	if !repeatsUndelivered {
 		return
 	}
-	eventually(t, recoversWithin, "what was not delivered is repeated", func() bool { return len(f.survivors(t)) == 0 })
+	eventually.Within(t, recoversWithin, "what was not delivered is repeated", func() bool { return len(f.survivors(t)) == 0 })
 }
 
 // backTo checks that nothing has stayed. Connections come back in their time.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 )
 
 // row is what the caches hold.
@@ -385,7 +386,7 @@ func (f *fleet) stop() {
 func (f *fleet) warm(t testing.TB) {
 	t.Helper()
 	for _, key := range f.keys {
-		eventually(t, 10*time.Second, key+" is cached", func() bool {
+		eventually.True(t, key+" is cached", func() bool {
 			f.members[0].get(key)
 			_, err := f.members[0].rows.Peek(context.Background(), key)
 			return err == nil
@@ -429,7 +430,7 @@ func (f *fleet) survivors(t testing.TB) (out []string) {
 	t.Helper()
 	for _, key := range f.keys {
 		floor := f.members[0].floor(key)
-		eventually(t, 20*time.Second, "an answer about "+key, func() bool {
+		eventually.True(t, "an answer about "+key, func() bool {
 			e, err := f.members[0].rows.Peek(context.Background(), key)
 			if err == nil && e.Value.Version < floor {
 				out = append(out, key)
@@ -451,7 +452,7 @@ func (f *fleet) repeats() (n []int64) {
 // repeatedSince waits until each member has repeated once more than before, and returns when the last of them had.
 func (f *fleet) repeatedSince(t testing.TB, before []int64) (last time.Time) {
 	t.Helper()
-	eventually(t, 30*time.Second, "all processes repeat their invalidations", func() bool {
+	eventually.True(t, "all processes repeat their invalidations", func() bool {
 		for i, m := range f.members {
 			if m.lines.repeated.Load() == before[i] {
 				return false

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store/redis"
 )
@@ -69,7 +70,7 @@ func (a *aged) write(t *testing.T, d time.Duration) {
 // noticed waits until all members have noticed, and returns how long after the data set was back the last one had.
 func (f *fleet) noticed(t testing.TB, back time.Time) (last time.Duration) {
 	t.Helper()
-	eventually(t, 10*time.Second, "all processes notice that the data set is an old one", func() bool {
+	eventually.True(t, "all processes notice that the data set is an old one", func() bool {
 		return !slices.ContainsFunc(f.members, func(m *member) bool { return m.lines.older.Load() < back.UnixNano() })
 	})
 	for _, m := range f.members {
@@ -82,7 +83,7 @@ func (f *fleet) noticed(t testing.TB, back time.Time) (last time.Duration) {
 func (a *aged) read(t testing.TB) (r *report, left []string) {
 	t.Helper()
 	for _, m := range a.members {
-		eventually(t, 20*time.Second, "the caches are read again", func() bool {
+		eventually.True(t, "the caches are read again", func() bool {
 			e, err := m.rows.GetEntry(context.Background(), a.keys[0])
 			return err == nil && e.Source == nearside.SourceStore
 		})
@@ -194,7 +195,7 @@ func TestShortenedAppendOnlyFile(t *testing.T) {
 			lost := c.lost(t)
 			s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
 			a := newAged(t, s)
-			eventually(t, 20*time.Second, "the cache is read", func() bool {
+			eventually.True(t, "the cache is read", func() bool {
 				e, err := a.members[0].rows.GetEntry(context.Background(), a.keys[0])
 				return err == nil && e.Source == nearside.SourceStore
 			})
@@ -267,7 +268,7 @@ func TestRestoredBackup(t *testing.T) {
 			other.Restart(t)
 			host, port, _ := strings.Cut(other.Addr, ":")
 			s.Do(t, "REPLICAOF", host, port)
-			eventually(t, 20*time.Second, "the replica follows", func() bool {
+			eventually.True(t, "the replica follows", func() bool {
 				text, _ := s.Do(t, "INFO", "replication").ToString()
 				return strings.Contains(text, "master_link_status:up")
 			})
@@ -424,7 +425,7 @@ func TestReplicaUpToDate(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer fresh.client.Close()
-			eventually(t, time.Minute, "a new process reads the cache", func() bool {
+			eventually.True(t, "a new process reads the cache", func() bool {
 				e, err := fresh.rows.GetEntry(context.Background(), hot[1])
 				return err == nil && e.Source == nearside.SourceStore
 			})
@@ -446,7 +447,7 @@ func TestFlushedHistory(t *testing.T) {
 	for range 3 {
 		began := time.Now()
 		s.Do(t, "FLUSHALL")
-		eventually(t, 5*time.Second, "the cache is filled again", func() bool {
+		eventually.True(t, "the cache is filled again", func() bool {
 			m.get(a.keys[0])
 			_, err := m.rows.Peek(context.Background(), a.keys[0])
 			return err == nil

@@ -26,6 +26,7 @@ import (
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 	"github.com/nearside/nearside/internal/dbtest"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/faultproxy"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -183,20 +184,15 @@ func (s *shop) fill() {
 	}
 }
 
-// wait polls until f.
 func (s *shop) wait(what string, f func() bool) {
 	s.t.Helper()
-	for until := time.Now().Add(doubtWithin); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(until) {
-			s.t.Fatalf("%s: not within %v", what, doubtWithin)
-		}
-	}
+	eventually.True(s.t, what, f)
 }
 
 // settle waits until no write is in doubt.
 func (s *shop) settle() {
 	s.t.Helper()
-	s.wait("writes in doubt", func() bool { return s.shared.InDoubt() == 0 })
+	s.wait("no write is in doubt", func() bool { return s.shared.InDoubt() == 0 })
 }
 
 // stale returns how many keys are older than the database.
