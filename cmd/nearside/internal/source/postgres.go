@@ -339,17 +339,19 @@ func (s *postgresStmt) run(ctx context.Context, q querier, args []any) (cursor, 
 		return nil, explained(err)
 	}
 	c := &postgresCursor{rows: rows, cancel: cancel, of: s.like}
+	// Before Next: if there is no row that gives the connection back, and with it what describes the columns.
+	if fields := rows.FieldDescriptions(); !sameColumns(s.like, fields) {
+		c.of = postgresColumns(fields, rows.Conn().TypeMap())
+	}
 	c.more = rows.Next() // the server's errors come here
 	if err := rows.Err(); err != nil {
 		cancel()
 		return nil, explained(err)
 	}
-	if fields := rows.FieldDescriptions(); !sameColumns(s.like, fields) {
-		if c.of = postgresColumns(fields, rows.Conn().TypeMap()); len(c.of) != len(s.like) {
-			cancel()
-			rows.Close()
-			return nil, errColumns(len(c.of), len(s.like))
-		}
+	if len(c.of) != len(s.like) {
+		cancel()
+		rows.Close()
+		return nil, errColumns(len(c.of), len(s.like))
 	}
 	return c, nil
 }
