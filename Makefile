@@ -48,6 +48,6 @@ e2e:
 
 # What is given is for TestChaos; the processes take each fault once. SEED repeats the order of a run.
 FOR ?= 10m
-SEED ?= 0
+SEED ?=
 chaos:
-	go test -race -v -count=1 -timeout 0 -run 'TestChaos|TestLoadsAfterFlush|TestProcessDies' ./e2e -chaos $(FOR) -chaos.seed $(SEED)
+	NEARSIDE_SEED=$(SEED) go test -race -v -count=1 -timeout 0 -run 'TestChaos|TestLoadsAfterFlush|TestProcessDies' ./e2e -chaos $(FOR)

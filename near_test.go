@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +17,7 @@ import (
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 )
 
 // nearby opens a client and a cache that keeps rows near.
@@ -322,12 +322,13 @@ func TestNearCoherenceUnderFaults(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), *chaosFor)
 			defer cancel()
 			var faults sync.WaitGroup
+			rng := seed.Rand(t)
 			counts := map[string]int{}
 			began := make(chan struct{})
 			faults.Go(func() {
 				<-began
 				for n := 0; ctx.Err() == nil; n++ {
-					node := at.nodes[rand.IntN(len(at.nodes))]
+					node := at.nodes[rng.IntN(len(at.nodes))]
 					what := []string{"cut", "flush", "cut", "hang", "change"}[n%5]
 					counts[what]++
 					switch what {
@@ -342,7 +343,7 @@ func TestNearCoherenceUnderFaults(t *testing.T) {
 					case "change":
 						at.change()
 					}
-					time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+					time.Sleep(time.Duration(rng.IntN(100)) * time.Millisecond)
 				}
 			})
 			r := coherent(t, at.on.URL(), *chaosFor, func() { close(began) })
@@ -368,7 +369,8 @@ func newest(e nearside.Entry[int64], err error, row int64) (v int64, failed erro
 // coherent runs readers and writers of several processes. A write that Redis was not told of counts as not made.
 func coherent(t *testing.T, url string, length time.Duration, began func()) *coherence {
 	const keys = 40
-	r := &coherence{}
+	r, rng := &coherence{}, seed.Rand(t)
+	jitter := seed.Locked(rng)
 	var rows [keys]atomic.Int64 // the database: a version of each row
 	caches := make([]*nearside.Cache[int64, int64], 3)
 	if url == "memory:" {
@@ -378,7 +380,7 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 		caches[i] = nearside.New(connect(t, url), "row", nearside.Config[int64, int64]{
 			Load: func(_ context.Context, k int64) (int64, error) {
 				v := rows[k].Load()
-				time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+				time.Sleep(time.Duration(jitter.IntN(300)) * time.Microsecond)
 				if v%absentEach == 0 {
 					return 0, nearside.ErrNotFound
 				}
@@ -400,10 +402,10 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 	}
 	var all sync.WaitGroup
 	for g := range 9 {
-		p := g % len(caches)
+		p, rng := g%len(caches), seed.Split(rng)
 		all.Go(func() {
 			for ctx.Err() == nil {
-				k := rand.Int64N(keys)
+				k := rng.Int64N(keys)
 				before := own[p][k].Load()
 				e, err := caches[p].GetEntry(t.Context(), k)
 				got, failed := newest(e, err, rows[k].Load())
@@ -426,13 +428,13 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 		})
 	}
 	for g := range 4 {
-		p := g % len(caches)
+		p, rng := g%len(caches), seed.Split(rng)
 		all.Go(func() {
 			for ctx.Err() == nil {
-				k := rand.Int64N(keys/4)*4 + int64(g) // one writer for each row
+				k := rng.Int64N(keys/4)*4 + int64(g) // one writer for each row
 				var v int64
 				var err error
-				if (rows[k].Load()+1)%absentEach != 0 && rand.IntN(2) == 0 {
+				if (rows[k].Load()+1)%absentEach != 0 && rng.IntN(2) == 0 {
 					v, err = caches[p].Update(t.Context(), k, func(context.Context) (int64, error) { return rows[k].Add(1), nil })
 				} else {
 					v = rows[k].Add(1)

@@ -3,7 +3,6 @@ package e2e
 import (
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -11,11 +10,11 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/eventually"
+	"github.com/nearside/nearside/internal/seed"
 )
 
 var (
-	chaosFor  = flag.Duration("chaos", 0, "how long faults go on, in random order; zero: each once, in a short pass")
-	chaosSeed = flag.Uint64("chaos.seed", 0, "of the order and the lengths; zero: drawn and printed")
+	chaosFor = flag.Duration("chaos", 0, "how long faults go on, in random order; zero: each once, in a short pass")
 )
 
 // bounds of what is asserted beside the laws. They are far above what is measured, for machines that stall.
@@ -65,12 +64,7 @@ func look() (v vitals) {
 
 // Everything that goes wrong, one after the other, under the same three clients.
 func TestChaos(t *testing.T) {
-	seed := *chaosSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	rng := rand.New(rand.NewPCG(seed, 0))
-	t.Logf("-chaos.seed %d", seed)
+	rng := seed.Rand(t)
 	for _, kind := range []struct {
 		name   string
 		ground func(testing.TB) *ground

@@ -15,6 +15,7 @@ import (
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store/redis"
 )
 
@@ -51,14 +52,14 @@ func newAged(t *testing.T, s *redistest.Server) *aged {
 // write has all members write for a time, and one more that ends before.
 func (a *aged) write(t *testing.T, d time.Duration) {
 	t.Helper()
-	extra, err := newMember("x", a.server.URL(), a.db, a.keys, nearside.Options{}, 0)
+	extra, err := newMember(seed.Rand(t), "x", a.server.URL(), a.db, a.keys, nearside.Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), d/2)
 	defer cancel()
 	a.startWrites()
-	extra.write(ctx)
+	extra.write(ctx, extra.rng)
 	if err := extra.client.Close(); err != nil {
 		t.Error(err)
 	}
@@ -420,7 +421,7 @@ func TestReplicaUpToDate(t *testing.T) {
 			if emptied > 0 {
 				t.Errorf("%d of %d processes have emptied the cache", emptied, len(f.members))
 			}
-			fresh, err := newMember("fresh", s.URL(), f.db, hot, nearside.Options{}, 0)
+			fresh, err := newMember(seed.Rand(t), "fresh", s.URL(), f.db, hot, nearside.Options{}, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
