@@ -7,7 +7,7 @@ import (
 )
 
 // Limit is how long True waits. It is generous: a test that passes never waits for it, and one on a busy machine must not fail
-// for want of time.
+// for want of time. It is the timeout, too, of clients and servers in tests that do not assert one.
 const Limit = time.Minute
 
 // True waits until f returns true, and ends the test if that does not happen within Limit. what names what is waited for;

@@ -89,6 +89,7 @@ func visit(t *testing.T, cache, redisURL string) *browser {
 		if err != nil {
 			t.Fatal(err)
 		}
+		o.DialTimeout, o.ReadTimeout = eventually.Limit, eventually.Limit
 		c := goredis.NewClient(o)
 		t.Cleanup(func() { c.Close() })
 		store = shop.NewHand(c, db)

@@ -13,6 +13,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -236,7 +237,7 @@ caches:
 func TestShapesLife(t *testing.T) {
 	server := redistest.Start(t)
 	r := start(t, serveCmd{Redis: server.URL(), Database: filled(t)}, nil)
-	c := goredis.NewClient(&goredis.Options{Addr: r.redis})
+	c := goredis.NewClient(&goredis.Options{Addr: r.redis, DialTimeout: eventually.Limit, ReadTimeout: eventually.Limit})
 	defer c.Close()
 	ctx := t.Context()
 	server.Do(t, "SET", "friends:42", "hello")

@@ -100,7 +100,7 @@ func serve(t testing.TB, cfg resp.Config) *server {
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ln) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), eventually.Limit)
 		defer cancel()
 		s.Shutdown(ctx)
 		if err := <-done; err != nil {
@@ -455,7 +455,7 @@ func TestShutdown(t *testing.T) {
 	for range 16 {
 		<-started
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), eventually.Limit)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
 		t.Error(err)

@@ -23,10 +23,10 @@ func TestNearHitsAllocateNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared := engine.NewShared(memory.New(memory.Options{}), time.Second, time.Second, slog.New(slog.DiscardHandler))
+	shared := engine.NewShared(memory.New(memory.Options{}), eventually.Limit, eventually.Limit, slog.New(slog.DiscardHandler))
 	defer shared.Close(context.Background())
 	service := New(shared, []Spec{{
-		Name: "user", Key: key, TTL: time.Hour, NotFoundTTL: time.Hour, LoadTimeout: time.Second, MaxValue: 1 << 20, Near: 100,
+		Name: "user", Key: key, TTL: time.Hour, NotFoundTTL: time.Hour, LoadTimeout: eventually.Limit, MaxValue: 1 << 20, Near: 100,
 		Load: func(_ context.Context, args []string) ([]byte, error) {
 			if args[0] == "7" {
 				return nil, engine.ErrNotFound
