@@ -1,7 +1,8 @@
-.PHONY: help test race fuzz bench bench-full compare checker model e2e chaos
+.PHONY: help test lint race fuzz bench bench-full compare checker model e2e chaos
 
 help:
 	@echo 'make test     everything, real servers and the race detector included'
+	@echo 'make lint     gofmt, go vet, staticcheck, unused, errcheck, ineffassign, errorlint and misspell, on all modules'
 	@echo 'make fuzz     each fuzz test for 20 s'
 	@echo 'make bench    the Go benchmarks, and a short pass of the comparison with the peers: about 15 minutes'
 	@echo 'make bench-full  the long pass, which writes its tables into docs/benchmarks.md: half an hour on a machine without other work; TRACE=file for the real trace'
@@ -13,6 +14,9 @@ help:
 
 test:
 	./scripts/test
+
+lint:
+	./scripts/lint
 
 fuzz:
 	./scripts/fuzz 20s
@@ -44,6 +48,6 @@ e2e:
 
 # What is given is for TestChaos; the processes take each fault once. SEED repeats the order of a run.
 FOR ?= 10m
-SEED ?= 0
+SEED ?=
 chaos:
-	go test -race -v -count=1 -timeout 0 -run 'TestChaos|TestLoadsAfterFlush|TestProcessDies' ./e2e -chaos $(FOR) -chaos.seed $(SEED)
+	NEARSIDE_SEED=$(SEED) go test -race -v -count=1 -timeout 0 -run 'TestChaos|TestLoadsAfterFlush|TestProcessDies' ./e2e -chaos $(FOR)

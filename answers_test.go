@@ -18,26 +18,21 @@ import (
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 )
 
 var (
-	answersSeed   = flag.Uint64("answers.seed", 0, "of TestAnswers; 0 draws one")
 	answersTrials = flag.Int("answers.trials", 80, "of TestAnswers, for each kind of key in each place")
 )
 
 // TestAnswers holds GetMany to Get: whatever LoadMany does, each key has the answer that Get gives for it, or an error, and nothing else
 // is in the store afterwards. It does so for all kinds of keys, in both stores, with and without a near tier.
 func TestAnswers(t *testing.T) {
-	seed := *answersSeed
-	for seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-answers.seed=%d", seed)
 	for _, at := range []place{{name: "memory"}, {"redis", redistest.Kinds[0].Shared(t)}} {
 		for _, near := range []int{0, 1000} {
-			for n, kind := range kindsOfKeys {
+			for _, kind := range kindsOfKeys {
 				t.Run(fmt.Sprintf("%s/near=%d/%s", at.name, near, kind.name), func(t *testing.T) {
-					kind.run(t, at.url(t), near, rand.New(rand.NewPCG(seed, uint64(n))))
+					kind.run(t, at.url(t), near, seed.Rand(t))
 				})
 			}
 		}
@@ -246,7 +241,7 @@ const wrong = "WRONG"
 
 // behaviour returns what does the strange thing, given what the honest LoadMany would return.
 func (a *answers[K]) behaviour(name string) func(context.Context, []K, map[K]string, nearside.BatchError[K]) (map[K]string, error) {
-	returned, rng := a.returned, rand.New(rand.NewPCG(a.rng.Uint64(), 0))
+	returned, rng := a.returned, seed.Split(a.rng)
 	other := func(k K) K { return a.spell(a.index[a.cache.Key(k).String()]) }
 	return func(ctx context.Context, ks []K, rows map[K]string, failed nearside.BatchError[K]) (map[K]string, error) {
 		everything := func() {

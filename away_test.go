@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -38,18 +39,13 @@ func TestRedisComesLater(t *testing.T) {
 		t.Errorf("invalidate: %v", err)
 	}
 	server.Restart(t)
-	for until := time.Now().Add(20 * time.Second); ; {
+	eventually.True(t, "Redis is used again", func() bool {
 		e, err := users.GetEntry(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e.Source == nearside.SourceStore {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatal("Redis is there, and not used")
-		}
-	}
+		return e.Source == nearside.SourceStore
+	})
 	server.Do(t, "CONFIG", "SET", "requirepass", "s3cret")
 	if c, err := nearside.Open(t.Context(), server.URL(), quiet); err == nil || !strings.Contains(err.Error(), "password") {
 		if err == nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearside/nearside"
 	together "github.com/nearside/nearside/fleet" // recovery_test.go has a fleet of its own
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -34,19 +35,17 @@ func TestFleet(t *testing.T) {
 		t.Fatal(err)
 	}
 	var c together.Cache
-	for until := time.Now().Add(20 * time.Second); ; <-time.After(50 * time.Millisecond) { // b reports by itself
+	eventually.True(t, "two members and 11 reads", func() bool { // b reports by itself
 		v, err := b.Fleet().Read(t.Context(), together.Query{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(v.Caches) == 1 && len(v.Members) == 2 && v.Caches[0].Hour.Reads() == 11 {
-			c = v.Caches[0]
-			break
+		if len(v.Caches) != 1 || len(v.Members) != 2 || v.Caches[0].Hour.Reads() != 11 {
+			return false
 		}
-		if time.Now().After(until) {
-			t.Fatalf("want two members and 11 reads, found %+v", v.Members)
-		}
-	}
+		c = v.Caches[0]
+		return true
+	})
 	if n := c.Hour.Counts; n[tally.Load] != 1 || n[tally.Store] != 10 || n[tally.LoadOK] != 1 {
 		t.Errorf("the fleet counted %v", n)
 	}
@@ -97,18 +96,13 @@ func TestClusterOfOneMaster(t *testing.T) {
 		loads.Add(1)
 		return User{id, "Ada"}, nil
 	}})
-	for until := time.Now().Add(20 * time.Second); ; { // the first reads come before the first look at the servers
+	eventually.True(t, "no loads", func() bool { // the first reads come before the first look at the servers
 		before := loads.Load()
 		for id := range int64(100) {
 			if u, err := users.Get(t.Context(), id); err != nil || u.ID != id {
 				t.Fatal(u, err)
 			}
 		}
-		if loads.Load() == before {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatalf("%d loads, and no end: %v", loads.Load(), client.Stats(t.Context()).Problems)
-		}
-	}
+		return loads.Load() == before
+	})
 }

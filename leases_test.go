@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/shape"
@@ -166,12 +167,10 @@ func TestHolderIsStopped(t *testing.T) {
 				t.Fatalf("got %q, %v", v, err)
 			}
 		} else {
-			gone := func() bool { n, _ := server.Do(t, "EXISTS", "{user:"+key+"}:~l").AsInt64(); return n == 0 }
-			for until := time.Now().Add(patient); !gone(); time.Sleep(10 * time.Millisecond) {
-				if time.Now().After(until) {
-					t.Fatal("the lease stands")
-				}
-			}
+			eventually.True(t, "the end of the lease", func() bool {
+				n, _ := server.Do(t, "EXISTS", "{user:"+key+"}:~l").AsInt64()
+				return n == 0
+			})
 			if _, err := cache.Update(t.Context(), key, func(context.Context) (string, error) { return "new", nil }); err != nil {
 				t.Fatal(err)
 			}
@@ -289,18 +288,13 @@ func TestRedisRestartsDuringALongLoad(t *testing.T) {
 			time.Sleep(store.LeaseLife) // so long is it renewed
 			close(end)
 			waited.Wait()
-			for until := time.Now().Add(patient); ; time.Sleep(10 * time.Millisecond) {
+			eventually.True(t, "the row is stored", func() bool {
 				e, err := cache.GetEntry(t.Context(), "1")
 				if err != nil || e.Value != "row" {
 					t.Fatalf("got %+v, %v", e, err)
 				}
-				if e.Source == nearside.SourceStore {
-					break
-				}
-				if time.Now().After(until) {
-					t.Fatal("the row is not stored")
-				}
-			}
+				return e.Source == nearside.SourceStore
+			})
 			t.Logf("%d loads", loads.Load())
 			server.Invariants(t, "user:")
 		})
@@ -337,13 +331,10 @@ func TestReadsBesideGarbage(t *testing.T) {
 					t.Fatalf("got %v, %v", found, err)
 				}
 				best = min(best, time.Since(began))
-				for until := time.Now().Add(patient); ; time.Sleep(time.Millisecond) {
-					if e, err := cache.GetEntry(t.Context(), ks[0]); e.Source == nearside.SourceStore {
-						break
-					} else if time.Now().After(until) {
-						t.Fatalf("%s: not stored: %+v, %v", c.name, e, err)
-					}
-				}
+				eventually.True(t, c.name+": the rows are stored", func() bool {
+					e, _ := cache.GetEntry(t.Context(), ks[0])
+					return e.Source == nearside.SourceStore
+				})
 			}
 			if best > c.most {
 				t.Errorf("%s, %d keys: it took %v, want %v at most", c.name, n, best, c.most)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,8 +14,10 @@ import (
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/codec"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 )
 
 // nearby opens a client and a cache that keeps rows near.
@@ -33,20 +34,16 @@ func nearby(t testing.TB, url string, change func(*nearside.Config[int64, User])
 }
 
 // source reads until the answer comes from somewhere: the tier begins behind New.
-func source(t *testing.T, users *nearside.Cache[int64, User], want nearside.Source) nearside.Entry[User] {
+func source(t *testing.T, users *nearside.Cache[int64, User], want nearside.Source) (e nearside.Entry[User]) {
 	t.Helper()
-	for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
-		e, err := users.GetEntry(t.Context(), 42)
-		if err != nil {
+	eventually.True(t, "an answer from "+string(want), func() bool {
+		var err error
+		if e, err = users.GetEntry(t.Context(), 42); err != nil {
 			t.Fatal(err)
 		}
-		if e.Source == want {
-			return e
-		}
-		if time.Now().After(until) {
-			t.Fatalf("answers come from %s, want %s", e.Source, want)
-		}
-	}
+		return e.Source == want
+	})
+	return e
 }
 
 // place is a store to keep values near of.
@@ -167,26 +164,22 @@ func TestNearAbsence(t *testing.T) {
 			c, users := nearby(t, url, absences)
 			absent := func() {
 				t.Helper()
-				for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
-					e, err := users.GetEntry(ctx, 42)
-					if !errors.Is(err, nearside.ErrNotFound) {
+				var e nearside.Entry[User]
+				eventually.True(t, "an absence from near", func() bool {
+					var err error
+					if e, err = users.GetEntry(ctx, 42); !errors.Is(err, nearside.ErrNotFound) {
 						t.Fatalf("got %+v, %v", e, err)
 					}
-					if e.Source == nearside.SourceNear {
-						if e.TTL <= 0 || e.TTL > time.Minute || e.Value != (User{}) {
-							t.Errorf("got %+v", e)
-						}
-						if _, err := users.Get(ctx, 42); !errors.Is(err, nearside.ErrNotFound) || !strings.Contains(err.Error(), "user:42") {
-							t.Errorf("get: %v", err)
-						}
-						if us, err := users.GetMany(ctx, []int64{42}); len(us) != 0 || err != nil {
-							t.Errorf("get many: %v, %v", us, err)
-						}
-						return
-					}
-					if time.Now().After(until) {
-						t.Fatalf("answers come from %s", e.Source)
-					}
+					return e.Source == nearside.SourceNear
+				})
+				if e.TTL <= 0 || e.TTL > time.Minute || e.Value != (User{}) {
+					t.Errorf("got %+v", e)
+				}
+				if _, err := users.Get(ctx, 42); !errors.Is(err, nearside.ErrNotFound) || !strings.Contains(err.Error(), "user:42") {
+					t.Errorf("get: %v", err)
+				}
+				if us, err := users.GetMany(ctx, []int64{42}); len(us) != 0 || err != nil {
+					t.Errorf("get many: %v, %v", us, err)
 				}
 			}
 			becomes := func(want, after string) {
@@ -329,12 +322,13 @@ func TestNearCoherenceUnderFaults(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), *chaosFor)
 			defer cancel()
 			var faults sync.WaitGroup
+			rng := seed.Rand(t)
 			counts := map[string]int{}
 			began := make(chan struct{})
 			faults.Go(func() {
 				<-began
 				for n := 0; ctx.Err() == nil; n++ {
-					node := at.nodes[rand.IntN(len(at.nodes))]
+					node := at.nodes[rng.IntN(len(at.nodes))]
 					what := []string{"cut", "flush", "cut", "hang", "change"}[n%5]
 					counts[what]++
 					switch what {
@@ -349,7 +343,7 @@ func TestNearCoherenceUnderFaults(t *testing.T) {
 					case "change":
 						at.change()
 					}
-					time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+					time.Sleep(time.Duration(rng.IntN(100)) * time.Millisecond)
 				}
 			})
 			r := coherent(t, at.on.URL(), *chaosFor, func() { close(began) })
@@ -375,7 +369,8 @@ func newest(e nearside.Entry[int64], err error, row int64) (v int64, failed erro
 // coherent runs readers and writers of several processes. A write that Redis was not told of counts as not made.
 func coherent(t *testing.T, url string, length time.Duration, began func()) *coherence {
 	const keys = 40
-	r := &coherence{}
+	r, rng := &coherence{}, seed.Rand(t)
+	jitter := seed.Locked(rng)
 	var rows [keys]atomic.Int64 // the database: a version of each row
 	caches := make([]*nearside.Cache[int64, int64], 3)
 	if url == "memory:" {
@@ -385,7 +380,7 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 		caches[i] = nearside.New(connect(t, url), "row", nearside.Config[int64, int64]{
 			Load: func(_ context.Context, k int64) (int64, error) {
 				v := rows[k].Load()
-				time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+				time.Sleep(time.Duration(jitter.IntN(300)) * time.Microsecond)
 				if v%absentEach == 0 {
 					return 0, nearside.ErrNotFound
 				}
@@ -407,10 +402,10 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 	}
 	var all sync.WaitGroup
 	for g := range 9 {
-		p := g % len(caches)
+		p, rng := g%len(caches), seed.Split(rng)
 		all.Go(func() {
 			for ctx.Err() == nil {
-				k := rand.Int64N(keys)
+				k := rng.Int64N(keys)
 				before := own[p][k].Load()
 				e, err := caches[p].GetEntry(t.Context(), k)
 				got, failed := newest(e, err, rows[k].Load())
@@ -433,13 +428,13 @@ func coherent(t *testing.T, url string, length time.Duration, began func()) *coh
 		})
 	}
 	for g := range 4 {
-		p := g % len(caches)
+		p, rng := g%len(caches), seed.Split(rng)
 		all.Go(func() {
 			for ctx.Err() == nil {
-				k := rand.Int64N(keys/4)*4 + int64(g) // one writer for each row
+				k := rng.Int64N(keys/4)*4 + int64(g) // one writer for each row
 				var v int64
 				var err error
-				if (rows[k].Load()+1)%absentEach != 0 && rand.IntN(2) == 0 {
+				if (rows[k].Load()+1)%absentEach != 0 && rng.IntN(2) == 0 {
 					v, err = caches[p].Update(t.Context(), k, func(context.Context) (int64, error) { return rows[k].Add(1), nil })
 				} else {
 					v = rows[k].Add(1)
@@ -512,11 +507,9 @@ func TestNearUntracked(t *testing.T) {
 	says := func(what string) bool {
 		return strings.Contains(strings.Join(c.Stats(t.Context()).Problems, "\n"), what)
 	}
-	for until := time.Now().Add(10 * time.Second); !says("nothing is kept near") || !says("ACL SETUSER app +client|tracking"); <-time.After(time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("got %q", c.Stats(t.Context()).Problems)
-		}
-	}
+	eventually.True(t, "a problem, and the command that repairs it", func() bool {
+		return says("nothing is kept near") && says("ACL SETUSER app +client|tracking")
+	})
 	for range 10 {
 		if e, err := users.GetEntry(t.Context(), 42); err != nil || e.Source == nearside.SourceNear {
 			t.Errorf("got %+v, %v", e, err)
@@ -525,14 +518,7 @@ func TestNearUntracked(t *testing.T) {
 	_, allowed := nearby(t, url, func(cfg *nearside.Config[int64, User]) { cfg.NearUntracked = 200 * time.Millisecond })
 	source(t, allowed, nearside.SourceNear)
 	server.Do(t, "SET", "user:42", `{"ID":42,"Name":"by hand"}`, "PX", "60000")
-	for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
-		if u, err := allowed.Get(t.Context(), 42); err != nil || u.Name == "by hand" {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatal("a value is kept longer than NearUntracked")
-		}
-	}
+	eventually.True(t, "NearUntracked ends", func() bool { u, err := allowed.Get(t.Context(), 42); return err != nil || u.Name == "by hand" })
 }
 
 // The bound in bytes that caches share is kept.
@@ -585,13 +571,8 @@ func TestNearWeighsDecodedValues(t *testing.T) {
 			}
 		}
 	}
-	for until := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	eventually.True(t, "the bound in bytes is kept", func() bool {
 		s := client.Stats(t.Context()).Caches["text"]
-		if s.NearEntries > 0 && s.NearEntries*size <= most && s.NearBytes <= most {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatalf("%d entries of %d bytes are near, which are counted as %d: the bound is %d", s.NearEntries, size, s.NearBytes, most)
-		}
-	}
+		return s.NearEntries > 0 && s.NearEntries*size <= most && s.NearBytes <= most
+	})
 }

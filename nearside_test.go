@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -119,14 +120,7 @@ func TestLibrary(t *testing.T) {
 			t.Error(err)
 		}
 		users.Prefetch(ctx, 1, 5)
-		for until := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-			if _, err := users.Peek(ctx, 5); err == nil {
-				break
-			}
-			if time.Now().After(until) {
-				t.Fatal("a prefetched value did not come within 5 s")
-			}
-		}
+		eventually.True(t, "a prefetched value", func() bool { _, err := users.Peek(ctx, 5); return err == nil })
 		if k := users.Key(42); k.String() != "user:42" {
 			t.Errorf("key %q", k)
 		}
@@ -379,15 +373,10 @@ func TestProblemsInStats(t *testing.T) {
 		t.Errorf("got %+v, %v", u, err)
 	}
 	const grant = "ACL SETUSER app ~{user:*}:~?"
-	for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) { // the keys are looked at behind New
+	eventually.True(t, "one problem with "+grant, func() bool { // the keys are looked at after New
 		ps := c.Stats(t.Context()).Problems
-		if len(ps) == 1 && strings.Contains(ps[0], grant) {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatalf("got %q, want one problem with %q", ps, grant)
-		}
-	}
+		return len(ps) == 1 && strings.Contains(ps[0], grant)
+	})
 }
 
 func TestBudgetsAreNotNegative(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/nearsidetest"
 	"github.com/nearside/nearside/shape"
@@ -36,16 +37,14 @@ func (s *story) told() []string {
 }
 
 // ends waits until a line is told, and returns all.
-func (s *story) ends(t testing.TB, with string) []string {
+func (s *story) ends(t testing.TB, with string) (lines []string) {
 	t.Helper()
-	for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
-		if lines := s.told(); slices.Contains(lines, with) {
-			return lines
-		} else if time.Now().After(until) {
-			t.Fatalf("was never told %q, but:\n%s", with, strings.Join(lines, "\n"))
-		}
-	}
+	eventually.True(t, with, func() bool { lines = s.told(); return slices.Contains(lines, with) }, s)
+	return lines
 }
+
+// String is for the test that waits in vain.
+func (s *story) String() string { return strings.Join(s.told(), "\n") }
 
 // reason is an error as far as the stories go.
 func reason(err error) string {

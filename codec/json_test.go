@@ -42,7 +42,7 @@ type tree struct {
 	ID    int     `json:"id"`
 	Left  *tree   `json:"left,omitempty"`
 	Right []tree  `json:"right,omitzero"`
-	Named namedly `json:"-,"`
+	Named namedly `json:"-,"` //lint:ignore SA5008 both must read it the same
 }
 
 type namedly map[string]any
@@ -73,8 +73,8 @@ type every struct {
 	Tree    *tree             `json:"tree"`
 	Deep    []map[string][]*T `json:"deep"`
 	Case    string            `json:"CASE_of"`
-	hidden  int
-	Skipped string `json:"-"`
+	hidden  int               //lint:ignore unused encoding must leave it out
+	Skipped string            `json:"-"`
 }
 
 type T struct{ A, B *string }
@@ -188,8 +188,8 @@ func TestJSONOfTypesThatAreReadOtherwise(t *testing.T) {
 	same[struct {
 		A int `json:"'b'"`
 		C int `json:"c d"`
-		E int `json:"\"e\""`
-		G int `json:"g,h"`
+		E int `json:"\"e\""` //lint:ignore SA5008 both must read it the same
+		G int `json:"g,h"`   //lint:ignore SA5008 both must read it the same
 	}](t, []byte(`{"b":1,"'b'":2,"A":3,"c d":4,"C":5,"e":6,"E":7,"g":8}`))
 	same[struct {
 		When   time.Time     `json:"when,format:DateOnly"`

@@ -1,6 +1,7 @@
 package dash
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -51,7 +52,7 @@ func TestSlowReadHoldsUpOneViewer(t *testing.T) {
 			defer func() { recover() }()
 			s.get(time.Second, func(int, time.Duration) (int, error) { panic("broken") })
 		}()
-		if _, err := s.get(time.Second, nil); err != errPanicked {
+		if _, err := s.get(time.Second, nil); !errors.Is(err, errPanicked) {
 			t.Errorf("after a panic: %v", err)
 		}
 		time.Sleep(time.Minute)

@@ -23,6 +23,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -237,7 +238,7 @@ func TestWebPage(t *testing.T) {
 	browser := openBrowser(t)
 	p := openTab(t, browser)
 	p.size(1280, "light")
-	eventually(t, 30*time.Second, "the page is there", func() bool { // on a busy machine Redis may seem away at first
+	eventually.True(t, "the page is there", func() bool { // on a busy machine Redis may seem away at first
 		status, _ := get(t, s.http, "text/html")
 		return status == http.StatusOK
 	})
@@ -246,7 +247,7 @@ func TestWebPage(t *testing.T) {
 	// The numbers are those of the process: what it counted before, the page shows within the time of a report, and never more
 	// than what it counted afterwards.
 	before := counted(t, s)
-	eventually(t, 30*time.Second, "the page shows what was counted", func() bool {
+	eventually.True(t, "the page shows what was counted", func() bool {
 		return eval[uint64](p, `Number(document.getElementById("reads-hour").value)`) >= before
 	})
 	shown := eval[uint64](p, `Number(document.getElementById("reads-hour").value)`)
@@ -257,7 +258,7 @@ func TestWebPage(t *testing.T) {
 	if n := eval[int](p, `document.querySelectorAll("#caches tbody tr").length`); n != 6 {
 		t.Errorf("%d caches are shown, the demo shop has 6", n)
 	}
-	eventually(t, 60*time.Second, "keys are sampled", func() bool {
+	eventually.True(t, "keys are sampled", func() bool {
 		return eval[bool](p, `!document.getElementById("caches").textContent.includes("sampling") && document.querySelectorAll("#caches td:nth-last-child(2) data").length === 6`)
 	})
 	time.Sleep(*settle) // for the pictures: charts with more than one point

@@ -3,17 +3,18 @@ package e2e
 import (
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nearside/nearside/internal/eventually"
+	"github.com/nearside/nearside/internal/seed"
 )
 
 var (
-	chaosFor  = flag.Duration("chaos", 0, "how long faults go on, in random order; zero: each once, in a short pass")
-	chaosSeed = flag.Uint64("chaos.seed", 0, "of the order and the lengths; zero: drawn and printed")
+	chaosFor = flag.Duration("chaos", 0, "how long faults go on, in random order; zero: each once, in a short pass")
 )
 
 // bounds of what is asserted beside the laws. They are far above what is measured, for machines that stall.
@@ -63,12 +64,7 @@ func look() (v vitals) {
 
 // Everything that goes wrong, one after the other, under the same three clients.
 func TestChaos(t *testing.T) {
-	seed := *chaosSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	rng := rand.New(rand.NewPCG(seed, 0))
-	t.Logf("-chaos.seed %d", seed)
+	rng := seed.Rand(t)
 	for _, kind := range []struct {
 		name   string
 		ground func(testing.TB) *ground
@@ -136,7 +132,7 @@ func (f *fleet) suffer(t *testing.T, g *ground, start vitals, fault fault, lengt
 	if !fault.passes {
 		await()
 	}
-	eventually(t, recoversWithin, "all clients hit again", func() bool {
+	eventually.Within(t, recoversWithin, "all clients hit again", func() bool {
 		return !slices.ContainsFunc(f.members, func(m *member) bool { return m.hits.took() == 0 })
 	})
 	for _, m := range f.members {
@@ -199,13 +195,13 @@ func (o *outcome) judge(t testing.TB, fault fault, repeated time.Time) {
 // atRest has what was not delivered delivered, and no write in doubt.
 func (f *fleet) atRest(t testing.TB) {
 	t.Helper()
-	eventually(t, recoversWithin, "no write is in doubt any more", func() bool {
+	eventually.Within(t, recoversWithin, "no write is in doubt any more", func() bool {
 		return !slices.ContainsFunc(f.members, func(m *member) bool { return m.client.Stats(t.Context()).InDoubt > 0 })
 	})
 	if !repeatsUndelivered {
 		return
 	}
-	eventually(t, recoversWithin, "what was not delivered is repeated", func() bool { return len(f.survivors(t)) == 0 })
+	eventually.Within(t, recoversWithin, "what was not delivered is repeated", func() bool { return len(f.survivors(t)) == 0 })
 }
 
 // backTo checks that nothing has stayed. Connections come back in their time.

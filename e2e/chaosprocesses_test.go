@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nearside/nearside/internal/eventually"
 )
 
 // Faults under processes of the operating system, each with its own connections to Redis and to the database; one of them
@@ -81,7 +83,7 @@ func sufferProcesses(t *testing.T, g *ground, fault fault, children []*process) 
 		p.say(t, "await")
 	}
 	for _, p := range children {
-		eventually(t, recoversWithin, "a process hits again, and has repeated its invalidations", func() bool {
+		eventually.Within(t, recoversWithin, "a process hits again, and has repeated its invalidations", func() bool {
 			said := p.report(t)
 			out.report.add(said.Report)
 			out.recovery = max(out.recovery, said.Hit)

@@ -18,6 +18,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -182,7 +183,7 @@ func TestProcessDies(t *testing.T) {
 	for i, p := range points {
 		t.Run(p.name, func(t *testing.T) {
 			const life = 6 * time.Second // of the load or the write, of its doubt, of WriteBudget, and of the margin
-			eventually(t, life+recoversWithin, "a hit", func() bool {
+			eventually.Within(t, life+recoversWithin, "a hit", func() bool {
 				f.members[1].get(keys[i])
 				e, err := f.members[1].rows.GetEntry(ctx, keys[i])
 				return err == nil && e.Source == nearside.SourceStore

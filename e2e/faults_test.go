@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/nearside/nearside/internal/faultproxy"
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 )
 
 // fault is something that goes wrong while traffic runs.
@@ -40,7 +40,10 @@ func both() []fault {
 		proxied("slow, 50 ms", faultproxy.Fault{Latency: 50 * time.Millisecond}),
 		proxied("slow, 200 ms", faultproxy.Fault{Latency: 200 * time.Millisecond}),
 		proxied("slow, 16 KB/s", faultproxy.Fault{Rate: 16 << 10}),
-		proxied("reset in mid-frame", faultproxy.Fault{Cut: func() int { return 1 + rand.IntN(4000) }}),
+		{name: "reset in mid-frame", begin: func(t testing.TB, g *ground) func() {
+			cuts := seed.Locked(seed.Rand(t))
+			return proxied("", faultproxy.Fault{Cut: func() int { return 1 + cuts.IntN(4000) }}).begin(t, g)
+		}},
 		{name: "FLUSHALL, SCRIPT FLUSH", begin: func(t testing.TB, g *ground) func() {
 			s, _ := g.node(t)
 			return every(20*time.Millisecond, func() {
@@ -75,7 +78,7 @@ func every(pause time.Duration, do func()) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
-		for rest(ctx, pause) {
+		for rest(ctx, pause/2) {
 			do()
 		}
 	})

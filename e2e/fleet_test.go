@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
+	"github.com/nearside/nearside/internal/seed"
 )
 
 // row is what the caches hold.
@@ -19,6 +21,7 @@ type row struct{ Version int }
 
 // member is one process of a fleet: a client with a cache, and what its traffic saw.
 type member struct {
+	rng    *rand.Rand // for those who start its traffic
 	name   string
 	client *nearside.Client
 	rows   *nearside.Cache[string, row]
@@ -35,21 +38,22 @@ type member struct {
 	own map[string]int // the newest version of each key that this member's writes have brought and Redis was not told of
 }
 
-func newMember(name, url string, db truth, keys []string, o nearside.Options, stale time.Duration) (*member, error) {
-	m := &member{name: name, db: db, keys: keys, log: new(loadLog), pace: 6 * time.Millisecond, own: make(map[string]int)}
+func newMember(rng *rand.Rand, name, url string, db truth, keys []string, o nearside.Options, stale time.Duration) (*member, error) {
+	m := &member{rng: rng, name: name, db: db, keys: keys, log: new(loadLog), pace: 6 * time.Millisecond, own: make(map[string]int)}
 	o.Logger, o.RequireRedis = slog.New(&m.lines), true
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), eventually.Limit)
 	defer cancel()
 	var err error
 	if m.client, err = nearside.Open(ctx, url, &o); err != nil {
 		return nil, err
 	}
+	travels := seed.Locked(rng)
 	m.rows = nearside.New(m.client, "row", nearside.Config[string, row]{
 		Load: func(ctx context.Context, key string) (row, error) {
 			defer m.log.begin(key)()
 			m.seen.locked(func(r *report) { r.Loads++ })
 			v, err := db.read(ctx, key)
-			time.Sleep(rand.N(2 * time.Millisecond)) // what an answer takes on its way: writes come between
+			time.Sleep(upTo(travels, 2*time.Millisecond)) // what an answer takes on its way: writes come between
 			return row{v}, err
 		},
 		LoadTimeout: writeLimit,
@@ -61,20 +65,20 @@ func newMember(name, url string, db truth, keys []string, o nearside.Options, st
 }
 
 // read reads until ctx ends.
-func (m *member) read(ctx context.Context) {
+func (m *member) read(ctx context.Context, rng *rand.Rand) {
 	for n := 1; ctx.Err() == nil; n++ {
 		switch {
 		case n%16 == 0:
-			m.peek(m.keys[rand.IntN(len(m.keys))])
+			m.peek(m.keys[rng.IntN(len(m.keys))])
 		case n%8 == 0:
-			m.getMany(8)
+			m.getMany(rng, 8)
 		case n%4 == 1:
-			m.getEntry(m.keys[rand.IntN(len(m.keys))])
+			m.getEntry(m.keys[rng.IntN(len(m.keys))])
 		default:
-			m.get(m.keys[rand.IntN(len(m.keys))])
+			m.get(m.keys[rng.IntN(len(m.keys))])
 		}
 		if n%4 == 0 {
-			rest(ctx, time.Millisecond)
+			rest(ctx, upTo(rng, time.Millisecond))
 		}
 	}
 }
@@ -104,10 +108,10 @@ func (m *member) floor(key string) int {
 	return max(own, m.db.floor(key))
 }
 
-func (m *member) getMany(n int) {
+func (m *member) getMany(rng *rand.Rand, n int) {
 	keys, floors := make([]string, n), make([]int, n)
 	for i := range keys {
-		keys[i] = m.keys[rand.IntN(len(m.keys))]
+		keys[i] = m.keys[rng.IntN(len(m.keys))]
 		floors[i] = m.floor(keys[i])
 	}
 	began := time.Now()
@@ -162,14 +166,14 @@ func (m *member) judge(by, key string, floor, got int, began time.Time, err erro
 }
 
 // write writes until ctx ends.
-func (m *member) write(ctx context.Context) {
-	for rest(ctx, m.pace) {
-		key := m.keys[rand.IntN(len(m.keys))]
-		switch rand.IntN(5) {
+func (m *member) write(ctx context.Context, rng *rand.Rand) {
+	for rest(ctx, upTo(rng, m.pace)) {
+		key := m.keys[rng.IntN(len(m.keys))]
+		switch rng.IntN(5) {
 		case 0:
 			m.update(key)
 		case 1:
-			other := m.keys[rand.IntN(len(m.keys))]
+			other := m.keys[rng.IntN(len(m.keys))]
 			m.mutate(key, other)
 		default:
 			m.invalidate(key)
@@ -254,10 +258,13 @@ func (m *member) wrote(keys []string, vs []int, began time.Time, err error) {
 	})
 }
 
-// rest waits for up to d. False: the traffic is over.
+// upTo returns a duration below d.
+func upTo(rng *rand.Rand, d time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(d))) }
+
+// rest waits for d, and returns false if the traffic is over.
 func rest(ctx context.Context, d time.Duration) bool {
 	select {
-	case <-time.After(rand.N(d)):
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 	return ctx.Err() == nil
@@ -328,8 +335,9 @@ func newStaleFleet(t testing.TB, url string, keys []string, o nearside.Options, 
 func newFleetOn(t testing.TB, url string, db truth, keys []string, o nearside.Options, stale time.Duration) *fleet {
 	t.Helper()
 	f := &fleet{db: db, keys: keys, stopReads: func() {}, stopWrites: func() {}, log: new(loadLog)}
+	rng := seed.Rand(t)
 	for i := range size {
-		m, err := newMember(string(rune('a'+i)), url, f.db, keys, o, stale)
+		m, err := newMember(seed.Split(rng), string(rune('a'+i)), url, f.db, keys, o, stale)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -359,7 +367,8 @@ func (f *fleet) startReads() {
 	f.stopReads = cancel
 	for _, m := range f.members {
 		for range 2 {
-			f.reading.Go(func() { m.read(ctx) })
+			rng := seed.Split(m.rng)
+			f.reading.Go(func() { m.read(ctx, rng) })
 		}
 	}
 }
@@ -369,7 +378,8 @@ func (f *fleet) startWrites() {
 	f.stopWrites = cancel
 	for _, m := range f.members {
 		for range 2 {
-			f.writing.Go(func() { m.write(ctx) })
+			rng := seed.Split(m.rng)
+			f.writing.Go(func() { m.write(ctx, rng) })
 		}
 	}
 }
@@ -385,7 +395,7 @@ func (f *fleet) stop() {
 func (f *fleet) warm(t testing.TB) {
 	t.Helper()
 	for _, key := range f.keys {
-		eventually(t, 10*time.Second, key+" is cached", func() bool {
+		eventually.True(t, key+" is cached", func() bool {
 			f.members[0].get(key)
 			_, err := f.members[0].rows.Peek(context.Background(), key)
 			return err == nil
@@ -429,7 +439,7 @@ func (f *fleet) survivors(t testing.TB) (out []string) {
 	t.Helper()
 	for _, key := range f.keys {
 		floor := f.members[0].floor(key)
-		eventually(t, 20*time.Second, "an answer about "+key, func() bool {
+		eventually.True(t, "an answer about "+key, func() bool {
 			e, err := f.members[0].rows.Peek(context.Background(), key)
 			if err == nil && e.Value.Version < floor {
 				out = append(out, key)
@@ -451,7 +461,7 @@ func (f *fleet) repeats() (n []int64) {
 // repeatedSince waits until each member has repeated once more than before, and returns when the last of them had.
 func (f *fleet) repeatedSince(t testing.TB, before []int64) (last time.Time) {
 	t.Helper()
-	eventually(t, 30*time.Second, "all processes repeat their invalidations", func() bool {
+	eventually.True(t, "all processes repeat their invalidations", func() bool {
 		for i, m := range f.members {
 			if m.lines.repeated.Load() == before[i] {
 				return false

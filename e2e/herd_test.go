@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -76,12 +77,12 @@ func TestLoadsAfterFlush(t *testing.T) {
 			running.Go(func() { pace(c) })
 		}
 	}
-	eventually(t, 30*time.Second, "all keys are cached", func() bool { return there() == keys })
+	eventually.True(t, "all keys are cached", func() bool { return there() == keys })
 	<-time.After(200 * time.Millisecond)
 	warm := loads.Load()
 	server.FlushAll(t)
 	flushed := time.Now()
-	eventually(t, 30*time.Second, "all keys are cached again", func() bool { return there() == keys })
+	eventually.True(t, "all keys are cached again", func() bool { return there() == keys })
 	<-time.After(200 * time.Millisecond)
 	took := time.Since(flushed)
 	again := loads.Load() - warm

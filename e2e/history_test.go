@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store/redis"
 )
 
@@ -50,14 +52,14 @@ func newAged(t *testing.T, s *redistest.Server) *aged {
 // write has all members write for a time, and one more that ends before.
 func (a *aged) write(t *testing.T, d time.Duration) {
 	t.Helper()
-	extra, err := newMember("x", a.server.URL(), a.db, a.keys, nearside.Options{}, 0)
+	extra, err := newMember(seed.Rand(t), "x", a.server.URL(), a.db, a.keys, nearside.Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), d/2)
 	defer cancel()
 	a.startWrites()
-	extra.write(ctx)
+	extra.write(ctx, extra.rng)
 	if err := extra.client.Close(); err != nil {
 		t.Error(err)
 	}
@@ -69,7 +71,7 @@ func (a *aged) write(t *testing.T, d time.Duration) {
 // noticed waits until all members have noticed, and returns how long after the data set was back the last one had.
 func (f *fleet) noticed(t testing.TB, back time.Time) (last time.Duration) {
 	t.Helper()
-	eventually(t, 10*time.Second, "all processes notice that the data set is an old one", func() bool {
+	eventually.True(t, "all processes notice that the data set is an old one", func() bool {
 		return !slices.ContainsFunc(f.members, func(m *member) bool { return m.lines.older.Load() < back.UnixNano() })
 	})
 	for _, m := range f.members {
@@ -82,7 +84,7 @@ func (f *fleet) noticed(t testing.TB, back time.Time) (last time.Duration) {
 func (a *aged) read(t testing.TB) (r *report, left []string) {
 	t.Helper()
 	for _, m := range a.members {
-		eventually(t, 20*time.Second, "the caches are read again", func() bool {
+		eventually.True(t, "the caches are read again", func() bool {
 			e, err := m.rows.GetEntry(context.Background(), a.keys[0])
 			return err == nil && e.Source == nearside.SourceStore
 		})
@@ -194,7 +196,7 @@ func TestShortenedAppendOnlyFile(t *testing.T) {
 			lost := c.lost(t)
 			s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
 			a := newAged(t, s)
-			eventually(t, 20*time.Second, "the cache is read", func() bool {
+			eventually.True(t, "the cache is read", func() bool {
 				e, err := a.members[0].rows.GetEntry(context.Background(), a.keys[0])
 				return err == nil && e.Source == nearside.SourceStore
 			})
@@ -267,7 +269,7 @@ func TestRestoredBackup(t *testing.T) {
 			other.Restart(t)
 			host, port, _ := strings.Cut(other.Addr, ":")
 			s.Do(t, "REPLICAOF", host, port)
-			eventually(t, 20*time.Second, "the replica follows", func() bool {
+			eventually.True(t, "the replica follows", func() bool {
 				text, _ := s.Do(t, "INFO", "replication").ToString()
 				return strings.Contains(text, "master_link_status:up")
 			})
@@ -419,12 +421,12 @@ func TestReplicaUpToDate(t *testing.T) {
 			if emptied > 0 {
 				t.Errorf("%d of %d processes have emptied the cache", emptied, len(f.members))
 			}
-			fresh, err := newMember("fresh", s.URL(), f.db, hot, nearside.Options{}, 0)
+			fresh, err := newMember(seed.Rand(t), "fresh", s.URL(), f.db, hot, nearside.Options{}, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer fresh.client.Close()
-			eventually(t, time.Minute, "a new process reads the cache", func() bool {
+			eventually.True(t, "a new process reads the cache", func() bool {
 				e, err := fresh.rows.GetEntry(context.Background(), hot[1])
 				return err == nil && e.Source == nearside.SourceStore
 			})
@@ -446,7 +448,7 @@ func TestFlushedHistory(t *testing.T) {
 	for range 3 {
 		began := time.Now()
 		s.Do(t, "FLUSHALL")
-		eventually(t, 5*time.Second, "the cache is filled again", func() bool {
+		eventually.True(t, "the cache is filled again", func() bool {
 			m.get(a.keys[0])
 			_, err := m.rows.Peek(context.Background(), a.keys[0])
 			return err == nil

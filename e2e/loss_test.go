@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store/redis"
 )
@@ -71,7 +72,7 @@ func lose(t *testing.T, s site, o nearside.Options, repeats bool) (f *fleet, out
 	}
 	f.startReads()
 	f.startWrites()
-	eventually(t, 20*time.Second, "writes before the cut", func() bool { return f.count(confirmed) >= 400 })
+	eventually.True(t, "writes before the cut", func() bool { return f.count(confirmed) >= 400 })
 	before := f.repeats()
 	out.calm = f.total().InvalidateTook
 
@@ -79,7 +80,7 @@ func lose(t *testing.T, s site, o nearside.Options, repeats bool) (f *fleet, out
 	replica.Pause()
 	master.Do(t, "CLIENT", "KILL", "TYPE", "replica")
 	cut, had := time.Now(), f.count(confirmed)
-	eventually(t, 20*time.Second, "writes during the cut", func() bool {
+	eventually.True(t, "writes during the cut", func() bool {
 		return f.count(confirmed)-had >= 60 || time.Since(cut) > 1200*time.Millisecond
 	})
 	out.lost = f.count(confirmed) - had

@@ -45,13 +45,3 @@ func around() time.Duration {
 	}
 	return time.Second
 }
-
-// eventually asks until the answer is yes.
-func eventually(t testing.TB, limit time.Duration, what string, ask func() bool) {
-	t.Helper()
-	for until := time.Now().Add(limit); !ask(); <-time.After(5 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("not within %v: %s", limit, what)
-		}
-	}
-}

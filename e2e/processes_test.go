@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/rpc"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 )
 
 // childOf names the socket of the database, and tells a copy of the test binary that it is one process of a fleet.
@@ -67,7 +69,8 @@ func child(socket string) int {
 	if point := os.Getenv(childDies); point != "" {
 		return childThatDies(point, db, o)
 	}
-	m, err := newMember("child", os.Getenv(childURL), db, strings.Fields(os.Getenv(childKeys)), o, 0)
+	rng := rand.New(rand.NewPCG(seed.Value(), 0))
+	m, err := newMember(rng, "child", os.Getenv(childURL), db, strings.Fields(os.Getenv(childKeys)), o, 0)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -79,9 +82,11 @@ func child(socket string) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var running sync.WaitGroup
-	running.Go(func() { m.read(ctx) })
-	running.Go(func() { m.read(ctx) })
-	running.Go(func() { m.write(ctx) })
+	for range 2 {
+		rng := seed.Split(rng)
+		running.Go(func() { m.read(ctx, rng) })
+	}
+	running.Go(func() { m.write(ctx, rng) })
 	out := json.NewEncoder(os.Stdout)
 	tell := func() error {
 		said := told{Report: m.seen.taken(), Hit: m.hits.took()}
@@ -169,7 +174,7 @@ type process struct {
 func startProcess(t testing.TB, socket, url string, keys []string, more ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0])}
-	p.cmd.Env = append(os.Environ(), childOf+"="+socket, childURL+"="+url, childKeys+"="+strings.Join(keys, " "))
+	p.cmd.Env = append(os.Environ(), childOf+"="+socket, childURL+"="+url, childKeys+"="+strings.Join(keys, " "), fmt.Sprintf("%s=%d", seed.Env, seed.Rand(t).Uint64()))
 	p.cmd.Env = append(p.cmd.Env, more...)
 	p.cmd.Stderr = os.Stderr
 	in, err := p.cmd.StdinPipe()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/faultproxy"
 )
 
@@ -78,7 +79,7 @@ func TestStaleWhileTheDatabaseIsAway(t *testing.T) {
 			if e, err := rows.GetEntry(t.Context(), nobody); !errors.Is(err, nearside.ErrNotFound) || e.Source != nearside.SourceNegative {
 				t.Errorf("a remembered absence after %v: got %+v, %v", time.Since(known), e, err)
 			}
-			eventually(t, recoversWithin, "an absence is forgotten, and the error of the database is none", func() bool {
+			eventually.Within(t, recoversWithin, "an absence is forgotten, and the error of the database is none", func() bool {
 				_, err := rows.Get(t.Context(), nobody)
 				return err != nil && !errors.Is(err, nearside.ErrNotFound)
 			})
@@ -87,7 +88,7 @@ func TestStaleWhileTheDatabaseIsAway(t *testing.T) {
 			}
 
 			way.end(t)
-			eventually(t, recoversWithin, "the rows are loaded again", func() bool {
+			eventually.Within(t, recoversWithin, "the rows are loaded again", func() bool {
 				e, err := rows.GetEntry(t.Context(), kept)
 				v, lost := rows.Get(t.Context(), changed)
 				return e.Value == 7 && !e.Stale && err == nil && v == 8 && lost == nil

@@ -1,13 +1,13 @@
 package fleet
 
 import (
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -39,13 +39,14 @@ func TestLettersAreForEver(t *testing.T) {
 }
 
 func TestFieldsComeBack(t *testing.T) {
+	rng := seed.Rand(t)
 	var in, out tally.Tally
 	for c := range in.Counts {
-		in.Counts[c] = rand.Uint64N(most)
+		in.Counts[c] = rng.Uint64N(most)
 	}
 	for tier := range in.Latency {
 		for b := range in.Latency[tier] {
-			in.Latency[tier][b] = rand.Uint64N(1000)
+			in.Latency[tier][b] = rng.Uint64N(1000)
 		}
 	}
 	text := encode(&in)
@@ -94,14 +95,15 @@ func TestSumsOfTheServer(t *testing.T) {
 			t.Fatal(r[0].Err)
 		}
 	}
+	rng := seed.Rand(t)
 	for range 20 {
 		c := change{name: "user"}
 		for i := range c.diff.Counts {
-			c.diff.Counts[i] = rand.Uint64N(1<<rand.IntN(43)) * rand.Uint64N(2)
+			c.diff.Counts[i] = rng.Uint64N(1<<rng.IntN(43)) * rng.Uint64N(2)
 		}
 		for tier := range c.diff.Latency {
 			for b := range c.diff.Latency[tier] {
-				c.diff.Latency[tier][b] = rand.Uint64N(1<<rand.IntN(43)) * rand.Uint64N(2)
+				c.diff.Latency[tier][b] = rng.Uint64N(1<<rng.IntN(43)) * rng.Uint64N(2)
 			}
 		}
 		want.Add(&c.diff)

@@ -44,7 +44,7 @@ func TestViewAsJSON(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	same := cmp.Comparer(func(a, b error) bool { return a == b || a != nil && b != nil && a.Error() == b.Error() })
+	same := cmp.Comparer(func(a, b error) bool { return (a == nil) == (b == nil) && (a == nil || a.Error() == b.Error()) })
 	if diff := cmp.Diff(v, got, same); diff != "" {
 		t.Errorf("what is read differs (-want +got):\n%s", diff)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store/redis"
 	"github.com/nearside/nearside/internal/tally"
@@ -39,7 +40,7 @@ func durations(seed, routine int) []time.Duration {
 // child is a process that measures, reports and ends.
 func child() int {
 	seed, _ := strconv.Atoi(os.Getenv(childSeed))
-	s, err := redis.Open(context.Background(), os.Getenv(childURL), redis.Options{Require: true, Budget: 5 * time.Second})
+	s, err := redis.Open(context.Background(), os.Getenv(childURL), redis.Options{Require: true, Budget: eventually.Limit})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/session"
 )
@@ -353,14 +354,7 @@ func TestRedisAway(t *testing.T) {
 	}
 	finds(t, s, "gar bage", "")
 	server.Continue()
-	for until := time.Now().Add(20 * time.Second); ; {
-		if _, _, err := s.Find("other"); err == nil {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatal("Redis is there, and not used")
-		}
-	}
+	eventually.True(t, "Redis is used again", func() bool { _, _, err := s.Find("other"); return err == nil })
 	commit(t, s, token, "3", time.Time{})
 	finds(t, s, token, "3")
 	if err := c.Close(); err != nil {

@@ -102,7 +102,7 @@ func first[K comparable](from load[K], n int) load[K] {
 			}
 			return failed
 		})
-		if failed == errEnough {
+		if errors.Is(failed, errEnough) {
 			return nil
 		}
 		return err

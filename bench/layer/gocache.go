@@ -23,7 +23,7 @@ type loadable struct {
 
 func newGocache(o Options) (Layer, error) {
 	client := goRedisClient(o, nil)
-	return newLoadable(o, redisstore.NewRedis(client), func() { client.Close() }), nil
+	return newLoadable(o, redisstore.NewRedis(client), func() { _ = client.Close() }), nil
 }
 
 func newGocacheNear(o Options) (Layer, error) {
@@ -68,6 +68,6 @@ func (l *loadable) Changed(ctx context.Context, id int) error { return l.cache.D
 func (l *loadable) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cache.Close()
+	_ = l.cache.Close()
 	l.close()
 }

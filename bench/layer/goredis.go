@@ -31,7 +31,7 @@ func newGoRedisAutoPipeline(o Options) (Layer, error) {
 	c := goRedisClient(o, nil)
 	p, err := c.AutoPipeline()
 	if err != nil {
-		c.Close()
+		_ = c.Close()
 		return nil, err
 	}
 	return &goRedis{o, p, c.Close}, nil
@@ -97,4 +97,4 @@ func (l *goRedis) GetMany(ctx context.Context, ids []int) (map[int]Item, error) 
 }
 
 func (l *goRedis) Changed(ctx context.Context, id int) error { return l.c.Del(ctx, Key(id)).Err() }
-func (l *goRedis) Close()                                    { l.close() }
+func (l *goRedis) Close()                                    { _ = l.close() }

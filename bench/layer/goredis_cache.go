@@ -40,4 +40,4 @@ func (l *once) GetMany(ctx context.Context, ids []int) (map[int]Item, error) {
 	return each(ctx, l, ids)
 }
 func (l *once) Changed(ctx context.Context, id int) error { return l.cache.Delete(ctx, Key(id)) }
-func (l *once) Close()                                    { l.client.Close() }
+func (l *once) Close()                                    { _ = l.client.Close() }

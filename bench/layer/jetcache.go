@@ -50,5 +50,5 @@ func (l *jet) Changed(ctx context.Context, id int) error { return l.cache.Delete
 
 func (l *jet) Close() {
 	l.cache.Close()
-	l.client.Close()
+	_ = l.client.Close()
 }

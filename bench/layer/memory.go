@@ -160,4 +160,4 @@ func (s storage) GetBatch(ctx context.Context, ks []string) map[string][]byte {
 	return out
 }
 
-func (s storage) SetBatch(ctx context.Context, records map[string][]byte) { s.set(ctx, records) }
+func (s storage) SetBatch(ctx context.Context, records map[string][]byte) { _ = s.set(ctx, records) }

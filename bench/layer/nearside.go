@@ -45,7 +45,7 @@ func (l *ours) GetMany(ctx context.Context, ids []int) (map[int]Item, error) {
 }
 
 func (l *ours) Changed(ctx context.Context, id int) error { return l.cache.Invalidate(ctx, id) }
-func (l *ours) Close()                                    { l.client.Close() }
+func (l *ours) Close()                                    { _ = l.client.Close() }
 
 func (l *ours) Tiers() (near, store, loads uint64) {
 	s := l.cache.Stats()

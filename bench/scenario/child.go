@@ -126,10 +126,10 @@ func (c *child) hear(limit time.Duration, v any) error {
 
 // end ends the child. It may be called again.
 func (c *child) end() {
-	c.in.Close()
+	_ = c.in.Close()
 	late := time.AfterFunc(5*time.Second, func() { c.cmd.Process.Kill() })
 	defer late.Stop()
-	c.cmd.Wait()
+	_ = c.cmd.Wait()
 }
 
 // fleet starts as many children as asked for.

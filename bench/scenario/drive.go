@@ -89,7 +89,7 @@ func (d drive) run(op func(ctx context.Context, c *caller) error) (driven, error
 						return err
 					}
 					if !d.silent {
-						latency[i].RecordValue(max(1, time.Since(at).Microseconds()))
+						_ = latency[i].RecordValue(max(1, time.Since(at).Microseconds()))
 					}
 					ns[i*16]++
 				}

@@ -128,7 +128,6 @@ func (r *Run) fleetOf(k layer.Kind, n int) error {
 	returned := map[int64]int64{} // versions of the watched row, and when their invalidation had returned
 	var took []float64
 	before, began := in.calls(), time.Now()
-	last := began
 	for i := 0; time.Since(began) < max(4*r.Each, 200*time.Millisecond); i++ {
 		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / fleetWrites)))
 		id := 1 + rand.IntN(fleetKeys-1)
@@ -139,11 +138,11 @@ func (r *Run) fleetOf(k layer.Kind, n int) error {
 		if err != nil {
 			return err
 		}
-		last = time.Now()
+		invalidated := time.Now()
 		if err := in.Changed(ctx, id); err != nil {
 			return err
 		}
-		took = append(took, time.Since(last).Seconds())
+		took = append(took, time.Since(invalidated).Seconds())
 		if id == watched {
 			returned[version] = time.Now().UnixNano()
 		}

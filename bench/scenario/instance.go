@@ -216,7 +216,7 @@ func infoNumber(s *redistest.Server, section, word string) int {
 
 // info is empty if the server does not answer: what is told from it is then missing, and the layer's own error says why.
 func info(s *redistest.Server, section string) (text string) {
-	Outside(func(t testing.TB) {
+	_ = Outside(func(t testing.TB) {
 		text, _ = s.Do(t, "INFO", section).ToString()
 	})
 	return strings.TrimPrefix(text, "txt:")

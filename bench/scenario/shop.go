@@ -128,7 +128,7 @@ func startShop(r *Run, binary, database, redis, cache string) (url string, err e
 	}
 	r.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
+		_ = cmd.Wait()
 	})
 	if url, err = bufio.NewReader(said).ReadString('\n'); err != nil { // when the database is filled
 		return "", fmt.Errorf("the shop does not begin: %w", err)
@@ -248,7 +248,7 @@ func browse(url string, paths func(visitor int) (next func() string)) (*hdrhisto
 					failed.CompareAndSwap(nil, &err)
 					return
 				}
-				mine.RecordValue(time.Since(began).Microseconds())
+				_ = mine.RecordValue(time.Since(began).Microseconds())
 			}
 			mu.Lock()
 			defer mu.Unlock()

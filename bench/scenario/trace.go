@@ -172,7 +172,7 @@ func readTrace(path string, most int) (ids []int, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the trace: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	var in io.Reader = bufio.NewReader(f)
 	if magic, _ := in.(*bufio.Reader).Peek(6); string(magic) == "\xfd7zXZ\x00" {
 		if in, err = xz.NewReader(in); err != nil {
@@ -207,7 +207,7 @@ func openRows(url string, ids []int) (*rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	if _, err := conn.Exec(ctx, "CREATE TABLE objects (id bigint PRIMARY KEY, body text NOT NULL)"); err != nil {
 		return nil, err
 	}

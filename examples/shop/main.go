@@ -57,17 +57,17 @@ func run(ctx context.Context, f flags, ready func(addr string)) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer closed("the database", db.Close)
 	client, err := nearside.Open(ctx, f.redis, nil)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer closed("the cache", client.Close)
 	store, end, err := open(f, client, db)
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer closed("the store", end)
 
 	listener, err := net.Listen("tcp", f.listen)
 	if err != nil {
@@ -88,6 +88,13 @@ func run(ctx context.Context, f flags, ready func(addr string)) error {
 	soon, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return server.Shutdown(soon)
+}
+
+// closed calls a Close at the end of the program.
+func closed(what string, f func() error) {
+	if err := f(); err != nil {
+		slog.Warn("close "+what, "error", err)
+	}
 }
 
 // open returns the store that -cache names, and how to end it.

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -17,6 +18,7 @@ func element(i int) store.Element {
 
 // What the memory store accounts is what the heap keeps.
 func TestBytes(t *testing.T) {
+	rng := seed.Rand(t)
 	for _, kind := range kinds {
 		for _, n := range []int{50, 5_000, 100_000} {
 			many := 100_000 / n
@@ -24,7 +26,7 @@ func TestBytes(t *testing.T) {
 			cs := make([]*Collection, many)
 			for i := range cs {
 				cs[i] = New(kind)
-				for _, j := range rand.Perm(n) {
+				for _, j := range rng.Perm(n) {
 					cs[i].Add(element(j))
 				}
 			}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nearside/nearside/internal/collection"
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -43,9 +44,8 @@ func TestAsRedis(t *testing.T) {
 	defer client.Close()
 	for _, kind := range []store.Kind{store.List, store.Set, store.SortedSet, store.Hash} {
 		t.Run(string(kind), func(t *testing.T) {
+			r := seed.Rand(t)
 			for round := range 15 {
-				seed := rand.Uint64()
-				r := rand.New(rand.NewPCG(seed, 1))
 				w := &twin{
 					T: t, c: collection.New(kind), kind: kind, key: fmt.Sprintf("%s:%d", kind, round),
 					do: func(args ...string) rueidis.RedisResult {
@@ -59,7 +59,7 @@ func TestAsRedis(t *testing.T) {
 					}
 					w.compare(r, members)
 					if t.Failed() {
-						t.Fatalf("seed %d", seed)
+						t.FailNow()
 					}
 				}
 			}

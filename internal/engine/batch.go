@@ -24,7 +24,7 @@ func (e BatchError[K]) Error() string {
 // they say nothing about the keys that the BatchError does not name.
 func partial[K comparable](err error) (failed BatchError[K], ok bool) {
 	for ; err != nil && !ok; err = errors.Unwrap(err) {
-		failed, ok = err.(BatchError[K])
+		failed, ok = err.(BatchError[K]) //lint:ignore errorlint errors.As would also look into joined errors
 	}
 	return failed, ok
 }

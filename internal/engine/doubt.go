@@ -85,7 +85,7 @@ func (s *Shared) failedWrite(ctx context.Context, what string, ins []*intent, ca
 	settled, final := outcome(cause)
 	longest := longestDoubt(ins)
 	if final || settled == nil && longest == 0 {
-		s.endWrites(ctx, ins, make([]store.End, len(ins)))
+		_ = s.endWrites(ctx, ins, make([]store.End, len(ins))) // the caller is told the cause
 		return cause
 	}
 	s.doubt(ctx, ins, settled, cause)
@@ -100,7 +100,7 @@ var errNoReturn = errors.New("the function of the write did not return: it panic
 
 // lostWrite is failedWrite for a function that did not return.
 func (s *Shared) lostWrite(ctx context.Context, ins []*intent) {
-	s.failedWrite(ctx, "write", ins, errNoReturn)
+	_ = s.failedWrite(ctx, "write", ins, errNoReturn) // there is no caller to tell
 }
 
 func longestDoubt(ins []*intent) (d time.Duration) {
@@ -253,7 +253,7 @@ func (s *Shared) endKeys(ins []*intent) {
 	for _, in := range ins {
 		in.mark = s.pending.mark() // as of an invalidation that begins now: the end puts nothing
 	}
-	s.endWrites(context.Background(), ins, make([]store.End, len(ins)))
+	_ = s.endWrites(context.Background(), ins, make([]store.End, len(ins))) // what is not delivered is repeated
 }
 
 // closed forgets doubts that are over.

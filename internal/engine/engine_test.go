@@ -72,7 +72,7 @@ func open(t testing.TB, change func(*bench, *engine.Config[string, string])) *be
 	b.shared = engine.NewShared(b.store, 25*time.Millisecond, time.Second, slog.New(slog.DiscardHandler))
 	b.Cache = engine.New(b.shared, cfg)
 	t.Cleanup(func() {
-		if err := b.shared.Close(context.Background()); err != b.left {
+		if err := b.shared.Close(context.Background()); !errors.Is(err, b.left) {
 			t.Error(err)
 		}
 	})
@@ -447,7 +447,7 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("got %+v", e)
 		}
 		failed := errors.New("conflict")
-		if _, err := b.Update(t.Context(), "a", func(context.Context) (string, error) { return "", failed }); err != failed {
+		if _, err := b.Update(t.Context(), "a", func(context.Context) (string, error) { return "", failed }); err != failed { //lint:ignore errorlint it is not wrapped
 			t.Errorf("got %v, want the write's own error", err)
 		}
 		want(t, "after an error", b.store.Get(t.Context(), "a", false).Found, false)

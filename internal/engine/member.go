@@ -70,7 +70,7 @@ func (c *Collection[K]) Update(ctx context.Context, k K, member string, write fu
 	done := false
 	defer func() {
 		if !done { // write panicked, or called Goexit: nobody knows what it did
-			c.failedWrite(ctx, k, in, errNoReturn)
+			_ = c.failedWrite(ctx, k, in, errNoReturn)
 		}
 	}()
 	wctx, cancel := context.WithTimeout(ctx, c.LoadTimeout)
@@ -102,12 +102,12 @@ func (c *Collection[K]) Update(ctx context.Context, k K, member string, write fu
 func (c *Collection[K]) failedWrite(ctx context.Context, k K, in *memberIntent, cause error) error {
 	settled, final := outcome(cause)
 	if final || settled == nil && c.InDoubt == 0 {
-		c.end(ctx, k, in, store.MemberEnd{Change: store.Change{Op: store.Drop}})
+		_ = c.end(ctx, k, in, store.MemberEnd{Change: store.Change{Op: store.Drop}}) // the caller is told the cause
 		return cause
 	}
 	whole := []*intent{c.whole(c.c.intent(in.Key))}
 	c.c.begin(ctx, whole)
-	c.end(ctx, k, in, store.MemberEnd{Change: store.Change{Op: store.Drop}})
+	_ = c.end(ctx, k, in, store.MemberEnd{Change: store.Change{Op: store.Drop}}) // the intent of the whole protects the key
 	return c.c.Shared.failedWrite(ctx, "update", whole, cause)
 }
 

@@ -332,13 +332,13 @@ func (c *Cache[K, V]) retain(s seeker, r *near.Reservation, k K, e Entry[V], ite
 		return
 	}
 	life := s.longest
-	v, cloned := *new(V), false
+	cloned := false
 	defer func() {
 		if !cloned { // Clone has panicked: others wait for this read
 			c.near.Leave(r, false)
 		}
 	}()
-	v = c.give(e.Value)
+	v := c.give(e.Value)
 	cloned = true
 	n := near.Entry[V]{Value: v, Loaded: near.Unknown, Fresh: near.Unknown}
 	if item.TTL > 0 {

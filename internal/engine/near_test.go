@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 )
@@ -70,21 +72,12 @@ func nearCache(t *testing.T, budget time.Duration, change ...func(*engine.Config
 		f(&cfg)
 	}
 	c := engine.New(s, cfg)
-	eventually(t, "nothing is kept near", func() bool { // tracking begins behind New
+	eventually.True(t, "a value is kept near", func() bool { // tracking begins behind New
 		c.Get(t.Context(), 0)
 		_, _, ok := c.Kept(0)
 		return ok
 	})
 	return g, c, loads
-}
-
-func eventually(t *testing.T, otherwise string, f func() bool) {
-	t.Helper()
-	for until := time.Now().Add(10 * time.Second); !f(); <-time.After(time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatal(otherwise)
-		}
-	}
 }
 
 // What was loaded is kept near without being asked for again.
@@ -94,13 +87,13 @@ func TestLoadedIsKeptNear(t *testing.T) {
 	if _, err := c.Get(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a loaded value is not kept near", func() bool { _, _, ok := c.Kept(1); return ok })
+	eventually.True(t, "a loaded value is kept near", func() bool { _, _, ok := c.Kept(1); return ok })
 	if v, _, _ := c.Kept(1); !strings.HasPrefix(v, "1 of load") || loads.Load() != 2 || g.reads.Load()-n != 1 {
 		t.Errorf("%q, %d loads, %d reads", v, loads.Load(), g.reads.Load()-n)
 	}
 	c.GetMany(t.Context(), []int{2, 3})
 	for k := 2; k < 4; k++ {
-		eventually(t, "a loaded value of a batch is not kept near", func() bool { _, _, ok := c.Kept(k); return ok })
+		eventually.True(t, "a loaded value of a batch is kept near", func() bool { _, _, ok := c.Kept(k); return ok })
 	}
 }
 
@@ -121,7 +114,7 @@ func TestCloneThatPanics(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "what came behind it is not kept near", func() bool { _, _, ok := c.Kept(2); return ok })
+	eventually.True(t, "what came after it is kept near", func() bool { _, _, ok := c.Kept(2); return ok })
 	if _, _, ok := c.Kept(1); ok {
 		t.Error("what was not copied is kept")
 	}
@@ -144,7 +137,7 @@ func TestReadsForNearAreShared(t *testing.T) {
 				})
 			}
 			get("")
-			eventually(t, "nobody reads", func() bool { return g.reads.Load() == n+1 })
+			eventually.True(t, "a read", func() bool { return g.reads.Load() == n+1 })
 			want := "old"
 			if change {
 				want = "new"
@@ -154,7 +147,7 @@ func TestReadsForNearAreShared(t *testing.T) {
 				get(want)
 			}
 			if change {
-				eventually(t, "those who came later do not read", func() bool { return g.reads.Load() > n+1 })
+				eventually.True(t, "those who came later read", func() bool { return g.reads.Load() > n+1 })
 			}
 			time.Sleep(10 * time.Millisecond) // for those that would read, to make the test fail; it passes without
 			open()
@@ -179,13 +172,13 @@ func TestSharedReadFindsNothing(t *testing.T) {
 		})
 	}
 	get(t.Context())
-	eventually(t, "nobody reads", func() bool { return g.reads.Load() == n+1 })
+	eventually.True(t, "a read", func() bool { return g.reads.Load() == n+1 })
 	for range 20 {
 		get(t.Context())
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := c.Get(ctx, 1); err != context.Canceled {
+	if _, err := c.Get(ctx, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("who left waited: %v", err)
 	}
 	open()
@@ -202,7 +195,7 @@ func TestSharedReadThatDoesNotEnd(t *testing.T) {
 	n, open := g.reads.Load(), g.close()
 	var first sync.WaitGroup
 	first.Go(func() { c.Get(t.Context(), 1) })
-	eventually(t, "nobody reads", func() bool { return g.reads.Load() == n+1 })
+	eventually.True(t, "a read", func() bool { return g.reads.Load() == n+1 })
 	gate := g.gate.Swap(nil) // later reads are let through
 	if v, err := c.Get(t.Context(), 1); err != nil || v == "" {
 		t.Errorf("got %q, %v", v, err)
@@ -263,13 +256,13 @@ func TestKeptDoesNotKeepItsKey(t *testing.T) {
 		Life: func(string, string, string) time.Duration { return time.Hour }, LoadTimeout: time.Minute, MaxValue: 100,
 		Near: engine.NearConfig[string, string]{Size: 100, Max: time.Minute, Parse: func(s string) (string, bool) { return s, true }},
 	})
-	eventually(t, "nothing is kept near", func() bool {
+	eventually.True(t, "a value is kept near", func() bool {
 		c.Get(t.Context(), "user:1")
 		_, _, ok := c.Kept("user:1")
 		return ok
 	})
 	c.Prefetch(t.Context(), []string{"user:2"}) // which is no read, so that no hot key is known by it
-	eventually(t, "a key that was prefetched is not kept near", func() bool { _, _, ok := c.Kept("user:2"); return ok })
+	eventually.True(t, "a key that was prefetched is kept near", func() bool { _, _, ok := c.Kept("user:2"); return ok })
 	buffer := []byte("user:2")
 	for range 100_000 { // so that it is sampled as a hot key too
 		copy(buffer, "user:2")

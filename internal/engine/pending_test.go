@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -491,7 +492,7 @@ func TestCloseReports(t *testing.T) {
 				}
 				want(t, "time", time.Since(began), 5*time.Second)
 				o.left = err
-				if again := o.shared.Close(ctx); again != err {
+				if again := o.shared.Close(ctx); again != err { //lint:ignore errorlint the same error
 					t.Errorf("the second Close returned %v, want what the first did", again)
 				}
 			})
@@ -505,7 +506,8 @@ func TestPendingRandomized(t *testing.T) {
 	for _, bound := range []int{10_000, 3} {
 		t.Run(fmt.Sprint("bound ", bound), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := away(t, nil)
+				o, rng := away(t, nil), seed.Rand(t)
+				upTo := func(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
 				o.shared.MaxPending = bound
 				o.delay = 2 * time.Millisecond
 				ctx := t.Context()
@@ -515,50 +517,55 @@ func TestPendingRandomized(t *testing.T) {
 				end := time.Now().Add(20 * time.Second)
 				other := engine.NewShared(o.f.Store, 25*time.Millisecond, time.Second, o.shared.Logger)
 				defer other.Close(context.Background())
+				loads := seed.Locked(rng)
 				cfg := o.Config
 				cfg.Load = func(ctx context.Context, k string) (string, error) {
 					v, err := o.load(ctx, k)
-					time.Sleep(rand.N(300 * time.Millisecond)) // it may fill long after
+					time.Sleep(upTo(loads, 300*time.Millisecond)) // it may fill long after
 					return v, err
 				}
 				elsewhere := engine.New(other, cfg)
 				var wg sync.WaitGroup
+				outages := seed.Split(rng)
 				wg.Go(func() {
 					for time.Now().Before(end) {
-						o.f.away.Store(rand.N(2) == 0)
-						time.Sleep(rand.N(time.Second))
+						o.f.away.Store(outages.IntN(2) == 0)
+						time.Sleep(upTo(outages, time.Second))
 					}
 					o.f.away.Store(false)
 				})
 				for i := range keys {
 					key := fmt.Sprint("k", i)
 					o.set(key, "0")
+					writes := seed.Split(rng)
 					wg.Go(func() { // one writer for each key
 						for time.Now().Before(end) {
 							n := number.Add(1)
 							write := func(context.Context) (string, error) { o.set(key, fmt.Sprint(n)); return fmt.Sprint(n), nil }
-							if rand.N(2) == 0 {
+							if writes.IntN(2) == 0 {
 								write(ctx)
 								o.Invalidate(ctx, []string{key})
 							} else {
 								o.Update(ctx, key, write)
 							}
 							newest[i].Store(n)
-							time.Sleep(rand.N(200 * time.Millisecond))
+							time.Sleep(upTo(writes, 200*time.Millisecond))
 						}
 					})
+					others := seed.Split(rng)
 					wg.Go(func() {
 						for time.Now().Before(end) {
 							elsewhere.Get(ctx, key)
-							time.Sleep(rand.N(20 * time.Millisecond))
+							time.Sleep(upTo(others, 20*time.Millisecond))
 						}
 					})
 					for range 3 {
+						reads := seed.Split(rng)
 						wg.Go(func() {
 							for time.Now().Before(end) {
 								least := newest[i].Load()
 								v, err := o.Get(ctx, key)
-								if rand.N(4) == 0 {
+								if reads.IntN(4) == 0 {
 									a := o.GetMany(ctx, []string{"k0", key})[1]
 									v, err = a.Entry.Value, a.Err
 								}
@@ -566,7 +573,7 @@ func TestPendingRandomized(t *testing.T) {
 								if fmt.Sscan(v, &got); err != nil || got < least {
 									t.Errorf("%s: read %q (%v) after %d was written", key, v, err, least)
 								}
-								time.Sleep(rand.N(20 * time.Millisecond))
+								time.Sleep(upTo(reads, 20*time.Millisecond))
 							}
 						})
 					}

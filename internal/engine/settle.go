@@ -174,7 +174,7 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 	case errors.Is(l.err, ErrNotFound):
 		c.trouble.note(true)
 		r.err = l.err
-		if l.err == ErrNotFound {
+		if l.err == ErrNotFound { //lint:ignore errorlint one that is wrapped says more, and stays
 			r.err = c.absent(j.key)
 		}
 		if c.NotFoundTTL > 0 {
@@ -199,7 +199,7 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 	case l.partial != nil:
 		traceOf(j.ctx).filled(j.key, l.partial)
 		c.unfilled(l.err)
-		if l.partial != errLost {
+		if !errors.Is(l.partial, errLost) {
 			c.count.add(tally.StoreError)
 			c.overtaken(l.partial)
 		} else {

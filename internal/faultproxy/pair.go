@@ -58,7 +58,7 @@ func (c *pair) end(reset bool) {
 	c.once.Do(func() {
 		close(c.ended)
 		if reset {
-			c.client.SetLinger(0)
+			_ = c.client.SetLinger(0)
 		}
 		c.client.Close()
 		if c.server != nil {
@@ -124,7 +124,7 @@ func (c *pair) write(to *net.TCPConn, k chunk, answers bool) bool {
 	}
 	c.p.mu.Unlock()
 	if cut >= 0 && cut <= len(k.data) {
-		to.Write(k.data[:cut])
+		_, _ = to.Write(k.data[:cut]) // the connection ends in any case
 		return false
 	}
 	for len(k.data) > 0 {

@@ -204,8 +204,9 @@ func (t *Tier[K, V]) Fill(r *Reservation, k K, e Entry[V], sent time.Duration, d
 
 // Drop removes a key, and makes the reads of it that are under way void: it was changed, or is about to be. True: it was kept.
 func (t *Tier[K, V]) Drop(text string) (had bool) {
-	k, ok := *new(K), true
+	var k K
 	if t.parse != nil {
+		var ok bool
 		if k, ok = t.parse(text); !ok {
 			return false // of another cache
 		}

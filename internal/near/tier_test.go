@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/near"
 )
 
@@ -83,40 +84,28 @@ func TestRules(t *testing.T) {
 				t.Error("a value of an epoch that has ended is served")
 			}
 			fill(n, c, 2, "short", 30*time.Millisecond, nil)
-			for until := time.Now().Add(5 * time.Second); has(2) != ""; <-time.After(time.Millisecond) {
-				if time.Now().After(until) {
-					t.Fatal("a value is kept past its end")
-				}
-			}
+			eventually.True(t, "a value ends", func() bool { return has(2) == "" })
 		})
 	}
 }
 
 func TestBounds(t *testing.T) {
-	settles := func(what string, ok func() bool) { // what is too much goes a moment later
-		t.Helper()
-		for until := time.Now().Add(5 * time.Second); !ok(); <-time.After(time.Millisecond) {
-			if time.Now().After(until) {
-				t.Fatal(what)
-			}
-		}
-	}
 	n, c := tier(t, 1000, 0, true)
 	for k := range int64(5000) {
 		fill(n, c, k, "v", time.Minute, nil)
 	}
-	settles("more than 1000 entries", func() bool { return n.Len() <= 1000 })
+	eventually.True(t, "1000 entries at most", func() bool { return n.Len() <= 1000 })
 	b, c := tier(t, 0, 1<<20, true)
 	value := strings.Repeat("v", 1000)
 	for k := range int64(5000) {
 		fill(b, c, k, value, time.Minute, nil)
 	}
-	settles("more than 1 MiB", func() bool { return b.Bytes() <= 1<<20 })
+	eventually.True(t, "1 MiB at most", func() bool { return b.Bytes() <= 1<<20 })
 	if b.Len() < 500 {
 		t.Errorf("%d entries in 1 MiB", b.Len())
 	}
 	b.SetBytes(1 << 18)
-	settles("more than a bound that was lowered", func() bool {
+	eventually.True(t, "the bound that was lowered is kept", func() bool {
 		fill(b, c, 1, value, time.Minute, nil)
 		return b.Bytes() <= 1<<18
 	})

@@ -80,7 +80,7 @@ func (s *Server) launch() error {
 	s.exited = exited
 	s.frozen.Store(false)
 	go func() {
-		cmd.Wait()
+		_ = cmd.Wait() // killed, as often as not
 		close(exited)
 	}()
 	for until := time.Now().Add(10 * time.Second); ; {

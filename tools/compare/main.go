@@ -84,7 +84,7 @@ func (c *comparison) run(ctx context.Context) error {
 	if err := git(ctx, repo, "worktree", "add", "--quiet", "--detach", tree, c.base); err != nil {
 		return err
 	}
-	defer git(context.WithoutCancel(ctx), repo, "worktree", "remove", "--force", tree)
+	defer func() { _ = git(context.WithoutCancel(ctx), repo, "worktree", "remove", "--force", tree) }()
 	for _, name := range c.copied {
 		data, err := os.ReadFile(filepath.Join(repo, name))
 		if err == nil {

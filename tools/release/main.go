@@ -223,7 +223,7 @@ func (r *release) offer(dir, path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // if it is not closed below
 	if err := zip.CreateFromDir(f, module.Version{Path: path, Version: r.version}, filepath.Join(r.clone, dir)); err != nil {
 		return err
 	}
@@ -289,7 +289,7 @@ func (r *release) pack(path, binary string) (sum []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // if it is not closed below
 	hash := sha256.New()
 	z := gzip.NewWriter(io.MultiWriter(f, hash))
 	t := tar.NewWriter(z)

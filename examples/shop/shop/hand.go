@@ -92,7 +92,7 @@ func (h *Hand) Users(ctx context.Context, ids []int64) (map[int64]User, error) {
 				pipe.Set(ctx, userKey(id), b, handTTL)
 			}
 		}
-		pipe.Exec(ctx)
+		_, _ = pipe.Exec(ctx) // what is not cached is loaded again
 		return found, "", err
 	})
 }

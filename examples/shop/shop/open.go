@@ -38,7 +38,7 @@ func Open(ctx context.Context, rawURL string) (*Database, error) {
 	}
 	d := &Database{&counted{DB: db}}
 	if err := d.prepare(ctx, fill); err != nil {
-		d.Close()
+		_ = d.Close()
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	return d, nil

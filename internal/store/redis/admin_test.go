@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 )
@@ -56,16 +57,14 @@ func TestServerOfACluster(t *testing.T) {
 	c := redistest.StartCluster(t, 3, 1)
 	s := reached(t, c.URL())
 	// A node names a replica as soon as it has heard of its offset, each node for itself.
-	for until := time.Now().Add(30 * time.Second); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+	eventually.True(t, "all nodes name all replicas", func() bool {
 		fewest := 3
 		for _, n := range s.c.Nodes() {
 			rows, _ := n.Do(t.Context(), n.B().ClusterSlots().Build()).ToArray()
 			fewest = min(fewest, len(replicas(rows, "127.0.0.1")))
 		}
-		if fewest == 3 {
-			break
-		}
-	}
+		return fewest == 3
+	})
 	info := s.Server(t.Context())
 	var roles []string
 	followed := 0

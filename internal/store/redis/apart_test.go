@@ -1,11 +1,13 @@
 package redis_test
 
 import (
+	"context"
 	"net"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -50,10 +52,12 @@ func (sl *slot) move(name string) { sl.here.Do(sl.t, "MIGRATE", sl.host, sl.port
 // the sidecar never says less than before.
 func TestSlotOnItsWay(t *testing.T) {
 	c := redistest.SharedCluster(t)
-	ctx, sl := t.Context(), newSlot(t, c, "{k}")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*eventually.Limit) // without a deadline replicas are waited for but shortly
+	defer cancel()
+	sl := newSlot(t, c, "{k}")
 	here := sl.here
-	plain := open(t, c.URL())
-	waiting := openWith(t, c.URL(), redis.Options{Replicas: 1})
+	plain := openWith(t, c.URL(), redis.Options{Budget: eventually.Limit})
+	waiting := openWith(t, c.URL(), redis.Options{Budget: eventually.Limit, Replicas: 1})
 	n := 0
 	for _, s := range []*redis.Store{plain, waiting} {
 		for _, v := range []struct {

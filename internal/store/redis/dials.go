@@ -173,7 +173,7 @@ func hello(ctx context.Context, conn net.Conn) error {
 
 // end waits for the connections that are being made, when the store's context has ended.
 func (d *dials) end() {
-	d.mu.Lock() // whoever is about to begin one has done so, or sees that it is over
-	d.mu.Unlock()
+	d.mu.Lock()   // a goroutine that is about to begin one has done so, or sees that it is over
+	d.mu.Unlock() //lint:ignore SA2001 there is nothing to do but wait
 	d.running.Wait()
 }

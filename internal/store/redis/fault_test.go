@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -125,17 +126,11 @@ func TestHungServerIsNotWaitedForAgain(t *testing.T) {
 		t.Error("the connection was never given up: the test shows nothing")
 	}
 	server.Continue()
-	for until := time.Now().Add(5 * time.Second); ; {
+	eventually.True(t, "it is awake, and used", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond)
-		err := s.Get(ctx, "a", false).Err
-		cancel()
-		if err == nil {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatalf("it is awake, and not used: %v", err)
-		}
-	}
+		defer cancel()
+		return s.Get(ctx, "a", false).Err == nil
+	})
 }
 
 func answersWithin(t *testing.T, limit time.Duration, f func()) {

@@ -6,10 +6,13 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/nearside/nearside/internal/seed"
 )
 
 // What Redis says is accepted in pieces of any length, and what it does not say is not.
 func TestFraming(t *testing.T) {
+	rng := seed.Rand(t)
 	for _, c := range []struct {
 		text     string
 		messages int64 // -1: refused
@@ -28,9 +31,9 @@ func TestFraming(t *testing.T) {
 			var f framing
 			var err error
 			for rest := c.text; rest != "" && err == nil; {
-				n := min(len(rest), 1+rand.IntN(4))
+				n := min(len(rest), 1+rng.IntN(4))
 				if len(c.text) > 1000 {
-					n = min(len(rest), 1+rand.IntN(4000))
+					n = min(len(rest), 1+rng.IntN(4000))
 				}
 				err, rest = f.next([]byte(rest[:n])), rest[n:]
 			}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -52,7 +53,7 @@ func goesAway(t *testing.T, s *redis.Store, key string) (paid int) {
 // comesBack waits until a key is read again.
 func comesBack(t *testing.T, s *redis.Store, key string) {
 	t.Helper()
-	eventually(t, func() bool { return get(t, s, key) == nil }, "a read of %s", key)
+	eventually.True(t, "a read of "+key, func() bool { return get(t, s, key) == nil })
 }
 
 // Whoever asks while the server is away is told so at once; it is logged once, and once that it is back.
@@ -75,9 +76,9 @@ func TestBreakerOfAServer(t *testing.T) {
 			}
 			hurt.break_(t, server)
 			if name == "cannot write" {
-				eventually(t, func() bool {
+				eventually.True(t, "the breaker opens, although reads are answered", func() bool {
 					return errors.Is(s.Invalidate(t.Context(), []string{"a"}, time.Second)[0].Err, store.ErrAway)
-				}, "the breaker opens, although reads are answered")
+				})
 			} else if paid := goesAway(t, s, "a"); paid > 30 { // 20 more if this process is short of processors: see verify
 				t.Errorf("%d reads in a row paid for it, want 5 or a few more", paid)
 			}
@@ -96,7 +97,7 @@ func TestBreakerOfAServer(t *testing.T) {
 					}
 				}
 			})
-			eventually(t, func() bool { return log.count(gone) == 1 }, "one line about it in\n%s", log)
+			eventually.True(t, "one line about it in", func() bool { return log.count(gone) == 1 }, log)
 			if log.count(back) != 0 {
 				t.Errorf("want one line in\n%s", log)
 			}
@@ -108,7 +109,7 @@ func TestBreakerOfAServer(t *testing.T) {
 			if err := s.Ping(t.Context()); err != nil {
 				t.Error(err)
 			}
-			eventually(t, func() bool { return log.count(back) == 1 }, "one line about its return in\n%s", log)
+			eventually.True(t, "one line about its return in", func() bool { return log.count(back) == 1 }, log)
 			if log.count(gone) != 1 {
 				t.Errorf("want one line in\n%s", log)
 			}
@@ -190,10 +191,10 @@ func TestBreakerOfAMaster(t *testing.T) {
 	if !errors.Is(s.Refuses("k0"), store.ErrAway) || s.Refuses(alive) != nil {
 		t.Error("the wrong keys are refused")
 	}
-	eventually(t, func() bool { return log.count(gone) == 1 }, "one line about it in\n%s", log)
+	eventually.True(t, "one line about it in", func() bool { return log.count(gone) == 1 }, log)
 	dead.Restart(t)
 	comesBack(t, s, "k0")
-	eventually(t, func() bool { return log.count(gone) == 1 && log.count(back) == 1 && log.count(dead.Addr) >= 2 }, "two lines in\n%s", log)
+	eventually.True(t, "two lines in", func() bool { return log.count(gone) == 1 && log.count(back) == 1 && log.count(dead.Addr) >= 2 }, log)
 }
 
 // What waits for the server's return comes before reads are let through, and is let through itself.
@@ -218,15 +219,15 @@ func TestRecovered(t *testing.T) {
 	})
 	server.Kill()
 	goesAway(t, s, "a")
-	eventually(t, func() bool { return log.count(gone) == 1 }, "one line about it in\n%s", log)
+	eventually.True(t, "one line about it in", func() bool { return log.count(gone) == 1 }, log)
 	server.Restart(t)
 	comesBack(t, s, "a")
 	if n := called.Load(); n != 1 {
 		t.Errorf("called %d times, want once", n)
 	}
-	eventually(t, func() bool {
+	eventually.True(t, "one sentence in", func() bool {
 		return regexp.MustCompile(`redis back after \d+\.\ds, 41 invalidations repeated" address=`).MatchString(log.String())
-	}, "one sentence in\n%s", log)
+	}, log)
 }
 
 // A refusal costs its caller nothing.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -86,24 +87,18 @@ func TestBarredBeforeItIsRead(t *testing.T) {
 			server.Do(t, "SET", "user:1", "old", "PX", "600000")
 			read(t.Context(), "user:1", false)
 			server.Do(t, "SAVE")
-			eventually(t, func() bool { barred, _, _ := k.state("user:*"); return !barred }, "the cache is read")
+			eventually.True(t, "the cache is read", func() bool { barred, _, _ := k.state("user:*"); return !barred })
 			_, _, bars := k.state("user:*")
 			server.Restart(t)
-			for until := time.Now().Add(10 * time.Second); ; {
+			eventually.True(t, "an answer", func() bool {
 				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-				item := read(ctx, "user:1", false)
-				cancel()
-				if item.Found {
-					break
-				}
-				if time.Now().After(until) {
-					t.Fatal("no answer")
-				}
-			}
+				defer cancel()
+				return read(ctx, "user:1", false).Found
+			})
 			if _, emptied, now := k.state("user:*"); now == bars && !emptied {
 				t.Error("the new data set was read before the cache was barred")
 			}
-			eventually(t, func() bool { barred, _, _ := k.state("user:*"); return !barred }, "the cache is read again")
+			eventually.True(t, "the cache is read again", func() bool { barred, _, _ := k.state("user:*"); return !barred })
 		})
 	}
 }
@@ -123,8 +118,8 @@ func TestHistoryIsDenied(t *testing.T) {
 				t.Errorf("%q\n%s", s.Problems(), log)
 			}
 			server.Restart(t)
-			eventually(t, func() bool { return s.Get(t.Context(), "user:1", false).Err == nil }, "the server answers")
-			eventually(t, func() bool { barred, _, _ := k.state("user:*"); return !barred }, "the cache is read again")
+			eventually.True(t, "the server answers", func() bool { return s.Get(t.Context(), "user:1", false).Err == nil })
+			eventually.True(t, "the cache is read again", func() bool { barred, _, _ := k.state("user:*"); return !barred })
 		})
 	}
 }
@@ -136,7 +131,7 @@ func TestMarkers(t *testing.T) {
 			server := kind.Shared(t)
 			server.FlushAll(t)
 			s := open(t, server.URL())
-			eventually(t, func() bool {
+			eventually.True(t, "a marker in each master", func() bool {
 				n := 0
 				for _, master := range s.Masters() {
 					keys, _ := nodeAt(t, server, master).Do(t, "KEYS", "nearside:*:~h").AsStrSlice()
@@ -148,7 +143,7 @@ func TestMarkers(t *testing.T) {
 					n += min(len(keys), 1)
 				}
 				return n == len(s.Masters())
-			}, "a marker in each master")
+			})
 		})
 	}
 }
@@ -189,14 +184,14 @@ func TestMarkerGoesBack(t *testing.T) {
 		t.Fatalf("got %q, %v, want one marker", keys, err)
 	}
 	before, _ := server.Do(t, "GET", keys[0]).ToString()
-	eventually(t, func() bool {
+	eventually.True(t, "the marker counts", func() bool {
 		now, _ := server.Do(t, "GET", keys[0]).ToString()
 		return strings.Fields(now)[0] > strings.Fields(before)[0]
-	}, "the marker counts")
+	})
 	s.LookSoon()
-	eventually(t, func() bool { // a look may be between: it is put back until one has seen it
+	eventually.True(t, "the old data set is noticed", func() bool { // a look may be between: it is put back until one has seen it
 		server.Do(t, "SET", keys[0], before, "PX", "600000")
 		_, emptied, _ := k.state("user:*")
 		return emptied
-	}, "the old data set is noticed")
+	})
 }

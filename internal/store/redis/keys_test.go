@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -76,10 +77,11 @@ func FuzzSidecar(f *testing.F) {
 // A sweep finds the key of all that stands beside one, and takes no other name for one.
 func TestKeyOf(t *testing.T) {
 	const letters = "{}:~lab"
+	rng := seed.Rand(t)
 	for range 200_000 {
-		b := make([]byte, rand.IntN(8))
+		b := make([]byte, rng.IntN(8))
 		for i := range b {
-			b[i] = letters[rand.IntN(len(letters))]
+			b[i] = letters[rng.IntN(len(letters))]
 		}
 		key := string(b)
 		if store.CheckKey(key) != nil {

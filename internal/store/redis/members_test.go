@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -284,11 +285,7 @@ func TestCollectionsDenied(t *testing.T) {
 	claim := func() store.Grant {
 		return s.Acquire(t.Context(), []store.Claim{{Key: "other", Kind: b.kind, Token: "t1", Lease: lease}})[0]
 	}
-	for until := time.Now().Add(30 * time.Second); claim().State != store.Granted; time.Sleep(50 * time.Millisecond) { // it tries now and then
-		if time.Now().After(until) {
-			t.Fatal("the command that grants it is not noticed")
-		}
-	}
+	eventually.True(t, "the command that grants it is noticed", func() bool { return claim().State == store.Granted }) // it tries now and then
 	filled := s.Fill(t.Context(), []store.Fill{{Key: "other", Kind: b.kind, Token: "t1", Last: []store.Element{b.el("a", 1)}, TTL: time.Minute}})[0]
 	if ps := s.Problems(); !filled.OK || len(ps) != 0 {
 		t.Errorf("filled %+v, problems %q", filled, ps)

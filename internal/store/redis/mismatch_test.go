@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store/redis"
 )
@@ -43,9 +44,9 @@ func TestMismatchFoundLater(t *testing.T) {
 	server.Kill()
 	s, log := degraded(t, "rediss://"+server.Addr)
 	server.Restart(t)
-	eventually(t, func() bool {
+	eventually.True(t, "a problem in", func() bool {
 		return strings.Contains(strings.Join(s.Problems(), "\n"), "the server answers there without TLS; use redis://")
-	}, "a problem in\n%s", log)
+	}, log)
 	<-time.After(100 * time.Millisecond)
 	if n := log.count("without TLS"); n > 2 { // the problem, and why it is unavailable
 		t.Errorf("%d lines:\n%s", n, log)

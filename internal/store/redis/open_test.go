@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -124,17 +125,17 @@ func TestOpenCluster(t *testing.T) {
 	if o := s.Put(t.Context(), []store.Put{{Key: "a", Value: []byte("1"), TTL: time.Minute}}, 0)[0]; o.Err != nil {
 		t.Error(o.Err)
 	}
-	eventually(t, func() bool {
+	eventually.True(t, "a warning for each", func() bool {
 		return strings.Count(log.String(), "127.0.0.1:1") >= 1 && strings.Contains(log.String(), "no-such-host.invalid")
-	}, "a warning for each: %s", &log)
+	}, &log)
 
 	lonely := redistest.Start(t, "--cluster-enabled", "yes")
 	refused(t, lonely.URL()+"?cluster=true", "the cluster is not whole")
 	lonely.Do(t, "CLUSTER", "ADDSLOTSRANGE", "0", "16000")
-	eventually(t, func() bool { // a node that has just started does not call its cluster well
+	eventually.True(t, "an error about the missing slots", func() bool { // a node that has just started does not call its cluster well
 		_, err := redis.Open(t.Context(), lonely.URL()+"?cluster=true", redis.Options{Require: true})
 		return err != nil && strings.Contains(err.Error(), "383 of 16384 slots are served by no node")
-	}, "an error about the missing slots")
+	})
 }
 
 func TestOpenSentinels(t *testing.T) {
@@ -256,17 +257,6 @@ func openWith(t testing.TB, url string, o redis.Options) *redis.Store {
 	}
 	t.Cleanup(s.Close)
 	return s
-}
-
-func eventually(t *testing.T, f func() bool, format string, args ...any) {
-	t.Helper()
-	for until := time.Now().Add(10 * time.Second); !f(); {
-		if time.Now().After(until) {
-			t.Errorf("did not come: "+format, args...)
-			return
-		}
-		<-time.After(10 * time.Millisecond)
-	}
 }
 
 // buffer is a log that many goroutines write.

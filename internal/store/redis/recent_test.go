@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 )
@@ -19,19 +20,14 @@ func TestWhatAFailoverBringsBack(t *testing.T) {
 	server.Do(t, "SET", "old", "v", "PX", "60000")
 	server.Do(t, "SET", "{leased}:~l", "t1", "PX", "60000")
 	server.Do(t, "SET", "{other}:~l", "t2", "PX", "60000")
-	for until := time.Now().Add(10 * time.Second); ; <-time.After(10 * time.Millisecond) {
+	eventually.True(t, "the value and the lease are gone", func() bool {
 		n, _ := server.Do(t, "EXISTS", "old", "{leased}:~l").AsInt64()
-		if n == 0 {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatalf("%d of the value and the lease are left", n)
-		}
-	}
+		return n == 0
+	})
 	if n, _ := server.Do(t, "EXISTS", "{other}:~l").AsInt64(); n != 1 {
 		t.Error("a lease of somebody else has gone")
 	}
-	eventually(t, func() bool { return log.count("recent invalidations are repeated") == 1 }, "a line about it in\n%s", log)
+	eventually.True(t, "a line about it in", func() bool { return log.count("recent invalidations are repeated") == 1 }, log)
 	if log.count("error=") > 0 {
 		t.Errorf("an error is logged where there was none:\n%s", log)
 	}
@@ -53,13 +49,7 @@ func TestWhatAFailoverBringsBackOfCollections(t *testing.T) {
 	}
 	server.Do(t, "SET", b.name("l"), "t1", "PX", "60000")
 	server.Do(t, "ZADD", b.name("t"), "0", "t1")
-	for until := time.Now().Add(10 * time.Second); ; <-time.After(10 * time.Millisecond) {
-		n := b.exists("ended", "written", b.name("l"), b.name("t"))
-		if n == 0 {
-			return
-		}
-		if time.Now().After(until) {
-			t.Fatalf("%d of the collections and the load are left", n)
-		}
-	}
+	eventually.True(t, "the collections and the load are gone", func() bool {
+		return b.exists("ended", "written", b.name("l"), b.name("t")) == 0
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -64,11 +65,7 @@ func TestScriptsNameTheirKeys(t *testing.T) {
 		b.load(b.el("a", 1))
 		server.Do(t, "PEXPIRE", b.key, "50")
 		b.begin("w1", "b", store.Alone)
-		for deadline := time.Now().Add(10 * time.Second); b.exists(b.key) == 1; <-time.After(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("it does not end")
-			}
-		}
+		eventually.True(t, "it has ended", func() bool { return b.exists(b.key) == 0 })
 		b.acquire("t2")
 	})
 	reached, undeclared := w.read(server.Log(t))

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -39,17 +40,17 @@ func degraded(t *testing.T, url string) (*redis.Store, *buffer) {
 		t.Errorf("usage: %v", err)
 	}
 	s.CheckKeys(t.Context(), "user:*")
-	eventually(t, func() bool { return log.count(gone) == 1 }, "one line in\n%s", &log)
+	eventually.True(t, "one line in", func() bool { return log.count(gone) == 1 }, &log)
 	return s, &log
 }
 
 // stores and reads a value, however long it takes to come back.
 func works(t *testing.T, s *redis.Store) {
 	t.Helper()
-	eventually(t, func() bool {
+	eventually.True(t, "a put", func() bool {
 		return s.Put(t.Context(), []store.Put{{Key: "a", Value: []byte("1"), TTL: time.Minute}}, 0)[0].Err == nil
-	}, "a put")
-	eventually(t, func() bool { return s.Get(t.Context(), "a", false).Found }, "a read")
+	})
+	eventually.True(t, "a read", func() bool { return s.Get(t.Context(), "a", false).Found })
 }
 
 func TestStartsBeforeRedis(t *testing.T) {
@@ -59,7 +60,7 @@ func TestStartsBeforeRedis(t *testing.T) {
 		s, log := degraded(t, server.URL())
 		server.Restart(t)
 		works(t, s)
-		eventually(t, func() bool { return log.count(back) == 1 }, "one line in\n%s", log)
+		eventually.True(t, "one line in", func() bool { return log.count(back) == 1 }, log)
 		if len(s.Problems()) > 0 {
 			t.Errorf("problems: %q", s.Problems())
 		}
@@ -106,9 +107,9 @@ func TestStartsWithAWrongPassword(t *testing.T) {
 	server.Kill()
 	s, log := degraded(t, url)
 	server.Restart(t)
-	eventually(t, func() bool {
+	eventually.True(t, "a problem in", func() bool {
 		return strings.Contains(strings.Join(s.Problems(), "\n"), "check the user and the password")
-	}, "a problem in\n%s", log)
+	}, log)
 	if log.count("check the user and the password") != 1 || strings.Contains(log.String(), "wr0ng") {
 		t.Errorf("want it once, without the password, in\n%s", log)
 	}

@@ -127,8 +127,8 @@ func parse(u *url.URL, hosts string) (t Target, err error) {
 			return t, err
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(query)) {
-		hint := ""
+	if unexpected := slices.Sorted(maps.Keys(query)); len(unexpected) > 0 {
+		name, hint := unexpected[0], ""
 		if slices.Contains([]string{"ca", "cert", "key", "server_name"}, name) {
 			hint = ": it belongs to TLS, which rediss:// speaks"
 		}

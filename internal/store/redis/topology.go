@@ -43,7 +43,7 @@ func (s *Store) watch() {
 		case <-s.poke:
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
-		s.look(ctx)
+		_ = s.look(ctx) // the next one may succeed
 		cancel()
 	}
 }

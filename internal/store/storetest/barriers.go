@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -14,7 +15,7 @@ var barrierRules = []rule{
 		k.is("held a value", k.invalidate("a", 40*time.Millisecond), true)
 		k.state("during it", k.acquire("a", "t1"), store.Barrier)
 		k.is("fill", k.fill("a", "t1", "1"), false)
-		k.eventually("the hold ends", func() bool { return k.acquire("a", "t1").State == store.Granted })
+		eventually.True(k, "the hold ends", func() bool { return k.acquire("a", "t1").State == store.Granted })
 	}},
 	{"EveryHoldForbidsFills", func(k kit) {
 		k.Put(k.ctx, []store.Put{{Key: "put", Value: []byte("1"), TTL: long}}, long)
@@ -256,7 +257,7 @@ var barrierRules = []rule{
 	{"IntentExpires", func(k kit) {
 		k.one("begin", k.Begin(k.ctx, []store.Intent{{Key: "a", Token: "w1", Life: 30 * time.Millisecond}}))
 		k.state("during it", k.acquire("a", "t1"), store.Barrier)
-		k.eventually("reads fill again", func() bool { return k.acquire("a", "t1").State == store.Granted })
+		eventually.True(k, "reads fill again", func() bool { return k.acquire("a", "t1").State == store.Granted })
 		k.is("the late end", k.end("a", "w1", "1"), false)
 		k.is("a fill granted before the late end", k.fill("a", "t1", "2"), false)
 	}},

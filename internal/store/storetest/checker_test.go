@@ -11,7 +11,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -20,7 +22,6 @@ import (
 
 var (
 	length = flag.Duration("checker", 700*time.Millisecond, "how long each profile of the checker runs")
-	seed   = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the checker")
 )
 
 func TestMain(m *testing.M) {
@@ -57,7 +58,7 @@ func (p place) three(t *testing.T) []store.Store {
 	p.on.FlushAll(t)
 	var out []store.Store
 	for range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), eventually.Limit)
 		s, err := redis.Open(ctx, p.on.URL(), redis.Options{Require: true})
 		cancel()
 		if err != nil {
@@ -80,10 +81,10 @@ func TestChecker(t *testing.T) {
 		}
 		for _, p := range profiles {
 			t.Run(p.Name, func(t *testing.T) {
-				r := storetest.Check(t, at.three(t), p, *length, *seed)
+				r := storetest.Check(t, at.three(t), p, *length, seed.Rand(t).Uint64())
 				t.Log(r)
 				if r.Stale > 0 || r.Survived > 0 {
-					t.Errorf("seed %d: %s; first: %s", *seed, r, r.First)
+					t.Errorf("%s; first: %s", r, r.First)
 				}
 				if r.Gets == 0 || r.Loads == 0 || r.Writes == 0 {
 					t.Errorf("nothing happened: %s", r)
@@ -125,8 +126,9 @@ func TestCheckerFindsBrokenRules(t *testing.T) {
 	places(t, func(t *testing.T, at place) {
 		for _, p := range storetest.Broken() {
 			t.Run(p.Name, func(t *testing.T) {
+				rng := seed.Rand(t)
 				for try, began := 0, time.Now(); try < 10 || time.Since(began) < search; try++ { // an overlap may take a while to happen
-					r := storetest.Check(t, at.three(t), p, *length, *seed+uint64(try))
+					r := storetest.Check(t, at.three(t), p, *length, rng.Uint64())
 					t.Log(r)
 					if r.Stale > 0 || r.Survived > 0 {
 						return

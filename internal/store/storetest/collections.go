@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -113,7 +114,7 @@ var loadRules = each([]shapeRule{
 	{"LeaseOfACollectionExpires", everyKind, func(k shape) {
 		k.state("first", k.claim("a", "t1", life(short)), store.Granted)
 		k.chunk("a", "t1", k.els("old")...)
-		k.eventually("the next one is granted", func() bool { return k.claim("a", "t2").State == store.Granted })
+		eventually.True(k, "the next one is granted", func() bool { return k.claim("a", "t2").State == store.Granted })
 		k.is("late chunk", k.chunk("a", "t1", k.els("old")...), false)
 		k.is("late fill", k.swap("a", "t1"), false)
 		k.is("chunk", k.chunk("a", "t2", k.els("new")...), true)
@@ -124,7 +125,7 @@ var loadRules = each([]shapeRule{
 		k.granted("a", "t1")
 		k.chunk("a", "t1", k.els("x")...)
 		k.is("fill", k.swap("a", "t1", func(f *store.Fill) { f.TTL = short }), true)
-		k.eventually("it is gone", func() bool { return k.claim("a", "t2").State == store.Granted })
+		eventually.True(k, "it is gone", func() bool { return k.claim("a", "t2").State == store.Granted })
 	}},
 	{"StaleCollectionIsRefreshedByOne", everyKind, func(k shape) {
 		k.cached("a", k.els("old", "both")...)
@@ -154,7 +155,7 @@ var loadRules = each([]shapeRule{
 		k.is("held a value", k.invalidate("a", 0), false)
 		k.granted("a", "t3")
 		k.is("fill, for a while", k.swap("a", "t3", empty(short)), true)
-		k.eventually("it is forgotten", func() bool { return k.claim("a", "t4").State == store.Granted })
+		eventually.True(k, "it is forgotten", func() bool { return k.claim("a", "t4").State == store.Granted })
 		k.is("fill, not remembered", k.swap("a", "t4"), true)
 		k.granted("a", "t5")
 		k.is("chunk", k.chunk("a", "t5", k.els("x")...), true)
@@ -228,7 +229,7 @@ var loadRules = each([]shapeRule{
 			k.shows(key, key)
 		}
 		k.is("fill", k.swap("load", "t1"), false)
-		k.eventually("the hold ends", func() bool { return k.claim("hold", "t2").State == store.Granted })
+		eventually.True(k, "the hold ends", func() bool { return k.claim("hold", "t2").State == store.Granted })
 	}},
 	{"BeginIsAboutTheWhole", everyKind, func(k shape) {
 		k.cached("a", k.els("x")...)

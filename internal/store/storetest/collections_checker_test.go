@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store/redis"
 	"github.com/nearside/nearside/internal/store/storetest"
 )
@@ -20,13 +21,13 @@ func TestCheckerOfCollections(t *testing.T) {
 		for _, p := range profiles {
 			t.Run(p.Name, func(t *testing.T) {
 				filled := uint64(0)
-				for _, r := range storetest.CheckCollections(t, at.three(t), p, storetest.Shapes(), *length, *seed) {
+				for _, r := range storetest.CheckCollections(t, at.three(t), p, storetest.Shapes(), *length, seed.Rand(t).Uint64()) {
 					t.Log(r)
 					if r.Violations() > 0 {
 						for _, line := range r.Trace {
 							t.Log(line)
 						}
-						t.Errorf("seed %d: %s; first: %s", *seed, r, r.First)
+						t.Errorf("%s; first: %s", r, r.First)
 					}
 					if r.Reads == 0 || r.Loads == 0 || r.Writes == 0 {
 						t.Errorf("nothing happened: %s", r)
@@ -68,8 +69,9 @@ func TestCheckerOfCollectionsFindsBrokenRules(t *testing.T) {
 }
 
 func finds(t *testing.T, at place, p storetest.BrokenCollections) {
+	rng := seed.Rand(t)
 	for try, began := 0, time.Now(); try < 12 || time.Since(began) < search; try++ { // an overlap may take a while to happen
-		for _, r := range storetest.CheckCollections(t, at.three(t), p.CollectionProfile, p.Shapes, *length, *seed+uint64(try)) {
+		for _, r := range storetest.CheckCollections(t, at.three(t), p.CollectionProfile, p.Shapes, *length, rng.Uint64()) {
 			t.Log(r, r.First)
 			if r.Violations() > 0 {
 				return

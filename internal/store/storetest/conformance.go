@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -114,21 +115,11 @@ func (k kit) is(what string, got, want bool) {
 	}
 }
 
-// eventually waits for what time brings.
-func (k kit) eventually(what string, f func() bool) {
-	k.Helper()
-	for until := time.Now().Add(5 * time.Second); !f(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(until) {
-			k.Fatalf("did not happen within 5 s: %s", what)
-		}
-	}
-}
-
 // pass waits until so much time has passed on the store's own clock.
 func (k kit) pass(d time.Duration) {
 	k.Helper()
 	k.put("time passes", "x", d)
-	k.eventually("time passes", func() bool { return !k.Get(k.ctx, "time passes", false).Found })
+	eventually.True(k, "time passes", func() bool { return !k.Get(k.ctx, "time passes", false).Found })
 }
 
 // errs calls every verb on a key that holds a value, and returns the errors.

@@ -176,7 +176,7 @@ func (m *mishaps) visit(s store.Store, db *database, survivor *engine.Cache[stri
 	}
 	gone, cancel := context.WithTimeout(ctx, 10*time.Millisecond) // what it has not delivered stays undelivered
 	defer cancel()
-	dying.Close(gone)
+	_ = dying.Close(gone)
 }
 
 func crashShared(s store.Store) *engine.Shared {
@@ -285,7 +285,7 @@ func (m *mortal) dies(c *engine.Cache[string, row], db *database, key string) {
 	var err error
 	switch m.at.op {
 	case "get":
-		c.Entry(ctx, key)
+		_, _ = c.Entry(ctx, key)
 		for asked := time.Now(); !m.isDead() && time.Since(asked) < crashSlack; { // the fill is behind the answer
 			time.Sleep(time.Millisecond)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -106,7 +107,7 @@ var leaseRules = []rule{
 	{"FillExpires", func(k kit) {
 		k.acquire("a", "t1")
 		k.one("fill", k.Fill(k.ctx, []store.Fill{{Key: "a", Token: "t1", Value: []byte("1"), TTL: 20 * time.Millisecond}}))
-		k.eventually("the value is gone", func() bool { return !k.Get(k.ctx, "a", false).Found })
+		eventually.True(k, "the value is gone", func() bool { return !k.Get(k.ctx, "a", false).Found })
 	}},
 	{"InvalidationEndsTheLease", func(k kit) {
 		k.acquire("a", "t1")
@@ -149,7 +150,7 @@ var leaseRules = []rule{
 	}},
 	{"LeaseExpires", func(k kit) {
 		k.acquire("a", "t1", func(c *store.Claim) { c.Lease = 20 * time.Millisecond })
-		k.eventually("the next one is granted", func() bool { return k.acquire("a", "t2").State == store.Granted })
+		eventually.True(k, "the next one is granted", func() bool { return k.acquire("a", "t2").State == store.Granted })
 		k.is("the old fill", k.fill("a", "t1", "old"), false)
 		k.is("the new fill", k.fill("a", "t2", "new"), true)
 	}},
@@ -166,7 +167,7 @@ var leaseRules = []rule{
 	{"RenewalEnds", func(k kit) {
 		k.acquire("a", "t1")
 		k.is("renewal", k.renew("a", "t1", 20*time.Millisecond), true)
-		k.eventually("the next one is granted", func() bool { return k.acquire("a", "t2").State == store.Granted })
+		eventually.True(k, "the next one is granted", func() bool { return k.acquire("a", "t2").State == store.Granted })
 		k.is("a late renewal", k.renew("a", "t1", long), false)
 		k.is("the old fill", k.fill("a", "t1", "old"), false)
 		k.is("the new fill", k.fill("a", "t2", "new"), true)
@@ -217,7 +218,7 @@ var leaseRules = []rule{
 				}
 			}
 			for i := range n {
-				k.eventually("it has the new end", func() bool { return k.acquire(key(i), "next").State == store.Granted })
+				eventually.True(k, "it has the new end", func() bool { return k.acquire(key(i), "next").State == store.Granted })
 			}
 		}
 	}},
@@ -253,7 +254,7 @@ var leaseRules = []rule{
 		k.acquire("a", "t1")
 		k.state("it is found", k.acquire("a", "t2"), store.Waiting)
 		k.state("it is waited for", k.acquire("a", "t2", again, life(20*time.Millisecond)), store.Waiting)
-		k.eventually("it ends", func() bool { return k.acquire("a", "t2", again, life(20*time.Millisecond)).State == store.Granted })
+		eventually.True(k, "it ends", func() bool { return k.acquire("a", "t2", again, life(20*time.Millisecond)).State == store.Granted })
 		const short = 500 * time.Millisecond
 		k.acquire("b", "t1")
 		k.state("cut", k.acquire("b", "t2", again, life(short)), store.Waiting)
@@ -298,7 +299,7 @@ var leaseRules = []rule{
 	{"AbsenceExpires", func(k kit) {
 		k.acquire("a", "t1")
 		k.absent("a", "t1", 20*time.Millisecond)
-		k.eventually("the next one is granted", func() bool { return k.acquire("a", "t2").State == store.Granted })
+		eventually.True(k, "the next one is granted", func() bool { return k.acquire("a", "t2").State == store.Granted })
 	}},
 	{"AbsenceReplacesAStaleValue", func(k kit) {
 		k.put("a", "old", long)
@@ -351,7 +352,7 @@ var leaseRules = []rule{
 		k.is("release", k.release("a", "t1"), true)
 		k.holds("a", "old")
 		k.state("after the release", k.acquire("a", "t2", stale, life(20*time.Millisecond)), store.Refresh)
-		k.eventually("the lease ends", func() bool { return k.acquire("a", "t3", stale).State == store.Refresh })
+		eventually.True(k, "the lease ends", func() bool { return k.acquire("a", "t3", stale).State == store.Refresh })
 		k.is("the old fill", k.fill("a", "t2", "2"), false)
 		k.holds("a", "old")
 	}},

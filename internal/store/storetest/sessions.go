@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -108,7 +109,7 @@ var sessionRules = []rule{
 			k.Errorf("got %+v", it)
 		}
 		k.save("short", "1", 0, time.Time{}) // at least a millisecond, never for ever
-		k.eventually("it is gone", func() bool { return !k.Touch(k.ctx, "short", 0).Found })
+		eventually.True(k, "it is gone", func() bool { return !k.Touch(k.ctx, "short", 0).Found })
 	}},
 	{"ScanNamesValues", func(k kit) {
 		var want []string

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -46,14 +47,14 @@ var valueRules = []rule{
 	{"EverythingExpires", func(k kit) {
 		k.put("a", "1", 30*time.Millisecond)
 		k.put("b", "1", 0) // at least a millisecond, never for ever
-		k.eventually("the values are gone", func() bool {
+		eventually.True(k, "the values are gone", func() bool {
 			return !k.Get(k.ctx, "a", false).Found && !k.Get(k.ctx, "b", false).Found
 		})
 	}},
 	{"PutReplacesTheLife", func(k kit) {
 		k.put("a", "1", long)
 		k.put("a", "2", 20*time.Millisecond)
-		k.eventually("the value is gone", func() bool { return !k.Get(k.ctx, "a", false).Found })
+		eventually.True(k, "the value is gone", func() bool { return !k.Get(k.ctx, "a", false).Found })
 		k.put("b", "1", 20*time.Millisecond)
 		k.put("b", "2", long)
 		k.pass(30 * time.Millisecond)

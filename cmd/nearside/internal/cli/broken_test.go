@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 )
 
 // brokenBetween forwards connections to a server, and changes some bytes of its replies.
@@ -20,6 +20,7 @@ func brokenBetween(t *testing.T, server string) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rng := seed.Rand(t)
 	var all sync.WaitGroup
 	t.Cleanup(func() { ln.Close(); all.Wait() })
 	all.Go(func() {
@@ -34,6 +35,7 @@ func brokenBetween(t *testing.T, server string) (address string) {
 				return
 			}
 			all.Go(func() { io.Copy(there, here); there.Close(); here.Close() })
+			rng := seed.Split(rng)
 			all.Go(func() {
 				defer here.Close()
 				defer there.Close()
@@ -43,17 +45,17 @@ func brokenBetween(t *testing.T, server string) (address string) {
 					if err != nil {
 						return
 					}
-					if replies > 8 && rand.IntN(20) == 0 { // not of the handshake alone
-						at := rand.IntN(n)
-						switch rand.IntN(4) {
+					if replies > 8 && rng.IntN(20) == 0 { // not of the handshake alone
+						at := rng.IntN(n)
+						switch rng.IntN(4) {
 						case 0:
-							b[at] = "*$:+-_>~%|!=#,(.;?\r\n"[rand.IntN(20)]
+							b[at] = "*$:+-_>~%|!=#,(.;?\r\n"[rng.IntN(20)]
 						case 1:
-							b[at] = byte('0' + rand.IntN(10))
+							b[at] = byte('0' + rng.IntN(10))
 						case 2: // a reply too many
 							here.Write([]byte("+OK\r\n+OK\r\n"))
 						default: // a length that cannot be
-							here.Write([]byte([]string{"$-7\r\n", "*999999999999\r\n", "%-3\r\n"}[rand.IntN(3)]))
+							here.Write([]byte([]string{"$-7\r\n", "*999999999999\r\n", "%-3\r\n"}[rng.IntN(3)]))
 						}
 					}
 					if _, err := here.Write(b[:n]); err != nil {
@@ -72,7 +74,9 @@ func TestBrokenReplies(t *testing.T) {
 	p := startChild(t, bigShop(t, "redis: redis://"+brokenBetween(t, server.Addr)+"\n"))
 	var clients sync.WaitGroup
 	until := time.Now().Add(5 * time.Second)
+	rng := seed.Rand(t)
 	for range 4 {
+		rng := seed.Split(rng)
 		clients.Go(func() {
 			var c *attack
 			for time.Now().Before(until) {
@@ -84,8 +88,8 @@ func TestBrokenReplies(t *testing.T) {
 					c = &attack{nc.(*net.TCPConn), bufio.NewReader(nc)}
 				}
 				c.SetDeadline(time.Now().Add(20 * time.Second))
-				n := rand.IntN(100) + 1
-				ask := [][]string{{"GET", fmt.Sprint("row:", n)}, {"MGET", "row:1", fmt.Sprint("row:", n)}, {"DEL", fmt.Sprint("row:", n)}, {"HGETALL", "doc:1"}, {"INCR", "other"}, {"GET", "other"}}[rand.IntN(6)]
+				n := rng.IntN(100) + 1
+				ask := [][]string{{"GET", fmt.Sprint("row:", n)}, {"MGET", "row:1", fmt.Sprint("row:", n)}, {"DEL", fmt.Sprint("row:", n)}, {"HGETALL", "doc:1"}, {"INCR", "other"}, {"GET", "other"}}[rng.IntN(6)]
 				c.Write(wire(ask...))
 				if _, _, err := c.skip(); err != nil {
 					c.Close()

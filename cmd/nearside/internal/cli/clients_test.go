@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -69,12 +71,12 @@ func TestClients(t *testing.T) {
 	for _, proto := range []int{2, 3} {
 		t.Run(fmt.Sprintf("go-redis, RESP%d", proto), func(t *testing.T) {
 			ctx := t.Context()
-			c := goredis.NewClient(&goredis.Options{Addr: r.redis, Protocol: proto})
+			c := goredis.NewClient(&goredis.Options{Addr: r.redis, Protocol: proto, DialTimeout: eventually.Limit, ReadTimeout: eventually.Limit})
 			defer c.Close()
 			if got, err := c.Get(ctx, "user:42").Result(); got != margaret || err != nil {
 				t.Errorf("get: %q, %v", got, err)
 			}
-			if _, err := c.Get(ctx, "user:0").Result(); err != goredis.Nil {
+			if _, err := c.Get(ctx, "user:0").Result(); !errors.Is(err, goredis.Nil) {
 				t.Errorf("an absent row: %v", err)
 			}
 			var get *goredis.StringCmd

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -144,10 +145,10 @@ func TestServeBySentinels(t *testing.T) {
 	c.ask(t, "GET", "user:42")
 	old := sentinels.Master(t)
 	sentinels.Failover(t)
-	await(t, "the new master", func() bool {
+	eventually.True(t, "the new master", func() bool {
 		return c.ask(t, "SET", "other", "2") == "+OK\r\n" && c.ask(t, "DEL", "user:42") == ":0\r\n" || sentinels.Master(t) == old
 	})
-	await(t, "a hit on the new master", func() bool {
+	eventually.True(t, "a hit on the new master", func() bool {
 		c.ask(t, "GET", "user:42")
 		n, _ := sentinels.Master(t).Do(t, "EXISTS", "user:42").AsInt64()
 		return n == 1

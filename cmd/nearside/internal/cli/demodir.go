@@ -28,7 +28,7 @@ func makeDemoDir(in string) (dir string, lock *os.File, err error) {
 	lock, err = os.OpenFile(filepath.Join(dir, demoLock), os.O_CREATE|os.O_RDWR, 0o600)
 	if err == nil {
 		if err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-			lock.Close()
+			_ = lock.Close()
 		}
 	}
 	if err != nil {
@@ -51,6 +51,6 @@ func abandoned(dir string) bool {
 	if err != nil {
 		return os.IsNotExist(err) && time.Since(info.ModTime()) > demoYoung
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	return syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 }

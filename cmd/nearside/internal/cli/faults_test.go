@@ -8,9 +8,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/nearside/nearside/internal/dbtest"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -22,7 +22,7 @@ func TestSIGTERM(t *testing.T) {
 	ended := make(chan int, 1)
 	args := []string{"serve", "--config", config, "--redis", server.URL(), "--database", dbtest.Postgres(t).URL, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"}
 	go func() { ended <- Main(args, nil, &r.out, &r.err) }()
-	await(t, "the ports", func() bool {
+	eventually.True(t, "the ports", func() bool {
 		if m := ready.FindStringSubmatch(r.out.String()); m != nil {
 			r.redis, r.http = m[1], m[2]
 		}
@@ -36,7 +36,7 @@ func TestSIGTERM(t *testing.T) {
 	}
 	go ask(func() string { return r.redisCLI(t, "GET", "slow:1") })
 	go ask(func() string { _, body := r.get(t, "GET", "/v1/slow/2"); return body })
-	await(t, "both loads", func() bool { // they have their leases
+	eventually.True(t, "both loads", func() bool { // they have their leases
 		n, err := server.Do(t, "EXISTS", "{slow:1}:~l", "{slow:2}:~l").AsInt64()
 		return n == 2 && err == nil
 	})
@@ -48,16 +48,6 @@ func TestSIGTERM(t *testing.T) {
 	}
 	if status := <-ended; status != statusOK {
 		t.Errorf("status %d\n%s", status, r.err.String())
-	}
-}
-
-// await waits for what must come about.
-func await(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for until := time.Now().Add(time.Minute); !done(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("%s: not within a minute", what)
-		}
 	}
 }
 
@@ -219,7 +209,7 @@ func TestDatabaseComesLater(t *testing.T) {
 		r, ended = &running{}, make(chan error, 1)
 		c.Config, c.Database, c.Listen, c.HTTP = config, db.URL, "127.0.0.1:0", "off"
 		go func() { ended <- c.run(ctx, &env{out: &r.out, err: &r.err, lookup: func(string) string { return "" }}) }()
-		await(t, "the line that it waits", func() bool { return strings.Contains(r.err.String(), "waiting for it") })
+		eventually.True(t, "the line that it waits", func() bool { return strings.Contains(r.err.String(), "waiting for it") })
 		return r, cancel, ended
 	}
 	_, end, ended := begin(serveCmd{})
@@ -240,7 +230,7 @@ func TestDatabaseComesLater(t *testing.T) {
 	if err := db.Start(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the port", func() bool {
+	eventually.True(t, "the port", func() bool {
 		if m := ready.FindStringSubmatch(r.out.String()); m != nil {
 			r.redis = m[1]
 		}
@@ -270,11 +260,11 @@ func TestStartsBeforeRedis(t *testing.T) {
 		t.Errorf("/healthz: %d %s", resp.StatusCode, body)
 	}
 	server.Restart(t)
-	await(t, "Redis is used", func() bool {
+	eventually.True(t, "Redis is used", func() bool {
 		_, body := r.get(t, "GET", "/healthz")
 		return strings.Contains(body, `"status":"ok"`) && r.redisCLI(t, "SET", "other", "1") == "OK"
 	})
-	await(t, "a hit", func() bool {
+	eventually.True(t, "a hit", func() bool {
 		resp, _ := r.get(t, "GET", "/v1/counter/1")
 		return resp.Header.Get("X-Cache") == "store"
 	})

@@ -126,7 +126,7 @@ func (c *getCmd) show(w *env, e ops.Entry, all bool) {
 	switch e.Type {
 	case "string":
 		if all {
-			w.out.Write(e.Value)
+			_, _ = w.out.Write(e.Value)
 			return
 		}
 		shown := ops.Text(e.Value)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -296,15 +297,11 @@ func TestMemoryOfNearValues(t *testing.T) {
 		}
 	}
 	p.within(t, nearBytes+allClients)
-	for until := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	near := 0
+	eventually.True(t, "less than NearBytes is near", func() bool {
 		_, rest, _ := strings.Cut(p.redisCLI(t, "INFO"), "\r\ncache_big:")
 		_, rest, _ = strings.Cut(rest, "near_bytes=")
-		near := 0
-		if fmt.Sscan(rest, &near); near > 10*bigRow && near <= nearBytes {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatalf("%d MiB are near", near>>20)
-		}
-	}
+		fmt.Sscan(rest, &near)
+		return near > 10*bigRow && near <= nearBytes
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -31,7 +32,7 @@ func TestServeNear(t *testing.T) {
 	}
 	for n := 1; n <= 5; n++ {
 		for i := range at {
-			await(t, "an answer from near", func() bool { return near(i) })
+			eventually.True(t, "an answer from near", func() bool { return near(i) })
 		}
 		if got := at[0].ask(t, "SET", "counter:3", fmt.Sprintf(`{"note":"%d"}`, n)); got != "+OK\r\n" {
 			t.Fatal(got)
@@ -40,14 +41,14 @@ func TestServeNear(t *testing.T) {
 		if got := at[0].ask(t, "GET", "counter:3"); !strings.Contains(got, want) {
 			t.Errorf("behind its own SET: %q", got)
 		}
-		await(t, "the other serve to hear of it", func() bool { return strings.Contains(at[1].ask(t, "GET", "counter:3"), want) })
+		eventually.True(t, "the other serve to hear of it", func() bool { return strings.Contains(at[1].ask(t, "GET", "counter:3"), want) })
 	}
 	// That there is no such row is kept too, until somebody invalidates it.
 	absent := func() bool {
 		resp, _ := serves[0].get(t, "GET", "/v1/counter/99")
 		return resp.StatusCode == 404 && resp.Header.Get("X-Cache") == "near"
 	}
-	await(t, "an absence from near", absent)
+	eventually.True(t, "an absence from near", absent)
 	if got := at[0].ask(t, "GET", "counter:99"); got != "$-1\r\n" {
 		t.Errorf("an absence from near: %q", got)
 	}
@@ -55,7 +56,7 @@ func TestServeNear(t *testing.T) {
 		t.Fatal(err)
 	}
 	at[1].ask(t, "DEL", "counter:99")
-	await(t, "the other serve to hear of it", func() bool { return strings.Contains(at[0].ask(t, "GET", "counter:99"), "new") })
+	eventually.True(t, "the other serve to hear of it", func() bool { return strings.Contains(at[0].ask(t, "GET", "counter:99"), "new") })
 	if info := at[0].ask(t, "INFO", "nearside"); !strings.Contains(info, "cache_counter:near=") || strings.Contains(info, "cache_counter:near=0,") {
 		t.Errorf("INFO: %q", info)
 	}

@@ -56,7 +56,7 @@ func (s *screen) close() {
 		close(s.done)
 		fmt.Fprint(s.out, "\x1b[?25h\x1b[?1049l")
 		if s.before != nil {
-			term.Restore(int(s.world.in.Fd()), s.before)
+			_ = term.Restore(int(s.world.in.Fd()), s.before)
 		}
 	})
 }

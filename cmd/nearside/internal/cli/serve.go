@@ -174,11 +174,11 @@ func (s *server) close() {
 		}
 	}
 	if s.db != nil {
-		s.db.Close()
+		_ = s.db.Close()
 	}
 	if s.demoDir != "" {
 		os.RemoveAll(s.demoDir)
-		s.demoLock.Close()
+		_ = s.demoLock.Close()
 	}
 }
 
@@ -310,7 +310,7 @@ func (s *server) listen(specs []serve.Spec) error {
 		}
 	}
 	if len(errs) > 0 {
-		s.closeListeners()
+		_ = s.closeListeners()
 		return exit{statusUsage, errs}
 	}
 	if s.cfg.TLS != nil {
@@ -441,8 +441,8 @@ func (s *server) serve(ctx context.Context) error {
 	end, stop := context.WithTimeout(context.Background(), endWait)
 	defer stop()
 	var both sync.WaitGroup
-	both.Go(func() { s.http.Shutdown(end) })
-	both.Go(func() { s.redis.Shutdown(end) })
+	both.Go(func() { _ = s.http.Shutdown(end) }) // requests that are not answered by then end with the process
+	both.Go(func() { _ = s.redis.Shutdown(end) })
 	both.Wait()
 	s.finished.Wait()
 	return cause

@@ -13,6 +13,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -236,7 +237,7 @@ caches:
 func TestShapesLife(t *testing.T) {
 	server := redistest.Start(t)
 	r := start(t, serveCmd{Redis: server.URL(), Database: filled(t)}, nil)
-	c := goredis.NewClient(&goredis.Options{Addr: r.redis})
+	c := goredis.NewClient(&goredis.Options{Addr: r.redis, DialTimeout: eventually.Limit, ReadTimeout: eventually.Limit})
 	defer c.Close()
 	ctx := t.Context()
 	server.Do(t, "SET", "friends:42", "hello")
@@ -362,7 +363,7 @@ func TestShapesMillion(t *testing.T) {
 	if _, err := c.SCard(t.Context(), "less").Result(); err == nil || !strings.Contains(err.Error(), `load "less": more than 10000 rows (max_rows): add a LIMIT`) {
 		t.Errorf("one row too many: %v", err)
 	}
-	if top, err := c.ZRevRange(t.Context(), "big", 0, 0).Result(); err != nil || top[0] != fmt.Sprint("member number ", rows) {
+	if top, err := c.ZRangeArgs(t.Context(), goredis.ZRangeArgs{Key: "big", Start: 0, Stop: 0, Rev: true}).Result(); err != nil || top[0] != fmt.Sprint("member number ", rows) {
 		t.Errorf("the first: %v, %v", top, err)
 	}
 	server.Invariants(t, "big", "less")

@@ -12,11 +12,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nearside/nearside/internal/dbtest"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -26,7 +27,6 @@ import (
 )
 
 var (
-	spellingsSeed   = flag.Uint64("spellings.seed", 0, "seed of TestSpellings; 0: a new one")
 	spellingsRounds = flag.Int("spellings.rounds", 6, "batches of each kind of key in TestSpellings")
 )
 
@@ -185,11 +185,6 @@ func (k keyKind) spelling(r *rand.Rand) string {
 // What MGET answers for a key is what GET answers for it, whatever stands beside it, in every order, from the database and from
 // the store.
 func TestSpellings(t *testing.T) {
-	seed := *spellingsSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-spellings.seed=%d", seed)
 	servers := map[string]func(t *testing.T, setup []string) string{
 		"sqlite":   func(t *testing.T, setup []string) string { return database(t, setup...) },
 		"postgres": func(t *testing.T, setup []string) string { s := dbtest.Postgres(t); s.Exec(t, setup...); return s.URL },
@@ -207,13 +202,13 @@ func TestSpellings(t *testing.T) {
 			}
 			url := servers[db](t, setup)
 			for _, kind := range []string{"memory", "redis"} {
-				t.Run(kind, func(t *testing.T) { spellings(t, db, url, kind, seed) })
+				t.Run(kind, func(t *testing.T) { spellings(t, db, url, kind) })
 			}
 		})
 	}
 }
 
-func spellings(t *testing.T, db, url, kind string, seed uint64) {
+func spellings(t *testing.T, db, url, kind string) {
 	logger := slog.New(slog.DiscardHandler)
 	cfg, err := config.Parse("spellings.yaml", []byte(caches(db)), config.Inputs{Flags: map[string]string{"database": url}, Env: func(string) string { return "" }})
 	if err != nil {
@@ -231,13 +226,13 @@ func spellings(t *testing.T, db, url, kind string, seed uint64) {
 	} else {
 		srv := redistest.Shared(t)
 		srv.Do(t, "FLUSHALL")
-		if st, err = redis.Open(t.Context(), srv.URL(), redis.Options{Logger: logger, Budget: 5 * time.Second}); err != nil {
+		if st, err = redis.Open(t.Context(), srv.URL(), redis.Options{Logger: logger, Budget: eventually.Limit}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.shared = engine.NewShared(st, 5*time.Second, 5*time.Second, logger)
+	s.shared = engine.NewShared(st, eventually.Limit, eventually.Limit, logger)
 	service := serve.New(s.shared, specs)
-	r := rand.New(rand.NewPCG(seed, uint64(len(db)+len(kind))))
+	r := seed.Rand(t)
 	list := make([]string, 0, len(keyKinds[db]))
 	for name := range keyKinds[db] {
 		list = append(list, name)
@@ -258,7 +253,7 @@ func spellings(t *testing.T, db, url, kind string, seed uint64) {
 				}
 				compareBatch(t, service, keys, r.IntN(len(keys)+1))
 				if t.Failed() {
-					t.Fatalf("-spellings.seed=%d", seed)
+					t.FailNow()
 				}
 			}
 		}

@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -20,7 +22,7 @@ import (
 func reporting(t *testing.T, srv *redistest.Server) {
 	t.Helper()
 	for _, ttl := range []time.Duration{time.Hour, time.Minute} {
-		c, err := nearside.Open(t.Context(), srv.URL(), &nearside.Options{Fleet: true, Budget: 5 * time.Second, WriteBudget: 30 * time.Second})
+		c, err := nearside.Open(t.Context(), srv.URL(), &nearside.Options{Fleet: true, Budget: eventually.Limit, WriteBudget: 30 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,23 +37,17 @@ func reporting(t *testing.T, srv *redistest.Server) {
 }
 
 // until asks until the answer has all that is wanted: reports come by themselves.
-func until(t *testing.T, vars []string, line string, wants ...string) string {
+func until(t *testing.T, vars []string, line string, wants ...string) (said string) {
 	t.Helper()
-	for end := time.Now().Add(60 * time.Second); ; <-time.After(100 * time.Millisecond) {
+	var latest strings.Builder
+	eventually.True(t, fmt.Sprintf("%s says %q", line, wants), func() bool {
 		status, out, errs := commandLine(t, vars, strings.Fields(line)...)
-		missing := ""
-		for _, want := range wants {
-			if !strings.Contains(out+errs, want) {
-				missing = want
-			}
-		}
-		if missing == "" {
-			return out + errs
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: status %d, no %q in\n%s%s", line, status, missing, out, errs)
-		}
-	}
+		said = out + errs
+		latest.Reset()
+		fmt.Fprintf(&latest, "status %d\n%s", status, said)
+		return !slices.ContainsFunc(wants, func(want string) bool { return !strings.Contains(said, want) })
+	}, &latest)
+	return said
 }
 
 func TestFleetCommands(t *testing.T) {

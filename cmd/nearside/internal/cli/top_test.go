@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/ops"
@@ -96,15 +97,13 @@ func (p *person) frame() (text string, width int) {
 // sees waits until the screen shows something.
 func (p *person) sees(t *testing.T, what string, is func(frame string, width int) bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; <-time.After(10 * time.Millisecond) {
+	var latest strings.Builder
+	eventually.True(t, "the screen shows "+what, func() bool {
 		frame, width := p.frame()
-		if is(frame, width) {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the screen does not show %s:\n%s", what, frame)
-		}
-	}
+		latest.Reset()
+		latest.WriteString(frame)
+		return is(frame, width)
+	}, &latest)
 }
 
 func (p *person) reads(t *testing.T, what string) {
@@ -122,11 +121,9 @@ func (p *person) restored(t *testing.T) {
 	if *after != *p.before {
 		t.Errorf("the terminal is in another state than before: %+v, %+v", after, p.before)
 	}
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(p.screen.String(), "\x1b[?25h\x1b[?1049l"); <-time.After(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the cursor and the screen are not given back")
-		}
-	}
+	eventually.True(t, "the cursor and the screen are given back", func() bool {
+		return strings.Contains(p.screen.String(), "\x1b[?25h\x1b[?1049l")
+	})
 }
 
 func TestTopOnATerminal(t *testing.T) {

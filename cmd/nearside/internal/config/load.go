@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	yaml "github.com/goccy/go-yaml"
@@ -203,10 +204,10 @@ func kindOf(n ast.Node) string {
 		return "names and values"
 	case *ast.SequenceNode:
 		return "a list"
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode: // scalars to the parser
+		return "an anchor, an alias or a tag"
 	case ast.ScalarNode:
 		return "a plain value"
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
-		return "an anchor, an alias or a tag"
 	}
 	return "something else"
 }
@@ -437,11 +438,8 @@ func (l *loader) checkTLS() {
 }
 
 func lineOf(where string) int {
-	var n int
-	if i := strings.LastIndexByte(where, ':'); i >= 0 {
-		fmt.Sscan(where[i+1:], &n)
-	}
-	if n == 0 {
+	n, err := strconv.Atoi(where[strings.LastIndexByte(where, ':')+1:])
+	if err != nil || n == 0 {
 		return 1 << 30
 	}
 	return n

@@ -192,7 +192,7 @@ func (d *Direct) similar(ctx context.Context, name string) (out []string) {
 	within, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	counts := make(map[string]int)
-	d.Store.Keys(within, "*", nil, func(key string) bool {
+	_, _ = d.Store.Keys(within, "*", nil, func(key string) bool {
 		if prefix, _, ok := strings.Cut(key, ":"); ok && text.CheckName(prefix) == nil {
 			counts[prefix]++
 		}

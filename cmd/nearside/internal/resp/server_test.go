@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/internal/eventually"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -98,7 +100,7 @@ func serve(t testing.TB, cfg resp.Config) *server {
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ln) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), eventually.Limit)
 		defer cancel()
 		s.Shutdown(ctx)
 		if err := <-done; err != nil {
@@ -254,14 +256,12 @@ func TestSlowReader(t *testing.T) {
 	s := serve(t, resp.Config{Handler: &echo{big: make([]byte, 64<<10)}, MaxOutput: 1 << 20, WriteTimeout: 100 * time.Millisecond})
 	conn := s.dial(t)
 	go io.WriteString(conn, strings.Repeat(encode("GET", "big:1"), 10_000))
-	for until := time.Now().Add(20 * time.Second); s.Stats().Clients > 0 || s.Stats().Accepted == 0; time.Sleep(5 * time.Millisecond) {
+	eventually.True(t, "the client is disconnected", func() bool {
 		if held := s.Stats().Held; held > 4<<20 {
-			t.Fatalf("%d bytes are held for him", held)
+			t.Fatalf("%d bytes are held for the client", held)
 		}
-		if time.Now().After(until) {
-			t.Fatal("he is still connected")
-		}
-	}
+		return s.Stats().Clients == 0 && s.Stats().Accepted > 0
+	})
 	if held := s.Stats().Held; held != 0 {
 		t.Errorf("%d bytes are held for nobody", held)
 	}
@@ -327,14 +327,12 @@ func TestFlush(t *testing.T) {
 
 	s = serve(t, resp.Config{Handler: &echo{big: big}, MaxOutput: 1 << 20, WriteTimeout: 100 * time.Millisecond})
 	io.WriteString(s.dial(t), encode("FLOOD", strconv.Itoa(n))) // and never reads
-	for until := time.Now().Add(20 * time.Second); s.Stats().Clients > 0 || s.Stats().Accepted == 0; time.Sleep(5 * time.Millisecond) {
+	eventually.True(t, "the client that never reads is disconnected", func() bool {
 		if held := s.Stats().Held; held > 4<<20 {
-			t.Fatalf("%d bytes are held for who never reads", held)
+			t.Fatalf("%d bytes are held for a client that never reads", held)
 		}
-		if time.Now().After(until) {
-			t.Fatal("who never reads is still connected")
-		}
-	}
+		return s.Stats().Clients == 0 && s.Stats().Accepted > 0
+	})
 }
 
 // A number is the shortest text that is it again.
@@ -385,7 +383,7 @@ func ask(t *testing.T, conn net.Conn, command, want string) {
 func closed(t *testing.T, conn net.Conn, want string) {
 	t.Helper()
 	rest, err := io.ReadAll(conn)
-	if ne, ok := err.(net.Error); ok && ne.Timeout() || !strings.Contains(string(rest), want) {
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() || !strings.Contains(string(rest), want) {
 		t.Errorf("got %q, %v, want %q and the end", rest, err, want)
 	}
 }
@@ -486,7 +484,7 @@ func TestShutdown(t *testing.T) {
 	for range 16 {
 		<-started
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), eventually.Limit)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
 		t.Error(err)

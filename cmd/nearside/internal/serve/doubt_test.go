@@ -26,8 +26,10 @@ import (
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 	"github.com/nearside/nearside/internal/dbtest"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/faultproxy"
 	"github.com/nearside/nearside/internal/redistest"
+	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store/redis"
 )
 
@@ -56,6 +58,7 @@ type shop struct {
 	cache  *serve.Cache
 	shared *engine.Shared
 	truth  func(id int) (n int, err error)
+	rng    *rand.Rand // of the test itself
 	next   atomic.Int64
 
 	known, unknown, certain atomic.Int64 // writes, by how they were answered
@@ -106,13 +109,14 @@ func open(t *testing.T, databaseURL string, truth func(id int) (int, error), fin
 			}, nil
 		},
 	}})
-	s := &shop{t: t, cache: service.Caches()[0], shared: shared, truth: truth}
+	s := &shop{t: t, cache: service.Caches()[0], shared: shared, truth: truth, rng: seed.Rand(t)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var readers sync.WaitGroup
 	for range 4 {
+		rng := seed.Split(s.rng)
 		readers.Go(func() {
 			for ctx.Err() == nil {
-				s.get(rand.IntN(doubtKeys))
+				s.get(rng.IntN(doubtKeys))
 				time.Sleep(time.Millisecond)
 			}
 		})
@@ -183,20 +187,15 @@ func (s *shop) fill() {
 	}
 }
 
-// wait polls until f.
 func (s *shop) wait(what string, f func() bool) {
 	s.t.Helper()
-	for until := time.Now().Add(doubtWithin); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(until) {
-			s.t.Fatalf("%s: not within %v", what, doubtWithin)
-		}
-	}
+	eventually.True(s.t, what, f)
 }
 
 // settle waits until no write is in doubt.
 func (s *shop) settle() {
 	s.t.Helper()
-	s.wait("writes in doubt", func() bool { return s.shared.InDoubt() == 0 })
+	s.wait("no write is in doubt", func() bool { return s.shared.InDoubt() == 0 })
 }
 
 // stale returns how many keys are older than the database.
@@ -303,7 +302,7 @@ func TestCommitThatWaitsForAStandby(t *testing.T) {
 	for range *rounds {
 		s.fill()
 		standby(t, server, "away")
-		ids := rand.Perm(doubtKeys)[:16]
+		ids := s.rng.Perm(doubtKeys)[:16]
 		s.wait("commits", func() bool { s.setAll(ids...); return waiting() > 0 })
 		s.fill()
 		standby(t, server, "")
@@ -321,7 +320,7 @@ func TestCommitThatWaitsForAStandbyWithoutTheRule(t *testing.T) {
 	s, server, _, waiting := postgres(t, true)
 	s.fill()
 	standby(t, server, "away")
-	s.wait("commits", func() bool { s.setAll(rand.Perm(doubtKeys)[:16]...); return waiting() > 0 })
+	s.wait("commits", func() bool { s.setAll(s.rng.Perm(doubtKeys)[:16]...); return waiting() > 0 })
 	s.fill()
 	standby(t, server, "")
 	s.wait("commits", func() bool { return waiting() == 0 })
@@ -379,7 +378,7 @@ func lost(t *testing.T, s *shop, proxy *faultproxy.Proxy, stays bool, waiting fu
 		s.fill()
 		release := block()
 		var wg sync.WaitGroup
-		ids := rand.Perm(doubtKeys)[:4]
+		ids := s.rng.Perm(doubtKeys)[:4]
 		for _, id := range ids {
 			wg.Go(func() { s.doubt(id) })
 		}
@@ -426,18 +425,20 @@ func TestWritersThatLeave(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, proxy := start(t)
 			for range *rounds {
+				cuts := seed.Locked(s.rng)
 				proxy.Set(faultproxy.Fault{Cut: func() int {
-					if rand.IntN(2) == 0 {
+					if cuts.IntN(2) == 0 {
 						return -1
 					}
-					return 4000 + rand.IntN(60_000)
+					return 4000 + cuts.IntN(60_000)
 				}})
 				var wg sync.WaitGroup
 				for range 8 {
+					rng := seed.Split(s.rng)
 					wg.Go(func() {
 						for range 60 {
-							ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rand.IntN(30_000))*time.Microsecond)
-							s.set(ctx, rand.IntN(doubtKeys))
+							ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rng.IntN(30_000))*time.Microsecond)
+							s.set(ctx, rng.IntN(doubtKeys))
 							cancel()
 						}
 					})

@@ -186,7 +186,7 @@ func (h *Handler) split(ctx context.Context, c *resp.Conn, out []byte, args [][]
 
 // integer reads :n.
 func integer(reply []byte) (n int64) {
-	fmt.Sscanf(string(reply), ":%d\r\n", &n)
+	_, _ = fmt.Sscanf(string(reply), ":%d\r\n", &n) // zero if it is not one
 	return n
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 )
@@ -20,9 +21,9 @@ func rowsCache(t *testing.T, many bool, loads *int) (*Service, *memory.Store) {
 		t.Fatal(err)
 	}
 	s := memory.New(memory.Options{})
-	shared := engine.NewShared(s, time.Second, time.Second, slog.New(slog.DiscardHandler))
+	shared := engine.NewShared(s, eventually.Limit, eventually.Limit, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { shared.Close(context.Background()) })
-	return New(shared, []Spec{{Name: "k", Key: key, Many: many, TTL: time.Hour, LoadTimeout: time.Second, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
+	return New(shared, []Spec{{Name: "k", Key: key, Many: many, TTL: time.Hour, LoadTimeout: eventually.Limit, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
 		*loads++
 		if many {
 			return []byte(`[{"a":1}]`), nil

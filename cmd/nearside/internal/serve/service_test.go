@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 )
@@ -19,9 +20,9 @@ func TestSweepLeavesOtherKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := memory.New(memory.Options{})
-	shared := engine.NewShared(s, time.Second, time.Second, slog.New(slog.DiscardHandler))
+	shared := engine.NewShared(s, eventually.Limit, eventually.Limit, slog.New(slog.DiscardHandler))
 	defer shared.Close(context.Background())
-	c := New(shared, []Spec{{Name: "user", Key: key, TTL: time.Hour, LoadTimeout: time.Second}}).caches[0]
+	c := New(shared, []Spec{{Name: "user", Key: key, TTL: time.Hour, LoadTimeout: eventually.Limit}}).caches[0]
 	for _, k := range []string{"user:1", "user:1:cart", "user:ada"} {
 		s.Put(t.Context(), []store.Put{{Key: k, Value: []byte("1"), TTL: time.Hour}}, 0)
 	}

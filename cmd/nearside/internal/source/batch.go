@@ -268,7 +268,7 @@ func (b *Batch) read(ctx context.Context, args []string) (rows map[string]*rowsO
 		before := len(row.out)
 		row.add(b.one, c.cols(), cells)
 		if total += len(row.out) - before; total > 4*maxJSON {
-			c.end()
+			_ = c.end()
 			return nil, false, fmt.Errorf("more than %d MiB of JSON for %d keys", 4*maxJSON>>20, len(args))
 		}
 	}

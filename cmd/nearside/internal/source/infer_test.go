@@ -1,6 +1,7 @@
 package source_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -59,7 +60,7 @@ func TestDataErrorsAreNoAbsence(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, bad := range c.bad {
-			if got, err := one.Load(t.Context(), []string{bad}); err != source.ErrNotFound {
+			if got, err := one.Load(t.Context(), []string{bad}); !errors.Is(err, source.ErrNotFound) {
 				t.Errorf("%s = %q: got %s, %v, want no row", c.column, bad, got, err)
 			}
 			if got, err := many.Load(t.Context(), []string{bad}); string(got) != "[]" || err != nil {
@@ -80,7 +81,7 @@ func TestDataErrorsAreNoAbsence(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, err := batch.Load(t.Context(), []string{"1", "2", "3"})
-	if failed, ok := err.(source.BatchError); !ok || len(failed) != 1 || failed["2"] == nil || string(found["1"]) != `{"id":1,"n":11}` || len(found) != 1 {
+	if failed, ok := errors.AsType[source.BatchError](err); !ok || len(failed) != 1 || failed["2"] == nil || string(found["1"]) != `{"id":1,"n":11}` || len(found) != 1 {
 		t.Errorf("got %s, %v", found, err)
 	}
 }
@@ -183,7 +184,7 @@ func TestTextOfAnotherCharacterSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"日本", "ａｄａ"} {
-		if got, err := l.Load(t.Context(), []string{key}); err != source.ErrNotFound {
+		if got, err := l.Load(t.Context(), []string{key}); !errors.Is(err, source.ErrNotFound) {
 			t.Errorf("%s: %s, %v", key, got, err)
 		}
 		if found, err := b.Load(t.Context(), []string{key, "Zoë", "ada"}); string(found["Zoë"]) != `{"k":"Zoë","n":1}` || len(found) != 1 || err != nil {

@@ -121,14 +121,14 @@ func (m *mysqlConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	exec := c.(driver.ExecerContext)
 	for _, s := range m.setup {
 		if _, err := exec.ExecContext(ctx, s, nil); err != nil {
-			c.Close()
+			_ = c.Close()
 			return nil, err
 		}
 	}
 	// MariaDB's name for it, in seconds, then MySQL's, in milliseconds.
 	if _, err := exec.ExecContext(ctx, "SET SESSION max_statement_time = "+m.seconds, nil); err != nil {
 		if _, err := exec.ExecContext(ctx, "SET SESSION max_execution_time = "+m.seconds+" * 1000", nil); err != nil {
-			c.Close()
+			_ = c.Close()
 			return nil, err
 		}
 	}
@@ -443,7 +443,7 @@ const thisServer = "concat_ws('/', @@hostname, @@port, @@server_id)"
 // that the server has not: then it is unknown.
 func sessionOf(ctx context.Context, conn *sql.Conn) (s session) {
 	var of *mysqlConn
-	conn.Raw(func(c any) error { of, _ = c.(*mysqlConn); return nil })
+	_ = conn.Raw(func(c any) error { of, _ = c.(*mysqlConn); return nil })
 	if of == nil {
 		return session{}
 	}

@@ -99,23 +99,27 @@ func (s *postgresStmt) run(ctx context.Context, q querier, args []any) (cursor, 
 		return nil, explained(err)
 	}
 	c := &postgresCursor{rows: rows, cancel: cancel, of: s.like}
+	// Before Next: if there is no row, that gives the connection back, and with it what describes the columns.
+	var unknown unknownTypes
+	if fields := rows.FieldDescriptions(); !sameColumns(s.like, fields) {
+		unknown, c.of = s.db.types.unknown(fields), s.db.types.columns(fields)
+	}
 	c.more = rows.Next() // the server's errors come here
-	if err := rows.Err(); err != nil {
+	err = rows.Err()
+	switch {
+	case err != nil:
 		cancel()
 		return nil, explained(err)
+	case len(c.of) != len(s.like):
+		err = errColumns(len(c.of), len(s.like))
+	case len(unknown) > 0:
+		err = unknown
+	default:
+		return c, nil
 	}
-	if fields := rows.FieldDescriptions(); !sameColumns(s.like, fields) {
-		unknown := s.db.types.unknown(fields)
-		if c.of = s.db.types.columns(fields); len(c.of) != len(s.like) || len(unknown) > 0 {
-			cancel()
-			rows.Close()
-			if len(c.of) == len(s.like) {
-				return nil, unknownTypes(unknown)
-			}
-			return nil, errColumns(len(c.of), len(s.like))
-		}
-	}
-	return c, nil
+	cancel()
+	rows.Close()
+	return nil, err
 }
 
 func sameColumns(cols []column, fields []pgconn.FieldDescription) bool {

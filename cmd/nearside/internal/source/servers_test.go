@@ -172,7 +172,7 @@ func TestSameRow(t *testing.T) {
 		if got, err := l.Load(t.Context(), []string{"42"}); string(got) != want || err != nil {
 			t.Errorf("got  %s, %v\nwant %s", got, err, want)
 		}
-		if _, err := l.Load(t.Context(), []string{"43"}); err != source.ErrNotFound {
+		if _, err := l.Load(t.Context(), []string{"43"}); !errors.Is(err, source.ErrNotFound) {
 			t.Errorf("no such row: %v", err)
 		}
 	}
@@ -230,7 +230,7 @@ func TestServerErrors(t *testing.T) {
 			t.Errorf("the parameter's type: %q, want int", l.Types["id"])
 		}
 		load("1", `{"id":1,"name":"one"}`)
-		if _, err := l.Load(t.Context(), []string{"9223372036854775807"}); err != source.ErrNotFound {
+		if _, err := l.Load(t.Context(), []string{"9223372036854775807"}); !errors.Is(err, source.ErrNotFound) {
 			t.Errorf("a number that fits no INT: %v", err)
 		}
 		d.exec(t, "DROP VIEW errview")

@@ -1,6 +1,7 @@
 package source_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -227,26 +228,40 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// A real database, read where it lies.
-func TestChinook(t *testing.T) {
-	data := os.Getenv("NEARSIDE_DATA")
-	if data == "" {
-		data = "../../../../../shared/data"
-	}
-	path := filepath.Join(data, "chinook", "Chinook_Sqlite.sqlite")
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the Chinook database is not there: set NEARSIDE_DATA to the folder of chinook/ (%v)", err)
+// A file that another program has made, read where it lies: testdata/workshop.sql has what is in it.
+func TestFileOfAnotherProgram(t *testing.T) {
+	path := filepath.Join("testdata", "workshop.db")
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
 	db, err := source.Open(t.Context(), "sqlite:"+path, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	l := prepare(t, db, source.Query{SQL: "SELECT InvoiceId, InvoiceDate, BillingCity, Total FROM Invoice WHERE InvoiceId = {id}", Params: id})
-	got, err := l.Load(t.Context(), []string{"1"})
-	want := `{"InvoiceId":1,"InvoiceDate":"2021-01-01 00:00:00","BillingCity":"Stuttgart","Total":1.98}`
-	if err != nil || string(got) != want {
-		t.Errorf("got %s, %v, want %s", got, err, want)
+	for _, c := range []struct {
+		sql, id string
+		rows    source.Rows
+		want    string
+	}{
+		{"SELECT repair_id, received, bicycle, total FROM repair WHERE repair_id = {id}", "1", source.One,
+			`{"repair_id":1,"received":"2024-03-04 09:15:00","bicycle":"touring bicycle, green","total":86.5}`},
+		{"SELECT * FROM customer WHERE customer_id = {id}", "3", source.One, `{"customer_id":3,"name":"Siobhán O'Neill","city":null,"since":"2021-06-30"}`},
+		{"SELECT repair_id, returned, total FROM repair WHERE customer_id = {id} ORDER BY received", "1", source.Many,
+			`[{"repair_id":1,"returned":"2024-03-06 17:40:00","total":86.5},{"repair_id":3,"returned":null,"total":149.95}]`},
+		{"SELECT name, lines, parts, total FROM bill WHERE repair_id = {id}", "1", source.One, `{"name":"Käthe Brandt","lines":2,"parts":56.5,"total":86.5}`},
+	} {
+		got, err := prepare(t, db, source.Query{SQL: c.sql, Params: id, Rows: c.rows}).Load(t.Context(), []string{c.id})
+		if err != nil || string(got) != c.want {
+			t.Errorf("%s\ngot  %s, %v\nwant %s", c.sql, got, err, c.want)
+		}
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file was written: %v", err)
+	}
+	if beside, _ := filepath.Glob(path + "?*"); len(beside) > 0 {
+		t.Errorf("files are left: %v", beside)
 	}
 }
 

@@ -44,7 +44,7 @@ func (s *sqlStmt) run(ctx context.Context, args []any, ask func(context.Context,
 		err = errColumns(len(names), len(s.like))
 	}
 	if err != nil {
-		c.end()
+		_ = c.end()
 		return nil, err
 	}
 	c.dest = make([]any, len(c.of))
@@ -163,7 +163,7 @@ func transact(ctx context.Context, conn *sql.Conn, c *commit, text string, args 
 		defer conn.Close()
 		err := tx.Commit()
 		if err != nil && !c.answered(err) {
-			conn.Raw(func(any) error { return driver.ErrBadConn }) // it is closed, so that its thread ends
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // it is closed, so that its thread ends
 		}
 		return err
 	})

@@ -109,18 +109,19 @@ func (c *conn) send(cmds [][][]byte) error {
 	return c.w.Flush()
 }
 
+// write fills the buffer. An error of the connection is what Flush returns.
 func (c *conn) write(args [][]byte) {
 	c.count('*', len(args))
 	for _, a := range args {
 		c.count('$', len(a))
-		c.w.Write(a)
-		c.w.WriteString("\r\n")
+		_, _ = c.w.Write(a)
+		_, _ = c.w.WriteString("\r\n")
 	}
 }
 
 func (c *conn) count(kind byte, n int) {
 	var b [24]byte
-	c.w.Write(append(strconv.AppendInt(append(b[:0], kind), int64(n), 10), '\r', '\n'))
+	_, _ = c.w.Write(append(strconv.AppendInt(append(b[:0], kind), int64(n), 10), '\r', '\n'))
 }
 
 // reply reads one reply and returns what of it was not given to take: all of it without one, and where it is small. What the
@@ -182,7 +183,7 @@ func (r *reading) grown(out []byte, n int) ([]byte, error) {
 // value appends a value with all that it contains. https://redis.io/docs/latest/develop/reference/protocol-spec/
 func (r *reading) value(out []byte, depth int) ([]byte, error) {
 	line, err := r.c.r.ReadSlice('\n')
-	for err == bufio.ErrBufferFull { // a long error or status
+	for errors.Is(err, bufio.ErrBufferFull) { // a long error or status
 		out = append(out, line...)
 		if out, err = r.grown(out, len(line)); err != nil {
 			return out, err

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store/redis"
 )
 
@@ -90,15 +91,6 @@ func command(words ...string) [][][]byte {
 	return [][][]byte{args}
 }
 
-func eventually(t *testing.T, otherwise string, f func() bool) {
-	t.Helper()
-	for until := time.Now().Add(20 * time.Second); !f(); <-time.After(time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatal(otherwise)
-		}
-	}
-}
-
 // A caller who leaves costs his own connection. Those of the others, and what is known of the node, stay.
 func TestCallerWhoLeaves(t *testing.T) {
 	hold := make(chan struct{})
@@ -115,7 +107,7 @@ func TestCallerWhoLeaves(t *testing.T) {
 		_, _, err := p.exchange(ctx, Client{Proto: 2}, at, command("HANG"), nil, 2)
 		left <- err
 	}()
-	eventually(t, "no connection", func() bool { return s.open.Load() == 1 })
+	eventually.True(t, "a connection", func() bool { return s.open.Load() == 1 })
 	if out, _, err := p.exchange(t.Context(), Client{Proto: 2}, at, command("PING"), nil, 2); string(out) != "+OK\r\n" || err != nil {
 		t.Fatalf("%q, %v", out, err)
 	}
@@ -204,7 +196,7 @@ func TestMostConnections(t *testing.T) {
 	for i := range callers {
 		all.Go(func() { _, _, errs[i] = p.exchange(t.Context(), Client{Proto: 2}, at, command("PING"), nil, 2) })
 	}
-	eventually(t, "too few connections", func() bool { return s.open.Load() >= maxOpen })
+	eventually.True(t, "all connections are open", func() bool { return s.open.Load() >= maxOpen })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, _, err := p.exchange(ctx, Client{Proto: 2}, at, command("PING"), nil, 2); !errors.Is(err, context.DeadlineExceeded) {

@@ -73,7 +73,7 @@ func body(w http.ResponseWriter, r *http.Request, held *limit.Bytes) (data []byt
 	var b bytes.Buffer
 	for {
 		n, err := io.CopyN(&b, from, freeBytes)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			http.NewResponseController(w).SetReadDeadline(time.Time{}) // the write of the row has a time limit of its own
 			return b.Bytes(), taken, nil
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 
@@ -22,14 +23,14 @@ import (
 
 // What operators ask has the protections of all routes, and what changes something is a DELETE that says what it is about.
 func TestOperatorRoutes(t *testing.T) {
-	shared := engine.NewShared(memory.New(memory.Options{}), time.Second, time.Second, slog.New(slog.DiscardHandler))
+	shared := engine.NewShared(memory.New(memory.Options{}), eventually.Limit, eventually.Limit, slog.New(slog.DiscardHandler))
 	defer shared.Close(context.Background())
 	key, err := pattern.Parse("user:{id}", map[string]pattern.Type{"id": pattern.Int})
 	if err != nil {
 		t.Fatal(err)
 	}
 	loads := 0
-	service := serve.New(shared, []serve.Spec{{Name: "user", Key: key, TTL: time.Hour, LoadTimeout: time.Second, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
+	service := serve.New(shared, []serve.Spec{{Name: "user", Key: key, TTL: time.Hour, LoadTimeout: eventually.Limit, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
 		loads++
 		return []byte(`{"id":1}`), nil
 	}}})
@@ -94,7 +95,7 @@ func TestOperatorRoutes(t *testing.T) {
 
 // A search for keys that takes long holds up nothing else, and one too many is answered soon.
 func TestWalksDoNotStarve(t *testing.T) {
-	shared := engine.NewShared(memory.New(memory.Options{}), time.Second, time.Second, slog.New(slog.DiscardHandler))
+	shared := engine.NewShared(memory.New(memory.Options{}), eventually.Limit, eventually.Limit, slog.New(slog.DiscardHandler))
 	defer shared.Close(context.Background())
 	key, err := pattern.Parse("user:{id}", nil)
 	if err != nil {
@@ -102,7 +103,7 @@ func TestWalksDoNotStarve(t *testing.T) {
 	}
 	slow := &slowWalks{Store: shared.Store, began: make(chan struct{}, 2)}
 	shared.Store = slow
-	service := serve.New(shared, []serve.Spec{{Name: "user", Key: key, TTL: time.Hour, LoadTimeout: time.Second, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
+	service := serve.New(shared, []serve.Spec{{Name: "user", Key: key, TTL: time.Hour, LoadTimeout: eventually.Limit, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
 		return nil, engine.ErrNotFound
 	}}})
 	h := New(service, Options{})

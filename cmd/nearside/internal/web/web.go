@@ -174,7 +174,7 @@ func local(next http.Handler) http.Handler {
 func problem(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]string{"error": text})
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": text})
 }
 
 // value answers for one key of a cache: path is {cache}/{parameter}..., escaped.
@@ -354,7 +354,7 @@ func (h *handler) health(w http.ResponseWriter, r *http.Request) {
 		body.Status = "degraded"
 	}
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(body)
+	_ = json.NewEncoder(w).Encode(body)
 }
 
 // index tells a person what can be asked.
