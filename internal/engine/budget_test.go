@@ -62,7 +62,7 @@ func TestStepEndsWithItsCaller(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		leave()
 		<-p.Done()
-		if p.Err() != context.Canceled {
+		if !errors.Is(p.Err(), context.Canceled) {
 			t.Errorf("got %v", p.Err())
 		}
 		time.Sleep(10 * time.Second) // its timer ends

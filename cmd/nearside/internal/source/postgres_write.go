@@ -87,7 +87,7 @@ func (d *postgresDB) transact(ctx context.Context, pool *pgxpool.Pool, text stri
 	if err != nil {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		conn.Exec(end, "rollback") // one that fails leaves a connection that is closed by Release
+		_, _ = conn.Exec(end, "rollback") // one that fails leaves a connection that is closed by Release
 		conn.Release()
 		return engine.Final(err)
 	}
