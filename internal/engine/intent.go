@@ -1,29 +1,15 @@
 package engine
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
-
-const sendings = 3 // of a begin, an end or an invalidation, within WriteBudget
-
-// pauseBefore waits before the nth sending. What failed at once may have met a connection that somebody else was making
-// under a short deadline of his own, or a server that was changing its role. False: the time is over.
-func pauseBefore(ctx context.Context, n int) bool {
-	t := time.NewTimer(time.Duration(n*n) * 10 * time.Millisecond)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
 
 // intent is a begun write of one key.
 type intent struct {
@@ -133,35 +119,20 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 		in.drop()
 		in.mark = s.pending.mark()
 	}
-	left := ins
-	for n := range sendings {
-		if n > 0 && !pauseBefore(ctx, n) {
-			return
-		}
+	answers := retry.SendEach(ctx, s.WriteBudget, retry.Equal, len(ins), func(a retry.Attempt, left []int) []store.Outcome {
 		batch := make([]store.Intent, len(left))
-		for i, in := range left {
-			if n > 0 {
+		for i, n := range left {
+			in := ins[n]
+			if a.N > 0 {
 				in.earlier = append(in.earlier, in.token)
 			}
 			in.token, in.began = store.NewToken(), time.Now()
 			batch[i] = store.Intent{Key: in.key, Token: in.token, Earlier: in.earlier, Life: s.life(in) + most - s.WriteBudget}
 		}
-		answers := inPieces(batch, bytesOfIntent, func(some []store.Intent) []store.Outcome {
-			try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)
-			defer stop()
-			return s.Store.Begin(try, some)
-		})
-		var again []*intent
-		away := true
-		for i, in := range left {
-			if in.err = answers[i].Err; in.err != nil {
-				again = append(again, in)
-				away = away && errors.Is(in.err, store.ErrAway)
-			}
-		}
-		if left = again; len(left) == 0 || away || ctx.Err() != nil {
-			return
-		}
+		return sendPieces(a, batch, bytesOfIntent, s.Store.Begin)
+	})
+	for i, in := range ins {
+		in.err = answers[i].Err
 	}
 }
 
@@ -175,37 +146,17 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 		e.Key, e.Token, e.Earlier, e.Hold = in.key, in.token, in.earlier, in.hold
 	}
 	var failed error
-	for n := range sendings {
-		if n > 0 && !pauseBefore(ctx, n) {
-			break
+	lost := make(map[string]bool)
+	for i, o := range retry.SendEach(ctx, s.WriteBudget, retry.Equal, len(ends), func(a retry.Attempt, left []int) []store.Outcome {
+		return sendPieces(a, pick(ends, left), bytesOfEnd, s.Store.End)
+	}) {
+		if o.Err == nil {
+			traceOf(ctx).ended(ends[i], o.OK)
+			continue
 		}
-		answers := inPieces(ends, bytesOfEnd, func(some []store.End) []store.Outcome {
-			try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)
-			defer stop()
-			return s.Store.End(try, some)
-		})
-		var again []store.End
-		away := true
-		failed = nil
-		for i, a := range answers {
-			if a.Err != nil {
-				again = append(again, ends[i])
-				away = away && errors.Is(a.Err, store.ErrAway)
-				if failed == nil {
-					failed = a.Err
-				}
-				continue
-			}
-			traceOf(ctx).ended(ends[i], a.OK)
-		}
-		if ends = again; len(ends) == 0 || away || ctx.Err() != nil {
-			break
-		}
-	}
-	lost := make(map[string]bool, len(ends))
-	for _, e := range ends {
-		lost[e.Key] = true
-		traceOf(ctx).filled(e.Key, failed)
+		failed = cmp.Or(failed, o.Err)
+		lost[ends[i].Key] = true
+		traceOf(ctx).filled(ends[i].Key, failed)
 	}
 	if err := s.unsettle(ctx, ins, lost); failed == nil {
 		failed = err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -125,21 +126,15 @@ func (c *Collection[K]) begin(ctx context.Context, key, member string) *memberIn
 	}
 	ctx, cancel := c.c.detached(ctx, c.c.WriteBudget)
 	defer cancel()
-	for n := range sendings {
-		if n > 0 && !pauseBefore(ctx, n) {
-			break
-		}
-		if n > 0 {
+	in.err = retry.Send(ctx, c.c.WriteBudget, retry.Equal, func(a retry.Attempt) error {
+		if a.N > 0 {
 			in.Earlier = append(in.Earlier, in.Token)
 		}
 		in.Token = store.NewToken()
-		try, stop := context.WithTimeout(ctx, c.c.WriteBudget/sendings)
-		in.err = c.c.Store.BeginMember(try, in.MemberIntent).Err
-		stop()
-		if in.err == nil || errors.Is(in.err, store.ErrAway) || ctx.Err() != nil {
-			break
-		}
-	}
+		try, stop := a.Context()
+		defer stop()
+		return c.c.Store.BeginMember(try, in.MemberIntent).Err
+	})
 	return in
 }
 
@@ -185,17 +180,12 @@ func (c *Collection[K]) end(ctx context.Context, k K, in *memberIntent, e store.
 func (c *Collection[K]) endOnce(ctx context.Context, e store.MemberEnd) (ending store.Ending) {
 	ctx, cancel := c.c.detached(ctx, c.c.WriteBudget)
 	defer cancel()
-	for n := range sendings {
-		if n > 0 && !pauseBefore(ctx, n) {
-			break
-		}
-		try, stop := context.WithTimeout(ctx, c.c.WriteBudget/sendings)
+	retry.Send(ctx, c.c.WriteBudget, retry.Equal, func(a retry.Attempt) error {
+		try, stop := a.Context()
+		defer stop()
 		ending = c.c.Store.EndMember(try, e)
-		stop()
-		if ending.Err == nil || errors.Is(ending.Err, store.ErrAway) || ctx.Err() != nil {
-			break
-		}
-	}
+		return ending.Err
+	})
 	return ending
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/flight"
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -254,7 +255,7 @@ func (c *Cache[K, V]) release(ctx context.Context, leases []store.Lease) {
 		ctx, cancel := c.detached(ctx, limit)
 		defer cancel()
 		for n, failures := 1, 0; ; n++ {
-			try, stop := context.WithTimeout(ctx, limit/sendings)
+			try, stop := context.WithTimeout(ctx, limit/retry.Attempts)
 			outcomes := c.Store.Release(try, leases)
 			stop()
 			var left []store.Lease
@@ -268,7 +269,7 @@ func (c *Cache[K, V]) release(ctx context.Context, leases []store.Lease) {
 			if leases = left; !refused {
 				failures++
 			}
-			if len(leases) == 0 || failures == sendings || !pauseBefore(ctx, min(n, maxReleasePause)) {
+			if len(leases) == 0 || failures == retry.Attempts || !retry.Pause(ctx, min(n, maxReleasePause)) {
 				return
 			}
 		}
@@ -280,5 +281,5 @@ func (c *Cache[K, V]) release(ctx context.Context, leases []store.Lease) {
 
 const (
 	releaseLimit    = 2 * time.Second // a lease that is left longer is left to expire
-	maxReleasePause = 5               // of pauseBefore: a quarter of a second
+	maxReleasePause = 5               // as retry.Pause counts: a quarter of a second
 )

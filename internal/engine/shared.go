@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/near"
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -150,6 +152,22 @@ func (s *Shared) read(ctx context.Context, until time.Time) (context.Context, co
 }
 
 const shortBudget = 50 * time.Millisecond
+
+// Retry runs an idempotent operation on the store until it succeeds or WriteBudget ends. It is for values that no loader brings
+// back.
+func (s *Shared) Retry(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.WriteBudget)
+	defer cancel()
+	err := retry.Send(ctx, s.WriteBudget, retry.Equal, func(a retry.Attempt) error {
+		try, stop := a.Context()
+		defer stop()
+		return do(try)
+	})
+	if errors.Is(err, store.ErrClosed) {
+		return ErrClosed
+	}
+	return err
+}
 
 // detached returns a context for a command that must not end with its caller, with the values of ctx.
 func (s *Shared) detached(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {

@@ -2,10 +2,10 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -77,60 +77,24 @@ func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool
 	ctx, cancel := c.detached(ctx, c.WriteBudget*piecesOf(len(keys)))
 	defer cancel()
 	had, mark := make([]bool, len(keys)), c.pending.mark()
-	left := make([]int, len(keys)) // places in keys
-	for i := range left {
-		left[i] = i
-	}
 	var failed error
-	causes := make([]error, len(keys)) // of those that are left
-	for n := range sendings {
-		if n > 0 && !pauseBefore(ctx, n) {
-			break
-		}
-		batch := make([]string, len(left))
-		for n, i := range left {
-			batch[n] = keys[i]
-		}
-		var again []int
-		away := true // what was not even sent need not be sent again: the store waits for the server, and knows when it is back
-		outcomes := inPieces(batch, bytesOfKey, func(some []string) []store.Outcome {
-			limit := c.WriteBudget / sendings
-			if n == 0 { // a slot that moves, and replicas that are waited for, take time; the rest is for a server that hung
-				limit = 2 * c.WriteBudget / sendings
-			}
-			try, stop := context.WithTimeout(ctx, limit)
-			defer stop()
-			return c.Store.Invalidate(try, some, c.Hold)
+	for i, o := range retry.SendEach(ctx, c.WriteBudget, retry.LongFirst, len(keys), func(a retry.Attempt, left []int) []store.Outcome {
+		return sendPieces(a, pick(keys, left), bytesOfKey, func(ctx context.Context, some []string) []store.Outcome {
+			return c.Store.Invalidate(ctx, some, c.Hold)
 		})
-		for n, o := range outcomes {
-			i := left[n]
-			switch causes[i] = o.Err; {
-			case o.Err == nil:
-				had[i] = o.OK
-				c.pending.done(keys[i], mark)
-				c.count.add(tally.ByInvalidate)
-			case len(again) == 0:
-				failed = told("invalidate", keys[i], o.Err)
-				fallthrough
-			default:
-				again = append(again, i)
-				away = away && errors.Is(o.Err, store.ErrAway)
+	}) {
+		if o.Err == nil {
+			had[i] = o.OK
+			c.pending.done(keys[i], mark)
+			c.count.add(tally.ByInvalidate)
+		} else {
+			c.keep(c.space, keys[i], c.Hold, o.Err)
+			if failed == nil {
+				failed = c.behind("invalidate", keys[i], o.Err)
 			}
 		}
-		if left = again; len(left) == 0 || away || errors.Is(failed, store.ErrClosed) {
-			break
-		}
+		c.forget(keys[i])
 	}
-	for i, key := range keys {
-		if causes[i] != nil {
-			c.keep(c.space, key, c.Hold, causes[i])
-		}
-		c.forget(key)
-	}
-	if len(left) == 0 {
-		return had, nil
-	}
-	c.count.add(tally.Behind)
 	return had, failed
 }
 
