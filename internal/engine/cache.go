@@ -13,6 +13,7 @@ import (
 
 	"github.com/nearside/nearside/internal/flight"
 	"github.com/nearside/nearside/internal/near"
+	"github.com/nearside/nearside/internal/recovery"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -49,17 +50,17 @@ type Config[K comparable, V any] struct {
 type Cache[K comparable, V any] struct {
 	Config[K, V]
 	*Shared
-	flights flight.Group[result[V]]
-	limits  *deadlines      // of loads
-	places  *places         // for loads; nil: no limit
-	near    *nearTier[K, V] // nil: nothing is kept in the process
-	misses  atomic.Int32    // reads of the store in a row that found nothing
-	trouble trouble         // of the database
-	gather  gather[K, V]    // in place of a value's load; the zero value: it has values
-	space   *space          // for recovery
-	count   meter
-	pace    pace // of reads of many keys
-	ails    complaints
+	flights  flight.Group[result[V]]
+	limits   *deadlines      // of loads
+	places   *places         // for loads; nil: no limit
+	near     *nearTier[K, V] // nil: nothing is kept in the process
+	misses   atomic.Int32    // reads of the store in a row that found nothing
+	trouble  trouble         // of the database
+	gather   gather[K, V]    // in place of a value's load; the zero value: it has values
+	recovery *recovery.Cache
+	count    meter
+	pace     pace // of reads of many keys
+	ails     complaints
 }
 
 // New returns a cache.
@@ -68,8 +69,10 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 	for _, d := range []*time.Duration{&c.TTL, &c.Stale, &c.NotFoundTTL, &c.Hold, &c.LoadTimeout, &c.SoftTimeout, &c.Near.Max, &c.Near.Untracked} {
 		*d = store.Bounded(*d)
 	}
-	sp := s.space(c.Glob, c.Ours, c.Hold, c.LoadTimeout)
-	sp.lives(max(cmp.Or(c.TTL, time.Hour)+c.Stale, c.NotFoundTTL))
+	deferred := s.deferred.Cache(recovery.CacheConfig{
+		Glob: c.Glob, Ours: c.Ours, Hold: c.Hold, Margin: store.Sum(c.LoadTimeout, leaseMargin, s.WriteBudget, c.Hold),
+		TTL: max(cmp.Or(c.TTL, time.Hour)+c.Stale, c.NotFoundTTL),
+	})
 	life, stale, ttl := c.Life, c.Stale, cmp.Or(c.TTL, time.Hour)
 	var cache *Cache[K, V]
 	c.Life = func(k K, key string, v V) (d time.Duration) {
@@ -80,11 +83,10 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 			}
 		}()
 		d = store.Bounded(life(k, key, v))
-		sp.lives(d + stale)
+		deferred.StoredFor(d + stale)
 		return d
 	}
-	cache = &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
-	s.register(sp)
+	cache = &Cache[K, V]{Config: c, Shared: s, recovery: deferred, limits: newDeadlines(s.ctx, c.LoadTimeout)}
 	cache.limits.tasks = &s.workers.tasks
 	cache.near = newNear(s, c.Near, &cache.count, func(k K) string { text, _ := c.Key(k); return text })
 	cache.ails.name, cache.ails.logger = nameOf(c.Glob), s.Logger
@@ -193,7 +195,7 @@ func (c *Cache[K, V]) Kept(k K) (v V, found, ok bool) {
 // will look again.
 func (c *Cache[K, V]) Ready(k K) (v V, ok bool) {
 	key, err := c.key(k)
-	if err != nil || c.past(key) {
+	if err != nil || c.recovery.Bypasses(key) {
 		return v, false
 	}
 	ctx := context.Background()
@@ -235,7 +237,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	var sought seeker
 	var reserved *near.Reservation
 	var shared *near.Read
-	epoch := c.pending.epoch()
+	epoch := c.deferred.Epoch()
 	cold := c.cold()
 	if !cold { // before past is asked: else an invalidation may fail in between, and what it was about would be kept near
 		sought = c.seek()
@@ -332,7 +334,7 @@ func (c *Cache[K, V]) look(ctx context.Context, epoch uint64, s seeker, key stri
 	} else {
 		item = c.Store.Get(rctx, key, ttl || s.longest > 0)
 	}
-	if c.pending.overtaken(epoch) {
+	if c.deferred.Overtaken(epoch) {
 		item = store.Item{Err: errOvertaken}
 	}
 	took := c.count.waited(began, item.Err)
@@ -342,7 +344,7 @@ func (c *Cache[K, V]) look(ctx context.Context, epoch uint64, s seeker, key stri
 
 // notAsked says why a key is read past the store: nil if it is not. To be asked before the store is.
 func (c *Cache[K, V]) notAsked(key string) error {
-	if c.past(key) {
+	if c.recovery.Bypasses(key) {
 		return errNotAsked
 	}
 	err := c.Store.Refuses(key)
@@ -351,10 +353,6 @@ func (c *Cache[K, V]) notAsked(key string) error {
 	}
 	return err
 }
-
-// past reports whether a key must be read past the store, since an invalidation of it is pending. To be asked before the
-// store is.
-func (c *Cache[K, V]) past(key string) bool { return c.pending.past(c.space, key) }
 
 // useless says why a read of the store was of no use; its zero value says that it was.
 type useless struct {
@@ -461,8 +459,8 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	if err != nil {
 		return none, err
 	}
-	epoch := c.pending.epoch()
-	if c.past(key) {
+	epoch := c.deferred.Epoch()
+	if c.recovery.Bypasses(key) {
 		return none, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
 	began := time.Now()

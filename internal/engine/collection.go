@@ -103,8 +103,8 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 	if check == nil {
 		check = func(store.View) (string, error) { return "", nil }
 	}
-	epoch := c.c.pending.epoch()
-	found := useless{bypass: c.c.past(key) || q.Other != "" && c.c.past(q.Other)}
+	epoch := c.c.deferred.Epoch()
+	found := useless{bypass: c.c.recovery.Bypasses(key) || q.Other != "" && c.c.recovery.Bypasses(q.Other)}
 	var stale View
 	switch {
 	case found.bypass:
@@ -166,7 +166,7 @@ func (c *Collection[K]) look(from Source, ctx context.Context, epoch uint64, k K
 	began := time.Now()
 	rctx, cancel := c.c.read(ctx, began.Add(c.c.budget()))
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
-	if cancel(); c.c.pending.overtaken(epoch) {
+	if cancel(); c.c.deferred.Overtaken(epoch) {
 		sv = store.View{Err: errOvertaken}
 	}
 	took := c.c.count.waited(began, sv.Err)
@@ -232,8 +232,8 @@ func (c *Collection[K]) Peek(ctx context.Context, k K, q store.Query) (View, err
 	if err != nil {
 		return View{}, err
 	}
-	epoch := c.c.pending.epoch()
-	if c.c.past(key) {
+	epoch := c.c.deferred.Epoch()
+	if c.c.recovery.Bypasses(key) {
 		return View{}, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
 	q.Key, q.Kind = key, c.Kind
@@ -241,7 +241,7 @@ func (c *Collection[K]) Peek(ctx context.Context, k K, q store.Query) (View, err
 	defer cancel()
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
 	switch {
-	case c.c.pending.overtaken(epoch):
+	case c.c.deferred.Overtaken(epoch):
 		return View{}, errOvertaken
 	case sv.Err != nil:
 		return View{}, sv.Err
@@ -261,7 +261,7 @@ func (c *Collection[K]) Intersect(ctx context.Context, a, b K) ([]store.Element,
 	if size, err := c.Query(ctx, b, store.Query{Part: store.Size}); err != nil || size.N == 0 {
 		return nil, err
 	}
-	if !c.c.past(other) {
+	if !c.c.recovery.Bypasses(other) {
 		both, err := c.Query(ctx, a, store.Query{Part: store.Intersect, Other: other})
 		if err == nil && both.View.Other {
 			return both.Elements, nil

@@ -24,9 +24,11 @@ import (
 //     the write, or than the interval of renewal.
 
 const (
-	defaultMaxInDoubt = 10_000           // keys
-	maxAsking         = 32               // writes whose outcome is asked for at once
-	askTimeout        = 10 * time.Second // of one question
+	defaultMaxInDoubt = 10_000                // keys
+	maxAsking         = 32                    // writes whose outcome is asked for at once
+	askTimeout        = 10 * time.Second      // of one question
+	firstAsk          = 50 * time.Millisecond // before a question, or a renewal that failed, is repeated first
+	lastAsk           = 2 * time.Second
 	doubtBatch        = 1000             // keys of one command
 	longestRenewal    = 15 * time.Second // between two renewals
 	shortestRenewal   = 100 * time.Millisecond
@@ -119,7 +121,7 @@ func (s *Shared) doubt(ctx context.Context, ins []*intent, settled func(context.
 		traceOf(ctx).filled(in.key, ErrInDoubt)
 		d.every = min(d.every, max(shortestRenewal, max(in.doubt, in.limit)/4))
 		if in.err != nil { // no intent stands, as far as is known
-			s.keep(in.space, in.key, in.hold, in.err)
+			in.cache.Keep(in.key, in.hold, in.err)
 			d.renew = now
 		} else if due := in.began.Add(in.limit); due.Before(d.renew) {
 			d.renew = due
@@ -133,7 +135,10 @@ func (s *Shared) doubt(ctx context.Context, ins []*intent, settled func(context.
 	kept, renew := s.doubts.add(d, cause, most)
 	if !kept {
 		for _, in := range ins {
-			s.doubtAll(in.space, d.until)
+			if in.cache.BypassUntil(d.until) { // what can be asked about them is not: it would have to be kept
+				s.Logger.Warn("more writes are in doubt than are kept: a cache is read past the store until all of it is invalidated",
+					"keys", in.cache.Glob, "not before", d.until.Format(time.RFC3339))
+			}
 		}
 		return
 	}
@@ -164,19 +169,6 @@ func (p *doubts) add(d *doubt, cause error, most int) (kept, renew bool) {
 	return true, renew
 }
 
-// doubtAll has a cache read past the store, whose keys in doubt are more than are kept: until the time when their commits must
-// be visible, and a sweep after it. What can be asked about them is not: it would have to be kept.
-func (s *Shared) doubtAll(sp *space, until time.Time) {
-	n := s.pending.doubtful(sp, until)
-	if n.overflow {
-		s.Logger.Warn("more writes are in doubt than are kept: a cache is read past the store until all of it is invalidated",
-			"keys", sp.glob, "not before", until.Format(time.RFC3339))
-	}
-	if n.sweep {
-		s.spawn(s.sweepAll)
-	}
-}
-
 // ask asks for the outcome of a write until it is known.
 func (s *Shared) ask(d *doubt) {
 	returned := false
@@ -189,7 +181,7 @@ func (s *Shared) ask(d *doubt) {
 		}
 	}()
 	settled := d.settled
-	for pause := firstRepeat; ; pause = min(2*pause, lastRepeat) {
+	for pause := firstAsk; ; pause = min(2*pause, lastAsk) {
 		select {
 		case s.doubts.places <- struct{}{}:
 		case <-s.doubts.ctx.Done():
@@ -251,7 +243,7 @@ func (s *Shared) endSome(ds []*doubt) {
 
 func (s *Shared) endKeys(ins []*intent) {
 	for _, in := range ins {
-		in.mark = s.pending.mark() // as of an invalidation that begins now: the end puts nothing
+		in.mark = s.deferred.Mark() // as of an invalidation that begins now: the end puts nothing
 	}
 	s.endWrites(context.Background(), ins, make([]store.End, len(ins)))
 }
@@ -378,7 +370,7 @@ func (s *Shared) renew(ds []*doubt) {
 	for _, in := range ins {
 		in.trim()
 		if in.err != nil {
-			s.keep(in.space, in.key, in.hold, in.err)
+			in.cache.Keep(in.key, in.hold, in.err)
 		}
 	}
 	s.doubts.mu.Lock()
@@ -386,7 +378,7 @@ func (s *Shared) renew(ds []*doubt) {
 	for _, d := range ds {
 		wait := d.every
 		if slices.ContainsFunc(d.ins, func(in *intent) bool { return in.err != nil }) {
-			d.pause = min(max(2*d.pause, firstRepeat), lastRepeat)
+			d.pause = min(max(2*d.pause, firstAsk), lastAsk)
 			wait = d.pause
 		} else {
 			d.pause = 0

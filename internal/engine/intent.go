@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nearside/nearside/internal/recovery"
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
@@ -21,7 +22,7 @@ type intent struct {
 	forget func(key string) // ends what this process shares of the key
 	kind   store.Kind
 	count  *meter
-	space  *space
+	cache  *recovery.Cache
 
 	mark    uint64 // before the write
 	behind  bool   // its end was not delivered
@@ -117,7 +118,7 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 	defer cancel()
 	for _, in := range ins {
 		in.drop()
-		in.mark = s.pending.mark()
+		in.mark = s.deferred.Mark()
 	}
 	answers := retry.SendEach(ctx, s.WriteBudget, retry.Equal, len(ins), func(a retry.Attempt, left []int) []store.Outcome {
 		batch := make([]store.Intent, len(left))
@@ -164,9 +165,9 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 	for _, in := range ins {
 		if lost[in.key] {
 			in.behind = true
-			s.keep(in.space, in.key, in.hold, failed)
+			in.cache.Keep(in.key, in.hold, failed)
 		} else {
-			s.pending.done(in.key, in.mark)
+			s.deferred.Done(in.key, in.mark)
 		}
 		in.forget(in.key)
 	}

@@ -198,9 +198,9 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 		if len(js) > 1 {
 			leased = make(map[string]bool, len(js))
 		}
-		epoch := c.pending.epoch()
+		epoch := c.deferred.Epoch()
 		for _, j := range js {
-			if j.bypass || j.batch.isLate() || c.past(j.key) { // asked here too: the invalidation may have come before the call, and behind its read
+			if j.bypass || j.batch.isLate() || c.recovery.Bypasses(j.key) { // asked here too: the invalidation may have come before the call, and behind its read
 				mine = append(mine, j)
 				continue
 			}
@@ -228,7 +228,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 		if len(claims) > 1 {
 			c.pace.took(len(claims), time.Since(sent), steps.after)
 		}
-		if c.pending.overtaken(epoch) {
+		if c.deferred.Overtaken(epoch) {
 			for i := range grants {
 				grants[i] = store.Grant{Err: errOvertaken}
 			}
@@ -249,6 +249,10 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 	}
 	return mine, waiting
 }
+
+// errOvertaken is the error of a read whose answer must not be used. It is not ErrAway: a claim may have been granted, and its
+// lease is given back.
+var errOvertaken = errors.New("the server was replaced while it was asked")
 
 type todo int
 

@@ -137,7 +137,7 @@ func (w *wanted[K, V]) read(from, to int) {
 			}
 		}
 	}()
-	epoch := c.pending.epoch()
+	epoch := c.deferred.Epoch()
 	past := c.pastOf(keys) // behind the reservations: see Cache.get
 	items := c.lookMany(w.ctx, epoch, sought, keys, past, w.ttl)
 	for n := range items {
@@ -305,7 +305,7 @@ func (c *Cache[K, V]) lookMany(ctx context.Context, epoch uint64, s seeker, keys
 	} else {
 		items = c.Store.GetMany(rctx, keys, ttl || s.longest > 0)
 	}
-	if c.pending.overtaken(epoch) {
+	if c.deferred.Overtaken(epoch) {
 		for i := range items {
 			items[i] = store.Item{Err: errOvertaken}
 		}
@@ -326,12 +326,12 @@ func (c *Cache[K, V]) lookMany(ctx context.Context, epoch uint64, s seeker, keys
 
 // pastOf is past of many keys; nil: of none.
 func (c *Cache[K, V]) pastOf(keys []string) []bool {
-	if c.pending.some.Load() == 0 {
+	if c.deferred.Idle() {
 		return nil
 	}
 	past := make([]bool, len(keys))
 	for n, key := range keys {
-		past[n] = c.past(key)
+		past[n] = c.recovery.Bypasses(key)
 	}
 	return past
 }

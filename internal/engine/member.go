@@ -40,7 +40,7 @@ func (c *Collection[K]) Write(ctx context.Context, k K, changes ...store.Change)
 		return nil
 	}
 	// Not sent again: a late copy might replace what was written later. What stands there must go.
-	c.c.keep(c.c.space, key, c.Hold, failed)
+	c.c.recovery.Keep(key, c.Hold, failed)
 	return c.c.behind("write", key, failed)
 }
 
@@ -151,7 +151,7 @@ func (c *Collection[K]) end(ctx context.Context, k K, in *memberIntent, e store.
 		ending := c.endOnce(ctx, e)
 		switch {
 		case ending.Err != nil:
-			c.c.keep(c.c.space, in.Key, c.Hold, ending.Err)
+			c.c.recovery.Keep(in.Key, c.Hold, ending.Err)
 			traceOf(ctx).filled(in.Key, ending.Err)
 			return ending.Err
 		case ending.Number > 0:

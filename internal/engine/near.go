@@ -377,19 +377,19 @@ func (c *Cache[K, V]) retainAbsent(js jobs[K, V]) {
 	if s.t == nil {
 		return
 	}
-	epoch := c.pending.epoch()
+	epoch := c.deferred.Epoch()
 	reserved := make([]*near.Reservation, 0, len(js))
 	asked, keys := js[:0], make([]string, 0, len(js))
 	for _, j := range js {
 		r, _ := c.reserve(s, j.key)
-		if c.past(j.key) { // behind the reservation: see Cache.get
+		if c.recovery.Bypasses(j.key) { // behind the reservation: see Cache.get
 			c.near.Leave(r, false)
 			continue
 		}
 		reserved, asked, keys = append(reserved, r), append(asked, j), append(keys, j.key)
 	}
 	for i, d := range s.t.Absences(c.step(), keys) {
-		if d <= 0 || c.pending.overtaken(epoch) {
+		if d <= 0 || c.deferred.Overtaken(epoch) {
 			c.near.Leave(reserved[i], false)
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/near"
+	"github.com/nearside/nearside/internal/recovery"
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 )
@@ -23,20 +24,19 @@ type Shared struct {
 	Logger      *slog.Logger
 	NearBytes   uint64        // of all near tiers without a bound of their own in bytes; zero: none
 	LeaseLife   time.Duration // how long leases last; store.LeaseLife if zero. Tests shorten it
-	MaxPending  int           // keys whose invalidation is kept until it can be delivered; 10,000 if zero
 	MaxInDoubt  int           // keys whose writes are in doubt; 10,000 if zero
 
-	ctx     context.Context // ends at Close
-	ended   chan struct{}   // closed at the end of Close
-	left    error           // what Close returned; read it when ended is closed
-	cancel  context.CancelFunc
-	budgets atomic.Pointer[deadlines] // of steps; see steps
-	paced   store.Paced               // whose budget holds; nil: Budget
-	workers workers                   // who load, and the like
-	near    tiers
-	pending pending
-	leases  leases
-	doubts  doubts
+	ctx      context.Context // ends at Close
+	ended    chan struct{}   // closed at the end of Close
+	left     error           // what Close returned; read it when ended is closed
+	cancel   context.CancelFunc
+	budgets  atomic.Pointer[deadlines] // of steps; see steps
+	paced    store.Paced               // whose budget holds; nil: Budget
+	workers  workers                   // who load, and the like
+	near     tiers
+	deferred *recovery.Invalidations
+	leases   leases
+	doubts   doubts
 
 	mu   sync.Mutex // guards near.shared, changes of near.all, and ails
 	ails []*complaints
@@ -53,12 +53,9 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	}
 	s.budgets.Store(newDeadlines(context.Background(), budget)) // not s.ctx: loads that Close ends give back their leases
 	s.near.clock, s.near.tells = near.NewClock(), make(chan struct{})
-	s.pending.init()
+	s.deferred = recovery.New(s.ctx, recovery.Options{Store: st, WriteBudget: writeBudget, Logger: logger, Spawn: s.spawn, ResetNear: s.lost})
 	s.doubts.init()
-	st.Recovered(s.recovered)
-	if h, ok := st.(store.Historic); ok {
-		h.Keep(keeper{s})
-	}
+	st.Recovered(s.deferred.Recovered)
 	return s
 }
 
@@ -88,15 +85,15 @@ func (s *Shared) close(ctx context.Context) error {
 	began := time.Now()
 	s.cancel()
 	s.lost()
-	s.pending.leave()
+	s.deferred.Leave()
 	ended := make(chan struct{})
 	go func() { s.workers.tasks.Wait(); close(ended) }()
 	doubt := make(chan error, 1)
 	go func() { doubt <- s.endDoubts(ctx) }()
-	behind := s.drain(ctx)
+	behind := s.deferred.Drain(ctx)
 	open := <-doubt
 	if behind == nil { // the ends of the last doubts may have failed
-		behind = s.drain(ctx)
+		behind = s.deferred.Drain(ctx)
 	}
 	var running error
 	select {
@@ -121,6 +118,12 @@ func (s *Shared) close(ctx context.Context) error {
 
 // spawn runs f in a goroutine that Close waits for. False: the client is closed.
 func (s *Shared) spawn(f func()) bool { return s.workers.run(taskFunc(f)) }
+
+// Recovery counts the invalidations that could not be delivered at once.
+func (s *Shared) Recovery() recovery.Counts { return s.deferred.Counts() }
+
+// SetMaxPending bounds how many deferred invalidations are kept. Tests lower it.
+func (s *Shared) SetMaxPending(n int) { s.deferred.Max = n }
 
 // Ping returns nil if the store answers.
 func (s *Shared) Ping(ctx context.Context) error {

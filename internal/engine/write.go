@@ -55,7 +55,7 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 }
 
 func (c *Cache[K, V]) intent(key string) *intent {
-	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, doubt: c.Config.InDoubt, drop: func() { c.drop(key) }, forget: c.forget, space: c.space, kind: c.gather.kind, count: &c.count}
+	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, doubt: c.Config.InDoubt, drop: func() { c.drop(key) }, forget: c.forget, cache: c.recovery, kind: c.gather.kind, count: &c.count}
 }
 
 // Invalidate removes keys, after the database was changed. True: the key held a value. It does not end with ctx: a
@@ -76,7 +76,7 @@ func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool
 	c.drop(keys...)
 	ctx, cancel := c.detached(ctx, c.WriteBudget*piecesOf(len(keys)))
 	defer cancel()
-	had, mark := make([]bool, len(keys)), c.pending.mark()
+	had, mark := make([]bool, len(keys)), c.deferred.Mark()
 	var failed error
 	for i, o := range retry.SendEach(ctx, c.WriteBudget, retry.LongFirst, len(keys), func(a retry.Attempt, left []int) []store.Outcome {
 		return sendPieces(a, pick(keys, left), bytesOfKey, func(ctx context.Context, some []string) []store.Outcome {
@@ -85,10 +85,10 @@ func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool
 	}) {
 		if o.Err == nil {
 			had[i] = o.OK
-			c.pending.done(keys[i], mark)
+			c.deferred.Done(keys[i], mark)
 			c.count.add(tally.ByInvalidate)
 		} else {
-			c.keep(c.space, keys[i], c.Hold, o.Err)
+			c.recovery.Keep(keys[i], c.Hold, o.Err)
 			if failed == nil {
 				failed = c.behind("invalidate", keys[i], o.Err)
 			}
@@ -138,7 +138,7 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 	})
 	for i, o := range outcomes {
 		if o.Err != nil { // the value that stands there must not live on
-			c.keep(c.space, puts[i].Key, 0, o.Err)
+			c.recovery.Keep(puts[i].Key, 0, o.Err)
 		}
 		c.forget(puts[i].Key)
 		if o.Err != nil && err == nil {
