@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/workers"
 )
 
 // attemptOf returns the attempt of a job that is loaded by itself.
@@ -92,12 +93,12 @@ type loaded[V any] struct {
 
 // attempt is one call of a loader, for one key or for several. It is the loader's context.
 type attempt[K comparable, V any] struct {
-	within
+	workers.Within
 	c       *Cache[K, V]
 	js      jobs[K, V]
 	out     []loaded[V] // written by the loader
 	settled func()      // called behind all; may be nil
-	watch   watcher
+	watch   workers.Watcher
 	start   time.Time      // zero until run, unless it is known before
 	over    atomic.Bool    // it is settled, or is being settled
 	settles sync.WaitGroup // done when it is settled
@@ -113,8 +114,8 @@ func (a *attempt[K, V]) run(load func()) {
 	if a.start.IsZero() { // a look at the clock is a twentieth of a load while the store is away
 		a.start = time.Now()
 	}
-	limit := c.limits.from(a.start)
-	a.within = within{limit, a.js[0].ctx}
+	limit := c.limits.From(a.start)
+	a.Within = workers.Within{Context: limit, Values: a.js[0].ctx}
 	if a.place = a.findPlace(limit); a.place == abandoned {
 		if a.settled != nil {
 			a.settled()
@@ -134,8 +135,8 @@ func (a *attempt[K, V]) run(load func()) {
 	for _, j := range a.js {
 		traceOf(j.ctx).loadBegan(j.key)
 	}
-	a.watch.who = a
-	limit.watch(&a.watch)
+	a.watch.Task = a
+	limit.Watch(&a.watch)
 	returned := false
 	defer func() {
 		out := a.out
@@ -146,7 +147,7 @@ func (a *attempt[K, V]) run(load func()) {
 		} else if !returned {
 			out = all[V](len(a.js), &PanicError{}) // Goexit
 		}
-		limit.unwatch(&a.watch)
+		limit.Unwatch(&a.watch)
 		if a.place == own {
 			c.places.leave() // a loader that is deaf keeps its place: it still works for us
 		}
@@ -162,11 +163,11 @@ func (a *attempt[K, V]) run(load func()) {
 	load()
 	returned = true
 	c.ails.good(panicked)
-	c.count.took(time.Since(a.start))
+	c.count.LoadTook(time.Since(a.start))
 }
 
-// late settles without the loader, which has not returned in its time.
-func (a *attempt[K, V]) late() { a.end(all[V](len(a.js), a.c.late(0))) }
+// DeadlinePassed settles without the loader, which has not returned in its time.
+func (a *attempt[K, V]) DeadlinePassed() { a.end(all[V](len(a.js), a.c.late(0))) }
 
 // end settles, once. The call that comes second returns when the first is done: at Close the deadline settles, in a goroutine
 // that Close does not wait for, and the load that it waits for must not be over before its lease is given back.
@@ -267,7 +268,7 @@ func (a *attempt[K, V]) Value(key any) any {
 	if _, ok := key.(loadingKey); ok {
 		return a
 	}
-	return a.within.Value(key)
+	return a.Within.Value(key)
 }
 
 func (a *attempt[K, V]) of() any      { return a.c }

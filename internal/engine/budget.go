@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/workers"
 )
 
 // defaultBudget is the budget over a store that has none of its own.
@@ -13,23 +14,23 @@ const defaultBudget = 25 * time.Millisecond
 // budget returns how long one step of a read waits for the store: a look, a claim or a fill, of one key or of one piece of a
 // batch (pieces.go). A read that misses takes all three steps, so it waits for at most three budgets besides its load. If the
 // look is not answered, the other two are left out.
-func (s *Shared) budget() time.Duration { return s.steps().after }
+func (s *Shared) budget() time.Duration { return s.steps().After() }
 
 // step returns a context for one step that begins now. It does not end with a caller.
-func (s *Shared) step() context.Context { return s.steps().from(time.Now()) }
+func (s *Shared) step() context.Context { return s.steps().From(time.Now()) }
 
 // steps returns the deadlines of the budget that holds now. The budget is that of Shared, or the store's own, which grows with
 // the round trip.
-func (s *Shared) steps() *deadlines {
+func (s *Shared) steps() *workers.Deadlines {
 	d := s.budgets.Load()
 	if s.paced == nil {
 		return d
 	}
 	now := s.paced.Budget()
-	if now == d.after {
+	if now == d.After() {
 		return d
 	}
-	fresh := newDeadlines(context.Background(), now)
+	fresh := workers.NewDeadlines(context.Background(), now, nil)
 	if s.budgets.CompareAndSwap(d, fresh) {
 		return fresh
 	}

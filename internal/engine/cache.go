@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/flight"
+	"github.com/nearside/nearside/internal/meter"
 	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/recovery"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
+	"github.com/nearside/nearside/internal/workers"
 )
 
 // Config says how a cache finds, reads and writes its values. Every field has been checked and defaulted by the skin;
@@ -50,17 +52,17 @@ type Config[K comparable, V any] struct {
 type Cache[K comparable, V any] struct {
 	Config[K, V]
 	*Shared
-	flights  flight.Group[result[V]]
-	limits   *deadlines      // of loads
-	places   *places         // for loads; nil: no limit
-	near     *nearTier[K, V] // nil: nothing is kept in the process
-	misses   atomic.Int32    // reads of the store in a row that found nothing
-	trouble  trouble         // of the database
-	gather   gather[K, V]    // in place of a value's load; the zero value: it has values
-	recovery *recovery.Cache
-	count    meter
-	pace     pace // of reads of many keys
-	ails     complaints
+	flights    flight.Group[result[V]]
+	limits     *workers.Deadlines // of loads
+	places     *places            // for loads; nil: no limit
+	near       *nearTier[K, V]    // nil: nothing is kept in the process
+	misses     atomic.Int32       // reads of the store in a row that found nothing
+	loadHealth meter.LoadHealth
+	gather     gather[K, V] // in place of a value's load; the zero value: it has values
+	recovery   *recovery.Cache
+	count      meter.Meter
+	pace       pace // of reads of many keys
+	ails       complaints
 }
 
 // New returns a cache.
@@ -86,8 +88,7 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 		deferred.StoredFor(d + stale)
 		return d
 	}
-	cache = &Cache[K, V]{Config: c, Shared: s, recovery: deferred, limits: newDeadlines(s.ctx, c.LoadTimeout)}
-	cache.limits.tasks = &s.workers.tasks
+	cache = &Cache[K, V]{Config: c, Shared: s, recovery: deferred, limits: workers.NewDeadlines(s.ctx, c.LoadTimeout, &s.workers)}
 	cache.near = newNear(s, c.Near, &cache.count, func(k K) string { text, _ := c.Key(k); return text })
 	cache.ails.name, cache.ails.logger = nameOf(c.Glob), s.Logger
 	s.mu.Lock()
@@ -121,6 +122,21 @@ const (
 	Stale    Source = "stale"    // the store, past its TTL
 	Negative Source = "negative" // the store knows that there is no such row
 )
+
+// count is what counts the reads whose answers came from the source.
+func (s Source) count() tally.Count {
+	switch s {
+	case Store:
+		return tally.Store
+	case Load:
+		return tally.Load
+	case Stale:
+		return tally.Stale
+	case Negative:
+		return tally.Negative
+	}
+	return tally.Error
+}
 
 // Entry is a value and what is known about it.
 type Entry[V any] struct {
@@ -278,7 +294,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	}
 	ticket, call := c.flights.Join(key)
 	if call == nil {
-		c.count.add(tally.CoalescedProcess)
+		c.count.Add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
 		j := newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, ttl: ttl, useless: found})
@@ -311,7 +327,7 @@ func (c *Cache[K, V]) fresher(ctx, soon context.Context, key string, ticket flig
 	case err == nil && (r.err == nil || errors.Is(r.err, ErrNotFound)):
 		return c.answer(key, r)
 	}
-	c.count.answered(stale.Source, key)
+	c.count.Answered(stale.Source.count(), key)
 	return stale, nil
 }
 
@@ -337,7 +353,7 @@ func (c *Cache[K, V]) look(ctx context.Context, epoch uint64, s seeker, key stri
 	if c.deferred.Overtaken(epoch) {
 		item = store.Item{Err: errOvertaken}
 	}
-	took := c.count.waited(began, item.Err)
+	took := c.count.StoreTook(began, item.Err)
 	traceOf(ctx).store(key, item.Found, took, item.Err)
 	return item
 }
@@ -349,7 +365,7 @@ func (c *Cache[K, V]) notAsked(key string) error {
 	}
 	err := c.Store.Refuses(key)
 	if err != nil {
-		c.count.add(tally.StoreError)
+		c.count.Add(tally.StoreError)
 	}
 	return err
 }
@@ -372,14 +388,14 @@ func (c *Cache[K, V]) served(ctx context.Context, k K, key string, item store.It
 func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string, item store.Item, e *Entry[V]) useless {
 	switch {
 	case item.Err != nil:
-		c.count.add(tally.StoreError)
+		c.count.Add(tally.StoreError)
 		return useless{bypass: true, late: unanswered(item.Err)}
 	case !item.Found:
 		c.seen(false)
 		return useless{missing: true}
 	}
 	c.seen(true)
-	c.count.addN(tally.BytesRead, len(item.Value))
+	c.count.AddN(tally.BytesRead, len(item.Value))
 	v, err := c.Decode(item.Value)
 	if err != nil {
 		c.undecodable(key, err)
@@ -388,25 +404,25 @@ func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string
 	c.ails.good(undecoded)
 	*e = c.stored(k, key, v, item.TTL)
 	switch {
-	case e.Stale && c.trouble.pause():
+	case e.Stale && c.loadHealth.SkipRefresh():
 	case e.Stale && c.SoftTimeout > 0:
 		return useless{soft: true}
 	case e.Stale:
 		c.refresh(ctx, k, key, 0)
-	case c.Refresh > 0 && e.TTL > 0 && c.count.cost.due(e.TTL, c.Refresh):
+	case c.Refresh > 0 && e.TTL > 0 && c.count.RefreshDue(e.TTL, c.Refresh):
 		c.refresh(ctx, k, key, item.TTL)
 	}
 	if e.Source == Store {
 		e.Source = from
 	}
-	c.count.answered(e.Source, key)
+	c.count.Answered(e.Source.count(), key)
 	return useless{}
 }
 
 // undecodable counts a value that does not decode, and complains of many.
 func (c *Cache[K, V]) undecodable(key string, err error) {
-	c.count.add(tally.CodecError)
-	c.ails.undecodable(key, err, c.count.counts[tally.Store].Load()+c.count.counts[tally.Stale].Load())
+	c.count.Add(tally.CodecError)
+	c.ails.undecodable(key, err, c.count.Count(tally.Store)+c.count.Count(tally.Stale))
 }
 
 // stored describes a value from the store. Its TTL says everything: a value is stored for its life and the stale time,
@@ -430,7 +446,7 @@ func (c *Cache[K, V]) stored(k K, key string, v V, ttl time.Duration) Entry[V] {
 func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string, early time.Duration) {
 	if call := c.flights.Lead(key); call != nil {
 		if early > 0 {
-			c.count.add(tally.Early)
+			c.count.Add(tally.Early)
 			early += time.Millisecond // what has less to live than this is taken for stale
 		}
 		c.leadOne(newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, early: early}))
@@ -438,13 +454,13 @@ func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string, early time.D
 }
 
 func (c *Cache[K, V]) failed(err error) (Entry[V], error) {
-	c.count.add(tally.Error)
+	c.count.Add(tally.Error)
 	return Entry[V]{}, err
 }
 
 // answer counts a result for one of its callers, who may modify it if there is a Clone.
 func (c *Cache[K, V]) answer(key string, r *result[V]) (Entry[V], error) {
-	c.count.answered(r.entry.Source, key)
+	c.count.Answered(r.entry.Source.count(), key)
 	e := r.entry
 	if r.err == nil {
 		e.Value = c.give(e.Value)
@@ -475,7 +491,7 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	}
 	v, err := c.Decode(item.Value)
 	if err != nil {
-		c.count.add(tally.CodecError)
+		c.count.Add(tally.CodecError)
 		return none, fmt.Errorf("%w: the value of %.100q does not decode: %v", ErrNotFound, key, err)
 	}
 	return c.stored(k, key, v, item.TTL), nil

@@ -9,6 +9,7 @@ import (
 	"github.com/nearside/nearside/internal/collection"
 	"github.com/nearside/nearside/internal/flight"
 	"github.com/nearside/nearside/internal/hotkeys"
+	"github.com/nearside/nearside/internal/meter"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -118,7 +119,7 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 	for round := 0; ; round++ {
 		r, err := c.wait(ctx, k, key, found, round)
 		if found.soft && (err != nil && ctx.Err() == nil || err == nil && r.err != nil && !errors.Is(r.err, ErrNotFound)) {
-			c.c.count.answered(stale.Source, key)
+			c.c.count.Answered(stale.Source.count(), key)
 			return stale, nil
 		}
 		if err != nil {
@@ -139,7 +140,7 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 			if _, err := check(v.View); err != nil {
 				return c.failed(err)
 			}
-			c.c.count.answered(v.Source, key)
+			c.c.count.Answered(v.Source.count(), key)
 			return v, nil
 		}
 		// The store has it, or had: then the next load is kept in this process, and the one after that asks the store nothing.
@@ -152,7 +153,7 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 			return v, err
 		}
 		if why.soft { // while a member is written its short life looks stale; the claim knows better, and there is a view now
-			c.c.count.answered(v.Source, key)
+			c.c.count.Answered(v.Source.count(), key)
 			return v, nil
 		}
 		if found = why; round > 0 {
@@ -169,7 +170,7 @@ func (c *Collection[K]) look(from Source, ctx context.Context, epoch uint64, k K
 	if cancel(); c.c.deferred.Overtaken(epoch) {
 		sv = store.View{Err: errOvertaken}
 	}
-	took := c.c.count.waited(began, sv.Err)
+	took := c.c.count.StoreTook(began, sv.Err)
 	traceOf(ctx).store(q.Key, sv.Found, took, sv.Err)
 	switch {
 	case errors.Is(sv.Err, store.ErrApart), errors.Is(sv.Err, store.ErrQuery):
@@ -203,7 +204,7 @@ func (c *Collection[K]) wait(ctx context.Context, k K, key string, found useless
 	}
 	ticket, call := group.Join(key)
 	if call == nil {
-		c.c.count.add(tally.CoalescedProcess)
+		c.c.count.Add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
 		c.c.leadOne(newJob(job[K, contents]{k: k, key: key, ctx: ctx, call: call, ttl: true, whole: round > 0, useless: found}))
@@ -316,7 +317,7 @@ func (c *Collection[K]) whole(in *intent) *intent {
 }
 
 // Stats returns the counters of now.
-func (c *Collection[K]) Stats() Stats { return c.c.Stats() }
+func (c *Collection[K]) Stats() meter.Stats { return c.c.Stats() }
 
 // Tally returns all that the cache counts.
 func (c *Collection[K]) Tally() tally.Tally { return c.c.Tally() }

@@ -117,7 +117,7 @@ func (s *Shared) doubt(ctx context.Context, ins []*intent, settled func(context.
 	now := time.Now()
 	d := &doubt{settled: settled, ins: ins, until: now.Add(longestDoubt(ins)), renew: now.Add(longestRenewal), every: longestRenewal}
 	for _, in := range ins {
-		in.count.add(tally.InDoubt)
+		in.count.Add(tally.InDoubt)
 		traceOf(ctx).filled(in.key, ErrInDoubt)
 		d.every = min(d.every, max(shortestRenewal, max(in.doubt, in.limit)/4))
 		if in.err != nil { // no intent stands, as far as is known

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nearside/nearside/internal/meter"
 	"github.com/nearside/nearside/internal/recovery"
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
@@ -21,7 +22,7 @@ type intent struct {
 	drop   func()           // removes it from the near tier, before the write
 	forget func(key string) // ends what this process shares of the key
 	kind   store.Kind
-	count  *meter
+	count  *meter.Meter
 	cache  *recovery.Cache
 
 	mark    uint64 // before the write
@@ -91,9 +92,9 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 		switch {
 		case err != nil:
 		case in.behind:
-			in.count.add(tally.Behind)
+			in.count.Add(tally.Behind)
 		default:
-			in.count.add(tally.ByMutate)
+			in.count.Add(tally.ByMutate)
 		}
 	}
 	if err == nil && behind != nil {

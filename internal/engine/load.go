@@ -86,13 +86,13 @@ func (c *Cache[K, V]) lead(js jobs[K, V]) {
 
 func (c *Cache[K, V]) leadOne(j *job[K, V]) {
 	j.single().attempt.c = c
-	if !c.workers.run(j) {
+	if !c.workers.Run(j) {
 		c.closed(j)
 	}
 }
 
-// do is what leadOne has a worker do.
-func (j *job[K, V]) do() {
+// Do is what leadOne has a worker do.
+func (j *job[K, V]) Do() {
 	c := j.alone.attempt.c
 	if j.bypass && c.Config.Load != nil {
 		c.loadOne(j) // the store is away: nothing is claimed, and nothing filled
@@ -224,9 +224,9 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, waiting jobs[K, V]) {
 		}
 		sent := time.Now()
 		steps := c.steps()
-		grants := c.Store.Acquire(steps.from(sent), claims)
+		grants := c.Store.Acquire(steps.From(sent), claims)
 		if len(claims) > 1 {
-			c.pace.took(len(claims), time.Since(sent), steps.after)
+			c.pace.took(len(claims), time.Since(sent), steps.After())
 		}
 		if c.deferred.Overtaken(epoch) {
 			for i := range grants {
@@ -268,7 +268,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 		traceOf(j.ctx).claimed(j.key, g)
 	}
 	if g.Err != nil {
-		c.count.add(tally.StoreError)
+		c.count.Add(tally.StoreError)
 		if j.bypass = errors.Is(g.Err, store.ErrAway); !j.bypass {
 			j.claimed = true
 			j.batch.note(g.Err)
@@ -295,7 +295,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 		j.dead = &store.Dead{Type: g.Holder}
 		return claimAgain
 	}
-	c.count.addN(tally.BytesRead, len(g.Value))
+	c.count.AddN(tally.BytesRead, len(g.Value))
 	v, err := c.Decode(g.Value)
 	if err != nil {
 		c.undecodable(j.key, err)
@@ -308,7 +308,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) todo {
 	}
 	c.seen(true)
 	if j.holders > 0 {
-		c.count.add(tally.CoalescedFleet)
+		c.count.Add(tally.CoalescedFleet)
 	}
 	r := &result[V]{entry: c.stored(j.k, j.key, v, g.TTL)}
 	switch {

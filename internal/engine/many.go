@@ -255,7 +255,7 @@ func (w *wanted[K, V]) join(fresh jobs[K, V]) {
 		ticket, call := c.flights.Join(j.key)
 		w.tickets = append(w.tickets, ticket)
 		if call == nil {
-			c.count.add(tally.CoalescedProcess)
+			c.count.Add(tally.CoalescedProcess)
 			traceOf(w.ctx).joined(j.key)
 			continue
 		}
@@ -310,7 +310,7 @@ func (c *Cache[K, V]) lookMany(ctx context.Context, epoch uint64, s seeker, keys
 			items[i] = store.Item{Err: errOvertaken}
 		}
 	}
-	took := c.count.waited(began, items[0].Err)
+	took := c.count.StoreTook(began, items[0].Err)
 	c.pace.took(len(keys), took, c.budget())
 	if t := traceOf(ctx); t != nil {
 		for i, key := range keys {

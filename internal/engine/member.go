@@ -32,11 +32,11 @@ func (c *Collection[K]) Write(ctx context.Context, k K, changes ...store.Change)
 		case o.Err != nil && failed == nil:
 			failed = o.Err
 		case o.Err == nil && !o.OK:
-			c.c.count.add(tally.Dropped)
+			c.c.count.Add(tally.Dropped)
 		}
 	}
 	if failed == nil {
-		c.c.count.addN(tally.ByUpdate, len(changes))
+		c.c.count.AddN(tally.ByUpdate, len(changes))
 		return nil
 	}
 	// Not sent again: a late copy might replace what was written later. What stands there must go.
@@ -93,7 +93,7 @@ func (c *Collection[K]) Update(ctx context.Context, k K, member string, write fu
 	case behind != nil:
 		return c.c.behind("update", key, behind)
 	}
-	c.c.count.add(tally.ByUpdate)
+	c.c.count.Add(tally.ByUpdate)
 	return nil
 }
 
@@ -155,11 +155,11 @@ func (c *Collection[K]) end(ctx context.Context, k K, in *memberIntent, e store.
 			traceOf(ctx).filled(in.Key, ending.Err)
 			return ending.Err
 		case ending.Number > 0:
-			c.c.count.add(tally.Reread)
+			c.c.count.Add(tally.Reread)
 			c.readAgain(ctx, k, in, &e, ending.Number)
 			continue
 		case !ending.Applied:
-			c.c.count.add(tally.Dropped)
+			c.c.count.Add(tally.Dropped)
 			traceOf(ctx).filled(in.Key, errOthers)
 		case e.Op == store.Drop:
 			traceOf(ctx).filled(in.Key, errNoValue)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nearside/nearside/internal/meter"
 	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
@@ -27,14 +28,14 @@ type NearConfig[K comparable, V any] struct {
 type nearTier[K comparable, V any] struct {
 	cfg NearConfig[K, V]
 	*near.Tier[K, V]
-	count *meter
+	count *meter.Meter
 	back  readBack[K]
 }
 
 // changed drops a key that another process has changed, or this one.
 func (t *nearTier[K, V]) changed(text string) {
 	if t.Drop(text) {
-		t.count.add(tally.ByPush)
+		t.count.Add(tally.ByPush)
 	}
 	t.back.pushed(text)
 }
@@ -42,7 +43,7 @@ func (t *nearTier[K, V]) changed(text string) {
 // lost ends what is kept, since changes may have been missed.
 func (t *nearTier[K, V]) lost() {
 	t.Lost()
-	t.count.add(tally.ByLost)
+	t.count.Add(tally.ByLost)
 }
 
 // tiers are what all caches of a client have in common of their tiers in the process.
@@ -70,7 +71,7 @@ type tier interface {
 }
 
 // newNear adds a tier to a cache.
-func newNear[K comparable, V any](s *Shared, c NearConfig[K, V], m *meter, text func(K) string) *nearTier[K, V] {
+func newNear[K comparable, V any](s *Shared, c NearConfig[K, V], m *meter.Meter, text func(K) string) *nearTier[K, V] {
 	if c.Size <= 0 && c.Bytes == 0 {
 		return nil
 	}
@@ -214,27 +215,25 @@ func (s *Shared) lost() {
 func (c *Cache[K, V]) kept(k K) (*near.Entry[V], bool) {
 	e, ok := c.near.Get(k)
 	if ok {
-		if at, n := c.count.near.add(); n >= at.next.Load() {
-			c.sample(k, at, n)
+		if hit, due := c.count.NearHit(); due {
+			c.sample(k, hit)
 		}
 	}
 	return e, ok
 }
 
-// nearSample is of how many hits near one is looked at closer. To note a key takes as long as ten hits.
-const nearSample = 256
-
-// sample looks closer at one of some hits: which key it is, and how long such a hit takes.
-func (c *Cache[K, V]) sample(k K, at *stripe, n uint64) {
-	if !at.chosen(n, nearSample) {
+// sample examines one of some hits: which key it is, and how long such a hit takes.
+func (c *Cache[K, V]) sample(k K, hit meter.Hit) {
+	if !hit.Chosen() {
 		return
 	}
-	if key, err := c.Key(k); err == nil {
-		c.count.hot.Record(key, nearSample)
+	key, err := c.Key(k)
+	if err != nil {
+		key = ""
 	}
 	began := time.Now()
 	c.near.Get(k)
-	c.count.latency[tally.NearTier].Record(time.Since(began))
+	c.count.NearSampled(key, time.Since(began))
 }
 
 // give is a value for a caller, who may modify it if there is a Clone.
@@ -307,7 +306,7 @@ func (c *Cache[K, V]) reserve(s seeker, key string) (*near.Reservation, *near.Re
 func (c *Cache[K, V]) share(ctx context.Context, read *near.Read, r *near.Reservation, k K, ttl bool, until time.Time) (e Entry[V], ok, missing bool, err error) {
 	select {
 	case <-read.Done:
-	case <-c.steps().at(until).Done():
+	case <-c.steps().At(until).Done():
 		return e, false, false, nil
 	case <-ctx.Done():
 		c.near.Leave(r, false)

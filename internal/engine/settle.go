@@ -70,7 +70,7 @@ func (c *Cache[K, V]) settle(js jobs[K, V], out []loaded[V]) {
 					until = sent[i] // nobody had invalidated until then
 				}
 			case o.Err != nil:
-				c.count.add(tally.StoreError)
+				c.count.Add(tally.StoreError)
 				lost = append(lost, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
 				fallthrough
 			default:
@@ -119,7 +119,7 @@ func (c *Cache[K, V]) fit(j *job[K, V], err error) (until int) {
 
 func (c *Cache[K, V]) unfilled(err error) {
 	if err == nil {
-		c.count.add(tally.Unfilled)
+		c.count.Add(tally.Unfilled)
 	}
 }
 
@@ -170,10 +170,10 @@ func tellFill(ctx context.Context, key string, o store.Outcome) {
 // judge turns the loader's words into a result, and into what is to be filled; not ok: nothing is.
 func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill store.Fill, ok bool) {
 	r.entry.Source = Load
-	c.count.loaded(l.err)
 	switch {
 	case errors.Is(l.err, ErrNotFound):
-		c.trouble.note(true)
+		c.count.Add(tally.LoadNotFound)
+		c.loadHealth.Note(true)
 		r.err = l.err
 		if l.err == ErrNotFound {
 			r.err = c.absent(j.key)
@@ -186,12 +186,14 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 		}
 		return fill, false
 	case l.err != nil:
-		c.trouble.note(false)
+		c.count.LoadFailed(l.err)
+		c.loadHealth.Note(false)
 		r.entry.Source = ""
 		r.err = fmt.Errorf("load %.100q: %w", j.key, l.err)
 		return fill, false
 	}
-	c.trouble.note(true)
+	c.count.Add(tally.LoadOK)
+	c.loadHealth.Note(true)
 	r.entry.Value = l.v
 	r.entry.TTL = c.Life(j.k, j.key, l.v)
 	switch {
@@ -201,7 +203,7 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 		traceOf(j.ctx).filled(j.key, l.partial)
 		c.unfilled(l.err)
 		if l.partial != errLost {
-			c.count.add(tally.StoreError)
+			c.count.Add(tally.StoreError)
 			c.overtaken(l.partial)
 		} else {
 			c.overtaken(nil)
@@ -212,7 +214,7 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 	}
 	value, err := c.Encode(l.v)
 	if err != nil {
-		c.count.add(tally.CodecError)
+		c.count.Add(tally.CodecError)
 		c.ails.unencodable(j.key, err)
 		c.ails.unfilled(notEncoded, err.Error())
 		traceOf(j.ctx).filled(j.key, err)
@@ -220,12 +222,12 @@ func (c *Cache[K, V]) judge(j *job[K, V], l *loaded[V], r *result[V]) (fill stor
 	}
 	c.ails.good(unencoded)
 	if len(value) > c.MaxValue {
-		c.count.add(tally.TooLarge)
+		c.count.Add(tally.TooLarge)
 		c.ails.unfilled(tooLarge, fmt.Sprintf("%d bytes, and %d are allowed", len(value), c.MaxValue))
 		traceOf(j.ctx).filled(j.key, fmt.Errorf("%w: %d bytes, at most %d are stored", ErrTooLarge, len(value), c.MaxValue))
 		return fill, false
 	}
-	c.count.addN(tally.BytesWritten, len(value))
+	c.count.AddN(tally.BytesWritten, len(value))
 	return store.Fill{Key: j.key, Token: j.token, Value: value, TTL: r.entry.TTL + c.Config.Stale}, true
 }
 

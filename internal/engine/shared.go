@@ -14,6 +14,7 @@ import (
 	"github.com/nearside/nearside/internal/recovery"
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/workers"
 )
 
 // Shared is what all caches of a client have in common.
@@ -30,9 +31,9 @@ type Shared struct {
 	ended    chan struct{}   // closed at the end of Close
 	left     error           // what Close returned; read it when ended is closed
 	cancel   context.CancelFunc
-	budgets  atomic.Pointer[deadlines] // of steps; see steps
-	paced    store.Paced               // whose budget holds; nil: Budget
-	workers  workers                   // who load, and the like
+	budgets  atomic.Pointer[workers.Deadlines] // of steps; see steps
+	paced    store.Paced                       // whose budget holds; nil: Budget
+	workers  workers.Pool                      // who load, and the like
 	near     tiers
 	deferred *recovery.Invalidations
 	leases   leases
@@ -51,7 +52,7 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	if budget == 0 {
 		budget = s.follow(st)
 	}
-	s.budgets.Store(newDeadlines(context.Background(), budget)) // not s.ctx: loads that Close ends give back their leases
+	s.budgets.Store(workers.NewDeadlines(context.Background(), budget, nil)) // not s.ctx: loads that Close ends give back their leases
 	s.near.clock, s.near.tells = near.NewClock(), make(chan struct{})
 	s.deferred = recovery.New(s.ctx, recovery.Options{Store: st, WriteBudget: writeBudget, Logger: logger, Spawn: s.spawn, ResetNear: s.lost})
 	s.doubts.init()
@@ -63,7 +64,7 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 // for all of that, but not longer than ctx, and closes the store. Its error says what was left. Without an end of ctx it may wait
 // until what is pending has expired. A second call waits for the first, and returns the same.
 func (s *Shared) Close(ctx context.Context) error {
-	if !s.workers.close() {
+	if !s.workers.Close() {
 		select {
 		case <-s.ended:
 			return s.left
@@ -87,7 +88,7 @@ func (s *Shared) close(ctx context.Context) error {
 	s.lost()
 	s.deferred.Leave()
 	ended := make(chan struct{})
-	go func() { s.workers.tasks.Wait(); close(ended) }()
+	go func() { s.workers.Wait(); close(ended) }()
 	doubt := make(chan error, 1)
 	go func() { doubt <- s.endDoubts(ctx) }()
 	behind := s.deferred.Drain(ctx)
@@ -117,7 +118,7 @@ func (s *Shared) close(ctx context.Context) error {
 }
 
 // spawn runs f in a goroutine that Close waits for. False: the client is closed.
-func (s *Shared) spawn(f func()) bool { return s.workers.run(taskFunc(f)) }
+func (s *Shared) spawn(f func()) bool { return s.workers.Run(workers.Func(f)) }
 
 // Recovery counts the invalidations that could not be delivered at once.
 func (s *Shared) Recovery() recovery.Counts { return s.deferred.Counts() }
@@ -151,7 +152,7 @@ func (s *Shared) read(ctx context.Context, until time.Time) (context.Context, co
 	if ctx.Done() != nil && s.budget() > shortBudget {
 		return context.WithDeadline(ctx, until)
 	}
-	return s.steps().at(until), func() {}
+	return s.steps().At(until), func() {}
 }
 
 const shortBudget = 50 * time.Millisecond

@@ -39,18 +39,18 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 	}
 	end := &ends[0]
 	if value, e := c.Encode(v); e != nil {
-		c.count.add(tally.CodecError)
+		c.count.Add(tally.CodecError)
 		c.ails.unencodable(key, e)
 	} else if len(value) > c.MaxValue {
-		c.count.add(tally.TooLarge)
+		c.count.Add(tally.TooLarge)
 	} else {
 		end.Value, end.Put, end.TTL = value, in.err == nil, c.Life(k, key, v)+c.Config.Stale
 	}
 	if behind := c.endWrites(ctx, []*intent{in}, ends); behind != nil {
-		c.count.add(tally.Behind)
+		c.count.Add(tally.Behind)
 		return v, told("update", key, behind)
 	}
-	c.count.add(tally.ByUpdate)
+	c.count.Add(tally.ByUpdate)
 	return v, nil
 }
 
@@ -86,7 +86,7 @@ func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool
 		if o.Err == nil {
 			had[i] = o.OK
 			c.deferred.Done(keys[i], mark)
-			c.count.add(tally.ByInvalidate)
+			c.count.Add(tally.ByInvalidate)
 		} else {
 			c.recovery.Keep(keys[i], c.Hold, o.Err)
 			if failed == nil {
@@ -114,11 +114,11 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 		}
 		value, err := c.Encode(p.V)
 		if err != nil {
-			c.count.add(tally.CodecError)
+			c.count.Add(tally.CodecError)
 			return fmt.Errorf("set %.100q: encode: %w", key, err)
 		}
 		if len(value) > c.MaxValue {
-			c.count.add(tally.TooLarge)
+			c.count.Add(tally.TooLarge)
 			return fmt.Errorf("set %.100q: %w: %d bytes, at most %d are stored", key, ErrTooLarge, len(value), c.MaxValue)
 		}
 		puts[i] = store.Put{Key: key, Value: value, TTL: max(c.Life(p.K, key, p.V)+c.Config.Stale, time.Millisecond)}
@@ -126,7 +126,7 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 	if len(puts) == 0 {
 		return nil
 	}
-	c.count.addN(tally.BySet, len(puts))
+	c.count.AddN(tally.BySet, len(puts))
 	for _, p := range puts {
 		c.drop(p.Key)
 	}
@@ -149,6 +149,6 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 }
 
 func (c *Cache[K, V]) behind(what, key string, cause error) error {
-	c.count.add(tally.Behind)
+	c.count.Add(tally.Behind)
 	return told(what, key, cause)
 }
