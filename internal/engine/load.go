@@ -133,7 +133,7 @@ func (c *Cache[K, V]) run(js jobs[K, V]) {
 		}
 		var tells <-chan struct{} // when somebody begins to tell
 		if js = waiting; changed == nil {
-			tells = c.Shared.untold()
+			tells = c.Shared.trackingStarted()
 			if changed, stop = c.watch(js); changed != nil {
 				continue // it may have changed before it was told of
 			}
