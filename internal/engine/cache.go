@@ -299,7 +299,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	} else {
 		j := newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, ttl: ttl, useless: found})
 		if why != nil { // no time has gone by since
-			j.alone.attempt.start = began
+			j.scratch.attempt.start = began
 		}
 		c.leadOne(j)
 	}
@@ -343,7 +343,7 @@ func (c *Cache[K, V]) key(k K) (string, error) {
 }
 
 func (c *Cache[K, V]) look(ctx context.Context, epoch uint64, s seeker, key string, ttl bool, began, until time.Time) (item store.Item) {
-	rctx, cancel := c.read(ctx, until)
+	rctx, cancel := c.readContext(ctx, until)
 	defer cancel()
 	if s.t != nil {
 		item = s.t.Get(rctx, key, true)
@@ -525,7 +525,7 @@ func (c *Cache[K, V]) inspect(ctx context.Context, keys []string) []store.Info {
 			}
 			continue
 		}
-		ctx, cancel := c.read(ctx, time.Now().Add(c.budget()))
+		ctx, cancel := c.readContext(ctx, time.Now().Add(c.budget()))
 		found := c.Store.Inspect(ctx, some)
 		cancel()
 		infos = append(infos, found...)
@@ -538,7 +538,7 @@ func (c *Cache[K, V]) inspect(ctx context.Context, keys []string) []store.Info {
 
 // settled waits until what this process has loaded is stored, as part of the budget of a look.
 func (c *Cache[K, V]) settled(ctx context.Context, until time.Time, keys ...string) {
-	ctx, cancel := c.read(ctx, until)
+	ctx, cancel := c.readContext(ctx, until)
 	defer cancel()
 	for _, key := range keys {
 		c.flights.Settled(ctx, key)

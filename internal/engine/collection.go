@@ -165,7 +165,7 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 // look reads from the store, what came from a source. An error is one of ctx, or of the query.
 func (c *Collection[K]) look(from Source, ctx context.Context, epoch uint64, k K, q store.Query, check func(store.View) (string, error)) (v View, why useless, err error) {
 	began := time.Now()
-	rctx, cancel := c.c.read(ctx, began.Add(c.c.budget()))
+	rctx, cancel := c.c.readContext(ctx, began.Add(c.c.budget()))
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
 	if cancel(); c.c.deferred.Overtaken(epoch) {
 		sv = store.View{Err: errOvertaken}
@@ -207,7 +207,7 @@ func (c *Collection[K]) wait(ctx context.Context, k K, key string, found useless
 		c.c.count.Add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
-		c.c.leadOne(newJob(job[K, contents]{k: k, key: key, ctx: ctx, call: call, ttl: true, whole: round > 0, useless: found}))
+		c.c.leadOne(newJob(job[K, contents]{k: k, key: key, ctx: ctx, call: call, ttl: true, keepAll: round > 0, useless: found}))
 	}
 	soon := ctx
 	if found.soft {
@@ -238,7 +238,7 @@ func (c *Collection[K]) Peek(ctx context.Context, k K, q store.Query) (View, err
 		return View{}, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
 	q.Key, q.Kind = key, c.Kind
-	rctx, cancel := c.c.read(ctx, time.Now().Add(c.c.budget()))
+	rctx, cancel := c.c.readContext(ctx, time.Now().Add(c.c.budget()))
 	defer cancel()
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
 	switch {

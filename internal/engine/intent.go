@@ -103,6 +103,8 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 	return err
 }
 
+const leaseMargin = time.Second // an intent outlives its write by this
+
 // life is how long an intent stands if its writer dies: longer than the write may take, which begins up to WriteBudget
 // after the begin that was carried out, then as long as a commit without a sender may take to become visible, and then until
 // a lagging replica shows it. docs/model has what breaks without each. An intent of a large batch stands for longer, since the

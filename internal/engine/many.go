@@ -298,7 +298,7 @@ func (w *wanted[K, V]) end() {
 
 func (c *Cache[K, V]) lookMany(ctx context.Context, epoch uint64, s seeker, keys []string, past []bool, ttl bool) (items []store.Item) {
 	began := time.Now()
-	rctx, cancel := c.read(ctx, began.Add(c.budget()))
+	rctx, cancel := c.readContext(ctx, began.Add(c.budget()))
 	defer cancel()
 	if s.t != nil {
 		items = s.t.GetMany(rctx, keys, true)

@@ -21,6 +21,8 @@ const (
 
 	pieceBytes = 1 << 20 // of one piece, where the size is known; a larger element is alone
 	leastKeys  = 16      // of a piece, however slow the store is
+
+	loadsAtOnce = 16 // loads of one batch, where there is no LoadMany
 )
 
 // unanswered reports whether a step was not answered within its time limit. A store that is known to be unavailable, or that

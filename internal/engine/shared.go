@@ -143,9 +143,9 @@ func (s *Shared) CheckKeys(glob string) {
 	})
 }
 
-// read returns the context of a read of the store, which ends with until or with its caller. To hear of a caller who
+// readContext returns the context of a read of the store, which ends with until or with its caller. To hear of a caller who
 // leaves costs more than the little that he waits for the end of a short budget.
-func (s *Shared) read(ctx context.Context, until time.Time) (context.Context, context.CancelFunc) {
+func (s *Shared) readContext(ctx context.Context, until time.Time) (context.Context, context.CancelFunc) {
 	if d, ok := ctx.Deadline(); ok && d.Before(until) {
 		return ctx, func() {}
 	}
