@@ -71,9 +71,9 @@ func sendPieces[T any](a retry.Attempt, xs []T, bytes func(*T) int, send func(co
 	})
 }
 
-// pick returns the elements of xs that have these indexes, in their order.
+// pick returns the elements of xs that have these indexes, in their order; all if indexes is nil.
 func pick[T any](xs []T, indexes []int) []T {
-	if len(indexes) == len(xs) {
+	if indexes == nil {
 		return xs
 	}
 	some := make([]T, len(indexes))

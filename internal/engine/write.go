@@ -78,7 +78,7 @@ func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool
 	defer cancel()
 	had, mark := make([]bool, len(keys)), c.deferred.Mark()
 	var failed error
-	for i, o := range retry.SendEach(ctx, c.WriteBudget, retry.LongFirst, len(keys), func(a retry.Attempt, left []int) []store.Outcome {
+	for i, o := range retry.SendEach(ctx, c.WriteBudget, retry.LongFirst, func(a retry.Attempt, left []int) []store.Outcome {
 		return sendPieces(a, pick(keys, left), bytesOfKey, func(ctx context.Context, some []string) []store.Outcome {
 			return c.Store.Invalidate(ctx, some, c.Hold)
 		})

@@ -54,21 +54,25 @@ func Send(ctx context.Context, budget time.Duration, first Share, send func(Atte
 	}
 }
 
-// SendEach is Send for a command about n elements. send is given the indexes of the elements that are left, and returns the
-// outcome of each. The result has the last outcome of every element.
-func SendEach(ctx context.Context, budget time.Duration, first Share, n int, send func(a Attempt, left []int) []store.Outcome) []store.Outcome {
-	last, left := make([]store.Outcome, n), make([]int, n)
-	for i := range left {
-		left[i] = i
-	}
+// SendEach is Send for a command about several elements. send is given the indexes of the elements that are left, nil of all, and
+// returns the outcome of each. The result has the last outcome of every element.
+func SendEach(ctx context.Context, budget time.Duration, first Share, send func(a Attempt, left []int) []store.Outcome) (last []store.Outcome) {
+	var left []int
 	Send(ctx, budget, first, func(a Attempt) (err error) {
+		outcomes := send(a, left)
+		if left == nil {
+			last = outcomes
+		}
 		var failed []int
-		for i, o := range send(a, left) {
-			last[left[i]] = o
+		for i, o := range outcomes {
+			if left != nil {
+				i = left[i]
+			}
+			last[i] = o
 			if o.Err == nil {
 				continue
 			}
-			failed = append(failed, left[i])
+			failed = append(failed, i)
 			if err == nil || final(err) { // one that may be carried out is reason enough for another attempt
 				err = o.Err
 			}

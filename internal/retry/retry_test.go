@@ -120,7 +120,15 @@ func TestSendEach(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var sent [][]int
-				got := SendEach(t.Context(), time.Second, Equal, len(c.want), func(a Attempt, left []int) []store.Outcome {
+				got := SendEach(t.Context(), time.Second, Equal, func(a Attempt, left []int) []store.Outcome {
+					if (left == nil) != (a.N == 0) {
+						t.Errorf("attempt %d is about %v", a.N, left)
+					}
+					for i := range c.want {
+						if a.N == 0 {
+							left = append(left, i)
+						}
+					}
 					sent = append(sent, slices.Clone(left))
 					out := make([]store.Outcome, len(left))
 					for i, err := range c.answers[a.N] {
