@@ -306,9 +306,9 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	if found.soft {
 		soon, cancel := context.WithTimeout(ctx, c.SoftTimeout)
 		defer cancel()
-		return c.fresher(ctx, soon, key, ticket, e)
+		return c.fresher(ctx, soon, key, ticket, call != nil, e)
 	}
-	r, err := ticket.Wait(ctx)
+	r, err := await(ctx, ctx, ticket, call != nil)
 	if err != nil {
 		ticket.Leave()
 		return c.failed(err)
@@ -316,10 +316,20 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	return c.answer(key, r)
 }
 
+// await waits for a result until a context ends. A traced caller that has led the call also waits for its fill, so that its trace
+// is complete: the other callers have their answers by then, as if it was not traced.
+func await[V any](ctx, until context.Context, ticket flight.Ticket[result[V]], led bool) (*result[V], error) {
+	r, err := ticket.Wait(until)
+	if err == nil && led && traceOf(ctx) != nil {
+		ticket.WaitRest(ctx)
+	}
+	return r, err
+}
+
 // fresher waits for the load of a value of which the caller has a stale one, and gives him that if the load fails or has not
 // ended soon. The load goes on and fills.
-func (c *Cache[K, V]) fresher(ctx, soon context.Context, key string, ticket flight.Ticket[result[V]], stale Entry[V]) (Entry[V], error) {
-	r, err := ticket.Wait(soon)
+func (c *Cache[K, V]) fresher(ctx, soon context.Context, key string, ticket flight.Ticket[result[V]], led bool, stale Entry[V]) (Entry[V], error) {
+	r, err := await(ctx, soon, ticket, led)
 	switch {
 	case ctx.Err() != nil && err != nil:
 		ticket.Leave() // not at the soft limit: the load goes on then

@@ -34,9 +34,8 @@ func (c *Cache[K, V]) deliverEarly(js jobs[K, V], results []result[V]) {
 //   - an in-process store (a fill is no round trip)
 //   - a collection (large ones are read back from the store)
 //   - a failed load (a caller that retries at once must not join the same call)
-//   - a traced call (the trace reports the fill)
 func (c *Cache[K, V]) answersBeforeFill(j *job[K, V], err error) bool {
-	return j.leased && c.shareUntil(j, err) == j.loadMark && c.gather.kind == "" && !c.Store.Local() && traceOf(j.ctx) == nil
+	return j.leased && c.shareUntil(j, err) == j.loadMark && c.gather.kind == "" && !c.Store.Local()
 }
 
 // shareUntil returns the mark before which a caller must have joined to take the result if its fill is rejected.

@@ -259,7 +259,7 @@ func (w *wanted[K, V]) join(fresh jobs[K, V]) {
 			traceOf(w.ctx).joined(j.key)
 			continue
 		}
-		j.call = call
+		j.call, j.led = call, true
 		mine = append(mine, j)
 	}
 	c.lead(mine)
@@ -277,8 +277,8 @@ func (w *wanted[K, V]) wait(tickets int) {
 		n := w.waited
 		ticket, a, j := w.tickets[n], &w.out[w.places[n]], w.missing[n]
 		if j.soft {
-			a.Entry, a.Err = c.fresher(w.ctx, w.soon, j.key, ticket, a.Entry)
-		} else if r, err := ticket.Wait(w.ctx); err != nil {
+			a.Entry, a.Err = c.fresher(w.ctx, w.soon, j.key, ticket, j.led, a.Entry)
+		} else if r, err := await(w.ctx, w.ctx, ticket, j.led); err != nil {
 			ticket.Leave()
 			a.Entry, a.Err = c.failed(err)
 		} else {

@@ -36,6 +36,7 @@ type job[K comparable, V any] struct {
 
 	batch *batch  // nil: the job is not part of a large batch
 	by    loading // whose loader asks for many; nil: the application
+	led   bool    // the call is the job's own, which alone its caller may know: call changes
 
 	phase   phase
 	useless // what a read of the store found before
