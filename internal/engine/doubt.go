@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -192,7 +193,7 @@ func (s *Shared) ask(d *doubt) {
 		if err == nil {
 			s.endDoubt(d)
 		}
-		if err == nil || !sleep(s.doubts.ctx, pause) {
+		if err == nil || !retry.Sleep(s.doubts.ctx, pause) {
 			returned = true
 			return
 		}
@@ -442,17 +443,6 @@ func signal(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-// sleep waits. It returns false if ctx has ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-	return ctx.Err() == nil
 }
 
 // InDoubt counts the keys whose writes are in doubt now.

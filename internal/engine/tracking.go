@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/near"
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -94,12 +95,7 @@ func (s *Shared) keepTracking() {
 			}
 			s.near.why.Store(&err)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-s.ctx.Done():
-			timer.Stop()
-		}
+		retry.Sleep(s.ctx, wait)
 	}
 }
 

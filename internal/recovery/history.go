@@ -1,11 +1,11 @@
 package recovery
 
 import (
-	"context"
 	"math/rand/v2"
 	"slices"
 	"time"
 
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -83,7 +83,7 @@ func (d keeper) Empty(globs []string, number uint64) {
 	d.ResetNear() // its entries may be older, too
 	if begin {
 		d.Spawn(func() {
-			pause(d.ctx, rand.N(emptyWithin)) // so that the first process spares others the work
+			retry.Sleep(d.ctx, rand.N(emptyWithin)) // so that the first process spares others the work
 			d.sweepAll()
 		})
 	}
@@ -91,16 +91,6 @@ func (d keeper) Empty(globs []string, number uint64) {
 
 // emptyWithin is how long processes wait at most before they begin to empty their caches, each for a random time.
 const emptyWithin = 500 * time.Millisecond
-
-// pause waits for t, or until ctx ends.
-func pause(ctx context.Context, t time.Duration) {
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
 
 // Spare implements store.Keeper.
 func (d keeper) Spare(globs []string, number uint64) {

@@ -89,7 +89,12 @@ func final(err error) bool { return errors.Is(err, store.ErrAway) || errors.Is(e
 // Pause waits before the nth repetition: 10 ms, 40 ms, 90 ms. What failed at once may have met a connection that another caller
 // was making under a short deadline, or a server that was changing its role. It returns false if ctx has ended.
 func Pause(ctx context.Context, n int) bool {
-	t := time.NewTimer(time.Duration(n*n) * 10 * time.Millisecond)
+	return Sleep(ctx, time.Duration(n*n)*10*time.Millisecond)
+}
+
+// Sleep waits for d. It returns false if ctx has ended before.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
