@@ -1,7 +1,7 @@
 package nearside
 
 // SetMaxPending bounds what is kept of invalidations that fail.
-func SetMaxPending(c *Client, n int) { c.shared.MaxPending = n }
+func SetMaxPending(c *Client, n int) { c.shared.SetMaxPending(n) }
 
 // Past is how many caches are read past Redis.
 func Past(c *Client) int { return c.shared.Recovery().Past }

@@ -4,13 +4,14 @@ import (
 	"context"
 
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/meter"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
 
 // CacheStats counts what a cache did in this process since it was made. The reads are counted by where their answer
 // came from, with the words of Source.
-type CacheStats = engine.Stats
+type CacheStats = meter.Stats
 
 // Histogram counts durations in buckets, of which four make a doubling, from 64 ns to two minutes. N is how many were counted,
 // Quantile(0.99) the time below which 99 % are, within 9 %, and Filled the buckets themselves.

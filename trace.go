@@ -21,6 +21,9 @@ import (
 //	WriteEnded func(key string, took time.Duration, err error)                // so ended the caller's function
 //	Answered   func(key string, source Source, err error)                     // the end of a read
 //
+// A traced call takes the same way as any other one. But if it has loaded it returns when its fill is known, up to one budget after
+// LoadEnded, which is when it would have been answered otherwise; callers that share its load do not wait for that.
+//
 // A load runs beside its caller, and a refresh goes on behind him: callbacks may be called by several goroutines, at once, and
 // after the call has returned. They must not panic, and should not wait.
 type Trace = engine.Trace

@@ -87,7 +87,7 @@ func (s *Store) FindCtx(ctx context.Context, token string) (b []byte, found bool
 		life = 0
 	}
 	var item store.Item
-	err = s.shared.Insist(ctx, func(ctx context.Context) error {
+	err = s.shared.Retry(ctx, func(ctx context.Context) error {
 		item = s.shared.Store.Touch(ctx, key, life)
 		return discreet(item.Err, key)
 	})
@@ -132,7 +132,7 @@ func (s *Store) CommitCtx(ctx context.Context, token string, b []byte, expiry ti
 		r.TTL, r.End = min(s.cfg.TTL, left), expiry
 	}
 	ctx = context.WithoutCancel(ctx)
-	err = s.shared.Insist(ctx, func(ctx context.Context) error {
+	err = s.shared.Retry(ctx, func(ctx context.Context) error {
 		return discreet(s.shared.Store.Save(ctx, r).Err, key)
 	})
 	if err != nil {
@@ -153,7 +153,7 @@ func (s *Store) DeleteCtx(ctx context.Context, token string) error {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
-	err = s.shared.Insist(ctx, func(ctx context.Context) error {
+	err = s.shared.Retry(ctx, func(ctx context.Context) error {
 		return discreet(s.shared.Store.Invalidate(ctx, []string{key}, 0)[0].Err, key)
 	})
 	if err != nil {
@@ -171,7 +171,7 @@ func (s *Store) TTL(ctx context.Context, token string) (time.Duration, error) {
 		return 0, nearside.ErrNotFound
 	}
 	var info store.Info
-	err = s.shared.Insist(ctx, func(ctx context.Context) error {
+	err = s.shared.Retry(ctx, func(ctx context.Context) error {
 		info = s.shared.Store.Inspect(ctx, []string{key})[0]
 		return discreet(info.Err, key)
 	})
@@ -194,7 +194,7 @@ func (s *Store) AllCtx(ctx context.Context) (map[string][]byte, error) {
 	all, prefix := make(map[string][]byte), s.cfg.Name+":"
 	err := s.shared.Store.Scan(ctx, prefix+"*", func(keys []string) error {
 		var items []store.Item
-		err := s.shared.Insist(ctx, func(ctx context.Context) error {
+		err := s.shared.Retry(ctx, func(ctx context.Context) error {
 			items = s.shared.Store.GetMany(ctx, keys, false)
 			for i, it := range items {
 				if it.Err != nil {

@@ -12,9 +12,12 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/flight"
+	"github.com/nearside/nearside/internal/meter"
 	"github.com/nearside/nearside/internal/near"
+	"github.com/nearside/nearside/internal/recovery"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
+	"github.com/nearside/nearside/internal/workers"
 )
 
 // Config says how a cache finds, reads and writes its values. Every field has been checked and defaulted by the skin;
@@ -49,17 +52,17 @@ type Config[K comparable, V any] struct {
 type Cache[K comparable, V any] struct {
 	Config[K, V]
 	*Shared
-	flights flight.Group[result[V]]
-	limits  *deadlines      // of loads
-	places  *places         // for loads; nil: no limit
-	near    *nearTier[K, V] // nil: nothing is kept in the process
-	misses  atomic.Int32    // reads of the store in a row that found nothing
-	trouble trouble         // of the database
-	gather  gather[K, V]    // in place of a value's load; the zero value: it has values
-	space   *space          // for recovery
-	count   meter
-	pace    pace // of reads of many keys
-	ails    complaints
+	flights    flight.Group[result[V]]
+	limits     *workers.Deadlines // of loads
+	places     *places            // for loads; nil: no limit
+	near       *nearTier[K, V]    // nil: nothing is kept in the process
+	misses     atomic.Int32       // reads of the store in a row that found nothing
+	loadHealth meter.LoadHealth
+	gather     gather[K, V] // in place of a value's load; the zero value: it has values
+	recovery   *recovery.Cache
+	count      meter.Meter
+	pace       pace // of reads of many keys
+	ails       complaints
 }
 
 // New returns a cache.
@@ -68,8 +71,10 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 	for _, d := range []*time.Duration{&c.TTL, &c.Stale, &c.NotFoundTTL, &c.Hold, &c.LoadTimeout, &c.SoftTimeout, &c.Near.Max, &c.Near.Untracked} {
 		*d = store.Bounded(*d)
 	}
-	sp := s.space(c.Glob, c.Ours, c.Hold, c.LoadTimeout)
-	sp.lives(max(cmp.Or(c.TTL, time.Hour)+c.Stale, c.NotFoundTTL))
+	deferred := s.deferred.Cache(recovery.CacheConfig{
+		Glob: c.Glob, Ours: c.Ours, Hold: c.Hold, Margin: store.Sum(c.LoadTimeout, leaseMargin, s.WriteBudget, c.Hold),
+		TTL: max(cmp.Or(c.TTL, time.Hour)+c.Stale, c.NotFoundTTL),
+	})
 	life, stale, ttl := c.Life, c.Stale, cmp.Or(c.TTL, time.Hour)
 	var cache *Cache[K, V]
 	c.Life = func(k K, key string, v V) (d time.Duration) {
@@ -80,12 +85,10 @@ func New[K comparable, V any](s *Shared, c Config[K, V]) *Cache[K, V] {
 			}
 		}()
 		d = store.Bounded(life(k, key, v))
-		sp.lives(d + stale)
+		deferred.StoredFor(d + stale)
 		return d
 	}
-	cache = &Cache[K, V]{Config: c, Shared: s, space: sp, limits: newDeadlines(s.ctx, c.LoadTimeout)}
-	s.register(sp)
-	cache.limits.tasks = &s.workers.tasks
+	cache = &Cache[K, V]{Config: c, Shared: s, recovery: deferred, limits: workers.NewDeadlines(s.ctx, c.LoadTimeout, &s.workers)}
 	cache.near = newNear(s, c.Near, &cache.count, func(k K) string { text, _ := c.Key(k); return text })
 	cache.ails.name, cache.ails.logger = nameOf(c.Glob), s.Logger
 	s.mu.Lock()
@@ -119,6 +122,21 @@ const (
 	Stale    Source = "stale"    // the store, past its TTL
 	Negative Source = "negative" // the store knows that there is no such row
 )
+
+// count is what counts the reads whose answers came from the source.
+func (s Source) count() tally.Count {
+	switch s {
+	case Store:
+		return tally.Store
+	case Load:
+		return tally.Load
+	case Stale:
+		return tally.Stale
+	case Negative:
+		return tally.Negative
+	}
+	return tally.Error
+}
 
 // Entry is a value and what is known about it.
 type Entry[V any] struct {
@@ -193,7 +211,7 @@ func (c *Cache[K, V]) Kept(k K) (v V, found, ok bool) {
 // will look again.
 func (c *Cache[K, V]) Ready(k K) (v V, ok bool) {
 	key, err := c.key(k)
-	if err != nil || c.past(key) {
+	if err != nil || c.recovery.Bypasses(key) {
 		return v, false
 	}
 	ctx := context.Background()
@@ -235,7 +253,7 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	var sought seeker
 	var reserved *near.Reservation
 	var shared *near.Read
-	epoch := c.pending.epoch()
+	epoch := c.deferred.Epoch()
 	cold := c.cold()
 	if !cold { // before past is asked: else an invalidation may fail in between, and what it was about would be kept near
 		sought = c.seek()
@@ -276,21 +294,21 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	}
 	ticket, call := c.flights.Join(key)
 	if call == nil {
-		c.count.add(tally.CoalescedProcess)
+		c.count.Add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
 		j := newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, ttl: ttl, useless: found})
 		if why != nil { // no time has gone by since
-			j.alone.attempt.start = began
+			j.scratch.attempt.start = began
 		}
 		c.leadOne(j)
 	}
 	if found.soft {
 		soon, cancel := context.WithTimeout(ctx, c.SoftTimeout)
 		defer cancel()
-		return c.fresher(ctx, soon, key, ticket, e)
+		return c.fresher(ctx, soon, key, ticket, call != nil, e)
 	}
-	r, err := ticket.Wait(ctx)
+	r, err := await(ctx, ctx, ticket, call != nil)
 	if err != nil {
 		ticket.Leave()
 		return c.failed(err)
@@ -298,10 +316,20 @@ func (c *Cache[K, V]) get(ctx context.Context, k K, ttl bool) (Entry[V], error) 
 	return c.answer(key, r)
 }
 
+// await waits for a result until a context ends. A traced caller that has led the call also waits for its fill, so that its trace
+// is complete: the other callers have their answers by then, as if it was not traced.
+func await[V any](ctx, until context.Context, ticket flight.Ticket[result[V]], led bool) (*result[V], error) {
+	r, err := ticket.Wait(until)
+	if err == nil && led && traceOf(ctx) != nil {
+		ticket.WaitRest(ctx)
+	}
+	return r, err
+}
+
 // fresher waits for the load of a value of which the caller has a stale one, and gives him that if the load fails or has not
 // ended soon. The load goes on and fills.
-func (c *Cache[K, V]) fresher(ctx, soon context.Context, key string, ticket flight.Ticket[result[V]], stale Entry[V]) (Entry[V], error) {
-	r, err := ticket.Wait(soon)
+func (c *Cache[K, V]) fresher(ctx, soon context.Context, key string, ticket flight.Ticket[result[V]], led bool, stale Entry[V]) (Entry[V], error) {
+	r, err := await(ctx, soon, ticket, led)
 	switch {
 	case ctx.Err() != nil && err != nil:
 		ticket.Leave() // not at the soft limit: the load goes on then
@@ -309,7 +337,7 @@ func (c *Cache[K, V]) fresher(ctx, soon context.Context, key string, ticket flig
 	case err == nil && (r.err == nil || errors.Is(r.err, ErrNotFound)):
 		return c.answer(key, r)
 	}
-	c.count.answered(stale.Source, key)
+	c.count.Answered(stale.Source.count(), key)
 	return stale, nil
 }
 
@@ -325,36 +353,32 @@ func (c *Cache[K, V]) key(k K) (string, error) {
 }
 
 func (c *Cache[K, V]) look(ctx context.Context, epoch uint64, s seeker, key string, ttl bool, began, until time.Time) (item store.Item) {
-	rctx, cancel := c.read(ctx, until)
+	rctx, cancel := c.readContext(ctx, until)
 	defer cancel()
 	if s.t != nil {
 		item = s.t.Get(rctx, key, true)
 	} else {
 		item = c.Store.Get(rctx, key, ttl || s.longest > 0)
 	}
-	if c.pending.overtaken(epoch) {
+	if c.deferred.Overtaken(epoch) {
 		item = store.Item{Err: errOvertaken}
 	}
-	took := c.count.waited(began, item.Err)
+	took := c.count.StoreTook(began, item.Err)
 	traceOf(ctx).store(key, item.Found, took, item.Err)
 	return item
 }
 
 // notAsked says why a key is read past the store: nil if it is not. To be asked before the store is.
 func (c *Cache[K, V]) notAsked(key string) error {
-	if c.past(key) {
+	if c.recovery.Bypasses(key) {
 		return errNotAsked
 	}
 	err := c.Store.Refuses(key)
 	if err != nil {
-		c.count.add(tally.StoreError)
+		c.count.Add(tally.StoreError)
 	}
 	return err
 }
-
-// past reports whether a key must be read past the store, since an invalidation of it is pending. To be asked before the
-// store is.
-func (c *Cache[K, V]) past(key string) bool { return c.pending.past(c.space, key) }
 
 // useless says why a read of the store was of no use; its zero value says that it was.
 type useless struct {
@@ -374,14 +398,14 @@ func (c *Cache[K, V]) served(ctx context.Context, k K, key string, item store.It
 func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string, item store.Item, e *Entry[V]) useless {
 	switch {
 	case item.Err != nil:
-		c.count.add(tally.StoreError)
+		c.count.Add(tally.StoreError)
 		return useless{bypass: true, late: unanswered(item.Err)}
 	case !item.Found:
 		c.seen(false)
 		return useless{missing: true}
 	}
 	c.seen(true)
-	c.count.addN(tally.BytesRead, len(item.Value))
+	c.count.AddN(tally.BytesRead, len(item.Value))
 	v, err := c.Decode(item.Value)
 	if err != nil {
 		c.undecodable(key, err)
@@ -390,25 +414,25 @@ func (c *Cache[K, V]) servedAs(from Source, ctx context.Context, k K, key string
 	c.ails.good(undecoded)
 	*e = c.stored(k, key, v, item.TTL)
 	switch {
-	case e.Stale && c.trouble.pause():
+	case e.Stale && c.loadHealth.SkipRefresh():
 	case e.Stale && c.SoftTimeout > 0:
 		return useless{soft: true}
 	case e.Stale:
 		c.refresh(ctx, k, key, 0)
-	case c.Refresh > 0 && e.TTL > 0 && c.count.cost.due(e.TTL, c.Refresh):
+	case c.Refresh > 0 && e.TTL > 0 && c.count.RefreshDue(e.TTL, c.Refresh):
 		c.refresh(ctx, k, key, item.TTL)
 	}
 	if e.Source == Store {
 		e.Source = from
 	}
-	c.count.answered(e.Source, key)
+	c.count.Answered(e.Source.count(), key)
 	return useless{}
 }
 
 // undecodable counts a value that does not decode, and complains of many.
 func (c *Cache[K, V]) undecodable(key string, err error) {
-	c.count.add(tally.CodecError)
-	c.ails.undecodable(key, err, c.count.counts[tally.Store].Load()+c.count.counts[tally.Stale].Load())
+	c.count.Add(tally.CodecError)
+	c.ails.undecodable(key, err, c.count.Count(tally.Store)+c.count.Count(tally.Stale))
 }
 
 // stored describes a value from the store. Its TTL says everything: a value is stored for its life and the stale time,
@@ -432,7 +456,7 @@ func (c *Cache[K, V]) stored(k K, key string, v V, ttl time.Duration) Entry[V] {
 func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string, early time.Duration) {
 	if call := c.flights.Lead(key); call != nil {
 		if early > 0 {
-			c.count.add(tally.Early)
+			c.count.Add(tally.Early)
 			early += time.Millisecond // what has less to live than this is taken for stale
 		}
 		c.leadOne(newJob(job[K, V]{k: k, key: key, ctx: ctx, call: call, early: early}))
@@ -440,13 +464,13 @@ func (c *Cache[K, V]) refresh(ctx context.Context, k K, key string, early time.D
 }
 
 func (c *Cache[K, V]) failed(err error) (Entry[V], error) {
-	c.count.add(tally.Error)
+	c.count.Add(tally.Error)
 	return Entry[V]{}, err
 }
 
 // answer counts a result for one of its callers, who may modify it if there is a Clone.
 func (c *Cache[K, V]) answer(key string, r *result[V]) (Entry[V], error) {
-	c.count.answered(r.entry.Source, key)
+	c.count.Answered(r.entry.Source.count(), key)
 	e := r.entry
 	if r.err == nil {
 		e.Value = c.give(e.Value)
@@ -461,8 +485,8 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	if err != nil {
 		return none, err
 	}
-	epoch := c.pending.epoch()
-	if c.past(key) {
+	epoch := c.deferred.Epoch()
+	if c.recovery.Bypasses(key) {
 		return none, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
 	began := time.Now()
@@ -477,7 +501,7 @@ func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
 	}
 	v, err := c.Decode(item.Value)
 	if err != nil {
-		c.count.add(tally.CodecError)
+		c.count.Add(tally.CodecError)
 		return none, fmt.Errorf("%w: the value of %.100q does not decode: %v", ErrNotFound, key, err)
 	}
 	return c.stored(k, key, v, item.TTL), nil
@@ -511,7 +535,7 @@ func (c *Cache[K, V]) inspect(ctx context.Context, keys []string) []store.Info {
 			}
 			continue
 		}
-		ctx, cancel := c.read(ctx, time.Now().Add(c.budget()))
+		ctx, cancel := c.readContext(ctx, time.Now().Add(c.budget()))
 		found := c.Store.Inspect(ctx, some)
 		cancel()
 		infos = append(infos, found...)
@@ -524,7 +548,7 @@ func (c *Cache[K, V]) inspect(ctx context.Context, keys []string) []store.Info {
 
 // settled waits until what this process has loaded is stored, as part of the budget of a look.
 func (c *Cache[K, V]) settled(ctx context.Context, until time.Time, keys ...string) {
-	ctx, cancel := c.read(ctx, until)
+	ctx, cancel := c.readContext(ctx, until)
 	defer cancel()
 	for _, key := range keys {
 		c.flights.Settled(ctx, key)

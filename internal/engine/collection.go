@@ -9,6 +9,7 @@ import (
 	"github.com/nearside/nearside/internal/collection"
 	"github.com/nearside/nearside/internal/flight"
 	"github.com/nearside/nearside/internal/hotkeys"
+	"github.com/nearside/nearside/internal/meter"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -103,8 +104,8 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 	if check == nil {
 		check = func(store.View) (string, error) { return "", nil }
 	}
-	epoch := c.c.pending.epoch()
-	found := useless{bypass: c.c.past(key) || q.Other != "" && c.c.past(q.Other)}
+	epoch := c.c.deferred.Epoch()
+	found := useless{bypass: c.c.recovery.Bypasses(key) || q.Other != "" && c.c.recovery.Bypasses(q.Other)}
 	var stale View
 	switch {
 	case found.bypass:
@@ -118,7 +119,7 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 	for round := 0; ; round++ {
 		r, err := c.wait(ctx, k, key, found, round)
 		if found.soft && (err != nil && ctx.Err() == nil || err == nil && r.err != nil && !errors.Is(r.err, ErrNotFound)) {
-			c.c.count.answered(stale.Source, key)
+			c.c.count.Answered(stale.Source.count(), key)
 			return stale, nil
 		}
 		if err != nil {
@@ -139,7 +140,7 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 			if _, err := check(v.View); err != nil {
 				return c.failed(err)
 			}
-			c.c.count.answered(v.Source, key)
+			c.c.count.Answered(v.Source.count(), key)
 			return v, nil
 		}
 		// The store has it, or had: then the next load is kept in this process, and the one after that asks the store nothing.
@@ -152,7 +153,7 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 			return v, err
 		}
 		if why.soft { // while a member is written its short life looks stale; the claim knows better, and there is a view now
-			c.c.count.answered(v.Source, key)
+			c.c.count.Answered(v.Source.count(), key)
 			return v, nil
 		}
 		if found = why; round > 0 {
@@ -164,12 +165,12 @@ func (c *Collection[K]) query(ctx context.Context, k K, q store.Query, check fun
 // look reads from the store, what came from a source. An error is one of ctx, or of the query.
 func (c *Collection[K]) look(from Source, ctx context.Context, epoch uint64, k K, q store.Query, check func(store.View) (string, error)) (v View, why useless, err error) {
 	began := time.Now()
-	rctx, cancel := c.c.read(ctx, began.Add(c.c.budget()))
+	rctx, cancel := c.c.readContext(ctx, began.Add(c.c.budget()))
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
-	if cancel(); c.c.pending.overtaken(epoch) {
+	if cancel(); c.c.deferred.Overtaken(epoch) {
 		sv = store.View{Err: errOvertaken}
 	}
-	took := c.c.count.waited(began, sv.Err)
+	took := c.c.count.StoreTook(began, sv.Err)
 	traceOf(ctx).store(q.Key, sv.Found, took, sv.Err)
 	switch {
 	case errors.Is(sv.Err, store.ErrApart), errors.Is(sv.Err, store.ErrQuery):
@@ -203,10 +204,10 @@ func (c *Collection[K]) wait(ctx context.Context, k K, key string, found useless
 	}
 	ticket, call := group.Join(key)
 	if call == nil {
-		c.c.count.add(tally.CoalescedProcess)
+		c.c.count.Add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
-		c.c.leadOne(newJob(job[K, contents]{k: k, key: key, ctx: ctx, call: call, ttl: true, whole: round > 0, useless: found}))
+		c.c.leadOne(newJob(job[K, contents]{k: k, key: key, ctx: ctx, call: call, ttl: true, keepAll: round > 0, useless: found}))
 	}
 	soon := ctx
 	if found.soft {
@@ -232,16 +233,16 @@ func (c *Collection[K]) Peek(ctx context.Context, k K, q store.Query) (View, err
 	if err != nil {
 		return View{}, err
 	}
-	epoch := c.c.pending.epoch()
-	if c.c.past(key) {
+	epoch := c.c.deferred.Epoch()
+	if c.c.recovery.Bypasses(key) {
 		return View{}, fmt.Errorf("%w: an invalidation of %.100q is pending", ErrNotFound, key)
 	}
 	q.Key, q.Kind = key, c.Kind
-	rctx, cancel := c.c.read(ctx, time.Now().Add(c.c.budget()))
+	rctx, cancel := c.c.readContext(ctx, time.Now().Add(c.c.budget()))
 	defer cancel()
 	sv := c.c.Store.Query(rctx, []store.Query{q})[0]
 	switch {
-	case c.c.pending.overtaken(epoch):
+	case c.c.deferred.Overtaken(epoch):
 		return View{}, errOvertaken
 	case sv.Err != nil:
 		return View{}, sv.Err
@@ -261,7 +262,7 @@ func (c *Collection[K]) Intersect(ctx context.Context, a, b K) ([]store.Element,
 	if size, err := c.Query(ctx, b, store.Query{Part: store.Size}); err != nil || size.N == 0 {
 		return nil, err
 	}
-	if !c.c.past(other) {
+	if !c.c.recovery.Bypasses(other) {
 		both, err := c.Query(ctx, a, store.Query{Part: store.Intersect, Other: other})
 		if err == nil && both.View.Other {
 			return both.Elements, nil
@@ -316,7 +317,7 @@ func (c *Collection[K]) whole(in *intent) *intent {
 }
 
 // Stats returns the counters of now.
-func (c *Collection[K]) Stats() Stats { return c.c.Stats() }
+func (c *Collection[K]) Stats() meter.Stats { return c.c.Stats() }
 
 // Tally returns all that the cache counts.
 func (c *Collection[K]) Tally() tally.Tally { return c.c.Tally() }

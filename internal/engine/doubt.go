@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -24,9 +25,11 @@ import (
 //     the write, or than the interval of renewal.
 
 const (
-	defaultMaxInDoubt = 10_000           // keys
-	maxAsking         = 32               // writes whose outcome is asked for at once
-	askTimeout        = 10 * time.Second // of one question
+	defaultMaxInDoubt = 10_000                // keys
+	maxAsking         = 32                    // writes whose outcome is asked for at once
+	askTimeout        = 10 * time.Second      // of one question
+	firstAsk          = 50 * time.Millisecond // before a question, or a renewal that failed, is repeated first
+	lastAsk           = 2 * time.Second
 	doubtBatch        = 1000             // keys of one command
 	longestRenewal    = 15 * time.Second // between two renewals
 	shortestRenewal   = 100 * time.Millisecond
@@ -115,11 +118,11 @@ func (s *Shared) doubt(ctx context.Context, ins []*intent, settled func(context.
 	now := time.Now()
 	d := &doubt{settled: settled, ins: ins, until: now.Add(longestDoubt(ins)), renew: now.Add(longestRenewal), every: longestRenewal}
 	for _, in := range ins {
-		in.count.add(tally.InDoubt)
+		in.count.Add(tally.InDoubt)
 		traceOf(ctx).filled(in.key, ErrInDoubt)
 		d.every = min(d.every, max(shortestRenewal, max(in.doubt, in.limit)/4))
 		if in.err != nil { // no intent stands, as far as is known
-			s.keep(in.space, in.key, in.hold, in.err)
+			in.cache.Keep(in.key, in.hold, in.err)
 			d.renew = now
 		} else if due := in.began.Add(in.limit); due.Before(d.renew) {
 			d.renew = due
@@ -133,7 +136,10 @@ func (s *Shared) doubt(ctx context.Context, ins []*intent, settled func(context.
 	kept, renew := s.doubts.add(d, cause, most)
 	if !kept {
 		for _, in := range ins {
-			s.doubtAll(in.space, d.until)
+			if in.cache.BypassUntil(d.until) { // what can be asked about them is not: it would have to be kept
+				s.Logger.Warn("more writes are in doubt than are kept: a cache is read past the store until all of it is invalidated",
+					"keys", in.cache.Glob, "not before", d.until.Format(time.RFC3339))
+			}
 		}
 		return
 	}
@@ -164,19 +170,6 @@ func (p *doubts) add(d *doubt, cause error, most int) (kept, renew bool) {
 	return true, renew
 }
 
-// doubtAll has a cache read past the store, whose keys in doubt are more than are kept: until the time when their commits must
-// be visible, and a sweep after it. What can be asked about them is not: it would have to be kept.
-func (s *Shared) doubtAll(sp *space, until time.Time) {
-	n := s.pending.doubtful(sp, until)
-	if n.overflow {
-		s.Logger.Warn("more writes are in doubt than are kept: a cache is read past the store until all of it is invalidated",
-			"keys", sp.glob, "not before", until.Format(time.RFC3339))
-	}
-	if n.sweep {
-		s.spawn(s.sweepAll)
-	}
-}
-
 // ask asks for the outcome of a write until it is known.
 func (s *Shared) ask(d *doubt) {
 	returned := false
@@ -189,7 +182,7 @@ func (s *Shared) ask(d *doubt) {
 		}
 	}()
 	settled := d.settled
-	for pause := firstRepeat; ; pause = min(2*pause, lastRepeat) {
+	for pause := firstAsk; ; pause = min(2*pause, lastAsk) {
 		select {
 		case s.doubts.places <- struct{}{}:
 		case <-s.doubts.ctx.Done():
@@ -200,7 +193,7 @@ func (s *Shared) ask(d *doubt) {
 		if err == nil {
 			s.endDoubt(d)
 		}
-		if err == nil || !sleep(s.doubts.ctx, pause) {
+		if err == nil || !retry.Sleep(s.doubts.ctx, pause) {
 			returned = true
 			return
 		}
@@ -251,7 +244,7 @@ func (s *Shared) endSome(ds []*doubt) {
 
 func (s *Shared) endKeys(ins []*intent) {
 	for _, in := range ins {
-		in.mark = s.pending.mark() // as of an invalidation that begins now: the end puts nothing
+		in.mark = s.deferred.Mark() // as of an invalidation that begins now: the end puts nothing
 	}
 	_ = s.endWrites(context.Background(), ins, make([]store.End, len(ins))) // what is not delivered is repeated
 }
@@ -378,7 +371,7 @@ func (s *Shared) renew(ds []*doubt) {
 	for _, in := range ins {
 		in.trim()
 		if in.err != nil {
-			s.keep(in.space, in.key, in.hold, in.err)
+			in.cache.Keep(in.key, in.hold, in.err)
 		}
 	}
 	s.doubts.mu.Lock()
@@ -386,7 +379,7 @@ func (s *Shared) renew(ds []*doubt) {
 	for _, d := range ds {
 		wait := d.every
 		if slices.ContainsFunc(d.ins, func(in *intent) bool { return in.err != nil }) {
-			d.pause = min(max(2*d.pause, firstRepeat), lastRepeat)
+			d.pause = min(max(2*d.pause, firstAsk), lastAsk)
 			wait = d.pause
 		} else {
 			d.pause = 0
@@ -450,17 +443,6 @@ func signal(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-// sleep waits. It returns false if ctx has ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-	return ctx.Err() == nil
 }
 
 // InDoubt counts the keys whose writes are in doubt now.

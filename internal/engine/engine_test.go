@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,8 @@ type bench struct {
 	shared *engine.Shared
 	loads  atomic.Int64
 	delay  time.Duration
-	left   error // what Close returned in the test
+	left   error        // what Close returned in the test
+	logger *slog.Logger // of the client; nil: nothing is logged
 
 	mu   sync.Mutex
 	rows map[string]string
@@ -69,7 +71,7 @@ func open(t testing.TB, change func(*bench, *engine.Config[string, string])) *be
 	if change != nil {
 		change(b, &cfg)
 	}
-	b.shared = engine.NewShared(b.store, 25*time.Millisecond, time.Second, slog.New(slog.DiscardHandler))
+	b.shared = engine.NewShared(b.store, 25*time.Millisecond, time.Second, cmp.Or(b.logger, slog.New(slog.DiscardHandler)))
 	b.Cache = engine.New(b.shared, cfg)
 	t.Cleanup(func() {
 		if err := b.shared.Close(context.Background()); !errors.Is(err, b.left) {

@@ -4,14 +4,15 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nearside/nearside/internal/recovery"
 	"github.com/nearside/nearside/internal/store"
 )
 
 var (
 	// ErrNotFound says that the database has no such row.
 	ErrNotFound = errors.New("not found")
-	// ErrUnavailable says that the database is written and the cache is behind.
-	ErrUnavailable = errors.New("the cache could not be told")
+	// ErrUnavailable says that the database is written and that the cache could not be invalidated.
+	ErrUnavailable = recovery.ErrUnavailable
 	// ErrClosed is the error of calls after Close.
 	ErrClosed = errors.New("the client is closed")
 	// ErrKey is wrapped by the error of a key that cannot be one.

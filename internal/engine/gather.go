@@ -37,13 +37,13 @@ var errLost = errors.New("somebody has invalidated the collection while it was l
 
 // intake takes what a loader emits.
 type intake struct {
-	s     *Shared
-	ctx   context.Context // of the load
-	kind  store.Kind
-	key   string
-	token string // of the lease; empty: nothing goes to the store
-	whole bool   // all is kept in this process
-	most  int    // elements
+	s       *Shared
+	ctx     context.Context // of the load
+	kind    store.Kind
+	key     string
+	token   string // of the lease; empty: nothing goes to the store
+	keepAll bool   // all is kept in this process
+	most    int    // elements
 
 	chunk   []store.Element        // what is left of it at the end goes with the fill
 	bytes   int                    // of chunk
@@ -78,7 +78,7 @@ func (in *intake) add(e store.Element) error {
 	}
 	if in.local != nil {
 		in.local.Add(e)
-		if in.token != "" && !in.whole && (in.local.Len() > keptElements || in.local.Bytes() > keptBytes) {
+		if in.token != "" && !in.keepAll && (in.local.Len() > keptElements || in.local.Bytes() > keptBytes) {
 			in.local = nil
 		}
 	}
@@ -126,9 +126,9 @@ func (in *intake) arrive(most int) {
 // gather loads a collection: into the store if the job has a lease, and into this process as far as it is kept there.
 func (c *Collection[K]) gather(ctx context.Context, j *job[K, contents]) loaded[contents] {
 	in := &intake{
-		s: c.c.Shared, ctx: ctx, kind: c.Kind, key: j.key, whole: j.whole, most: c.MaxElements, local: collection.New(c.Kind),
+		s: c.c.Shared, ctx: ctx, kind: c.Kind, key: j.key, keepAll: j.keepAll, most: c.MaxElements, local: collection.New(c.Kind),
 	}
-	if j.fills {
+	if j.leased {
 		in.token = j.token
 	}
 	err := c.Load(ctx, j.k, in.add)

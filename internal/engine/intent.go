@@ -1,29 +1,17 @@
 package engine
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/nearside/nearside/internal/meter"
+	"github.com/nearside/nearside/internal/recovery"
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
-
-const sendings = 3 // of a begin, an end or an invalidation, within WriteBudget
-
-// pauseBefore waits before the nth sending. What failed at once may have met a connection that somebody else was making
-// under a short deadline of his own, or a server that was changing its role. False: the time is over.
-func pauseBefore(ctx context.Context, n int) bool {
-	t := time.NewTimer(time.Duration(n*n) * 10 * time.Millisecond)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
 
 // intent is a begun write of one key.
 type intent struct {
@@ -34,8 +22,8 @@ type intent struct {
 	drop   func()           // removes it from the near tier, before the write
 	forget func(key string) // ends what this process shares of the key
 	kind   store.Kind
-	count  *meter
-	space  *space
+	count  *meter.Meter
+	cache  *recovery.Cache
 
 	mark    uint64 // before the write
 	behind  bool   // its end was not delivered
@@ -104,9 +92,9 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 		switch {
 		case err != nil:
 		case in.behind:
-			in.count.add(tally.Behind)
+			in.count.Add(tally.Behind)
 		default:
-			in.count.add(tally.ByMutate)
+			in.count.Add(tally.ByMutate)
 		}
 	}
 	if err == nil && behind != nil {
@@ -114,6 +102,8 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 	}
 	return err
 }
+
+const leaseMargin = time.Second // an intent outlives its write by this
 
 // life is how long an intent stands if its writer dies: longer than the write may take, which begins up to WriteBudget
 // after the begin that was carried out, then as long as a commit without a sender may take to become visible, and then until
@@ -131,37 +121,22 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 	defer cancel()
 	for _, in := range ins {
 		in.drop()
-		in.mark = s.pending.mark()
+		in.mark = s.deferred.Mark()
 	}
-	left := ins
-	for n := range sendings {
-		if n > 0 && !pauseBefore(ctx, n) {
-			return
-		}
-		batch := make([]store.Intent, len(left))
-		for i, in := range left {
-			if n > 0 {
+	answers := retry.SendEach(ctx, s.WriteBudget, retry.Equal, func(a retry.Attempt, left []int) []store.Outcome {
+		some := pick(ins, left)
+		batch := make([]store.Intent, len(some))
+		for i, in := range some {
+			if a.N > 0 {
 				in.earlier = append(in.earlier, in.token)
 			}
 			in.token, in.began = store.NewToken(), time.Now()
 			batch[i] = store.Intent{Key: in.key, Token: in.token, Earlier: in.earlier, Life: s.life(in) + most - s.WriteBudget}
 		}
-		answers := inPieces(batch, bytesOfIntent, func(some []store.Intent) []store.Outcome {
-			try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)
-			defer stop()
-			return s.Store.Begin(try, some)
-		})
-		var again []*intent
-		away := true
-		for i, in := range left {
-			if in.err = answers[i].Err; in.err != nil {
-				again = append(again, in)
-				away = away && errors.Is(in.err, store.ErrAway)
-			}
-		}
-		if left = again; len(left) == 0 || away || ctx.Err() != nil {
-			return
-		}
+		return sendPieces(a, batch, bytesOfIntent, s.Store.Begin)
+	})
+	for i, in := range ins {
+		in.err = answers[i].Err
 	}
 }
 
@@ -175,37 +150,17 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 		e.Key, e.Token, e.Earlier, e.Hold = in.key, in.token, in.earlier, in.hold
 	}
 	var failed error
-	for n := range sendings {
-		if n > 0 && !pauseBefore(ctx, n) {
-			break
+	lost := make(map[string]bool)
+	for i, o := range retry.SendEach(ctx, s.WriteBudget, retry.Equal, func(a retry.Attempt, left []int) []store.Outcome {
+		return sendPieces(a, pick(ends, left), bytesOfEnd, s.Store.End)
+	}) {
+		if o.Err == nil {
+			traceOf(ctx).ended(ends[i], o.OK)
+			continue
 		}
-		answers := inPieces(ends, bytesOfEnd, func(some []store.End) []store.Outcome {
-			try, stop := context.WithTimeout(ctx, s.WriteBudget/sendings)
-			defer stop()
-			return s.Store.End(try, some)
-		})
-		var again []store.End
-		away := true
-		failed = nil
-		for i, a := range answers {
-			if a.Err != nil {
-				again = append(again, ends[i])
-				away = away && errors.Is(a.Err, store.ErrAway)
-				if failed == nil {
-					failed = a.Err
-				}
-				continue
-			}
-			traceOf(ctx).ended(ends[i], a.OK)
-		}
-		if ends = again; len(ends) == 0 || away || ctx.Err() != nil {
-			break
-		}
-	}
-	lost := make(map[string]bool, len(ends))
-	for _, e := range ends {
-		lost[e.Key] = true
-		traceOf(ctx).filled(e.Key, failed)
+		failed = cmp.Or(failed, o.Err)
+		lost[ends[i].Key] = true
+		traceOf(ctx).filled(ends[i].Key, failed)
 	}
 	if err := s.unsettle(ctx, ins, lost); failed == nil {
 		failed = err
@@ -213,9 +168,9 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 	for _, in := range ins {
 		if lost[in.key] {
 			in.behind = true
-			s.keep(in.space, in.key, in.hold, failed)
+			in.cache.Keep(in.key, in.hold, failed)
 		} else {
-			s.pending.done(in.key, in.mark)
+			s.deferred.Done(in.key, in.mark)
 		}
 		in.forget(in.key)
 	}

@@ -60,7 +60,7 @@ func (c *Cache[K, V]) hold(js jobs[K, V], claimed time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, j := range js {
-		if j.fills && j.held.of == nil {
+		if j.leased && j.held.of == nil {
 			j.held.of, j.held.kind, j.held.since = j, c.gather.kind, claimed
 			l.insert(&j.held)
 		}

@@ -137,7 +137,7 @@ func (w *wanted[K, V]) read(from, to int) {
 			}
 		}
 	}()
-	epoch := c.pending.epoch()
+	epoch := c.deferred.Epoch()
 	past := c.pastOf(keys) // behind the reservations: see Cache.get
 	items := c.lookMany(w.ctx, epoch, sought, keys, past, w.ttl)
 	for n := range items {
@@ -255,11 +255,11 @@ func (w *wanted[K, V]) join(fresh jobs[K, V]) {
 		ticket, call := c.flights.Join(j.key)
 		w.tickets = append(w.tickets, ticket)
 		if call == nil {
-			c.count.add(tally.CoalescedProcess)
+			c.count.Add(tally.CoalescedProcess)
 			traceOf(w.ctx).joined(j.key)
 			continue
 		}
-		j.call = call
+		j.call, j.led = call, true
 		mine = append(mine, j)
 	}
 	c.lead(mine)
@@ -277,8 +277,8 @@ func (w *wanted[K, V]) wait(tickets int) {
 		n := w.waited
 		ticket, a, j := w.tickets[n], &w.out[w.places[n]], w.missing[n]
 		if j.soft {
-			a.Entry, a.Err = c.fresher(w.ctx, w.soon, j.key, ticket, a.Entry)
-		} else if r, err := ticket.Wait(w.ctx); err != nil {
+			a.Entry, a.Err = c.fresher(w.ctx, w.soon, j.key, ticket, j.led, a.Entry)
+		} else if r, err := await(w.ctx, w.ctx, ticket, j.led); err != nil {
 			ticket.Leave()
 			a.Entry, a.Err = c.failed(err)
 		} else {
@@ -298,19 +298,19 @@ func (w *wanted[K, V]) end() {
 
 func (c *Cache[K, V]) lookMany(ctx context.Context, epoch uint64, s seeker, keys []string, past []bool, ttl bool) (items []store.Item) {
 	began := time.Now()
-	rctx, cancel := c.read(ctx, began.Add(c.budget()))
+	rctx, cancel := c.readContext(ctx, began.Add(c.budget()))
 	defer cancel()
 	if s.t != nil {
 		items = s.t.GetMany(rctx, keys, true)
 	} else {
 		items = c.Store.GetMany(rctx, keys, ttl || s.longest > 0)
 	}
-	if c.pending.overtaken(epoch) {
+	if c.deferred.Overtaken(epoch) {
 		for i := range items {
 			items[i] = store.Item{Err: errOvertaken}
 		}
 	}
-	took := c.count.waited(began, items[0].Err)
+	took := c.count.StoreTook(began, items[0].Err)
 	c.pace.took(len(keys), took, c.budget())
 	if t := traceOf(ctx); t != nil {
 		for i, key := range keys {
@@ -326,12 +326,12 @@ func (c *Cache[K, V]) lookMany(ctx context.Context, epoch uint64, s seeker, keys
 
 // pastOf is past of many keys; nil: of none.
 func (c *Cache[K, V]) pastOf(keys []string) []bool {
-	if c.pending.some.Load() == 0 {
+	if c.deferred.Idle() {
 		return nil
 	}
 	past := make([]bool, len(keys))
 	for n, key := range keys {
-		past[n] = c.past(key)
+		past[n] = c.recovery.Bypasses(key)
 	}
 	return past
 }

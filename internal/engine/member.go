@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -31,15 +32,15 @@ func (c *Collection[K]) Write(ctx context.Context, k K, changes ...store.Change)
 		case o.Err != nil && failed == nil:
 			failed = o.Err
 		case o.Err == nil && !o.OK:
-			c.c.count.add(tally.Dropped)
+			c.c.count.Add(tally.Dropped)
 		}
 	}
 	if failed == nil {
-		c.c.count.addN(tally.ByUpdate, len(changes))
+		c.c.count.AddN(tally.ByUpdate, len(changes))
 		return nil
 	}
 	// Not sent again: a late copy might replace what was written later. What stands there must go.
-	c.c.keep(c.c.space, key, c.Hold, failed)
+	c.c.recovery.Keep(key, c.Hold, failed)
 	return c.c.behind("write", key, failed)
 }
 
@@ -92,7 +93,7 @@ func (c *Collection[K]) Update(ctx context.Context, k K, member string, write fu
 	case behind != nil:
 		return c.c.behind("update", key, behind)
 	}
-	c.c.count.add(tally.ByUpdate)
+	c.c.count.Add(tally.ByUpdate)
 	return nil
 }
 
@@ -125,21 +126,15 @@ func (c *Collection[K]) begin(ctx context.Context, key, member string) *memberIn
 	}
 	ctx, cancel := c.c.detached(ctx, c.c.WriteBudget)
 	defer cancel()
-	for n := range sendings {
-		if n > 0 && !pauseBefore(ctx, n) {
-			break
-		}
-		if n > 0 {
+	in.err = retry.Send(ctx, c.c.WriteBudget, retry.Equal, func(a retry.Attempt) error {
+		if a.N > 0 {
 			in.Earlier = append(in.Earlier, in.Token)
 		}
 		in.Token = store.NewToken()
-		try, stop := context.WithTimeout(ctx, c.c.WriteBudget/sendings)
-		in.err = c.c.Store.BeginMember(try, in.MemberIntent).Err
-		stop()
-		if in.err == nil || errors.Is(in.err, store.ErrAway) || ctx.Err() != nil {
-			break
-		}
-	}
+		try, stop := a.Context()
+		defer stop()
+		return c.c.Store.BeginMember(try, in.MemberIntent).Err
+	})
 	return in
 }
 
@@ -156,15 +151,15 @@ func (c *Collection[K]) end(ctx context.Context, k K, in *memberIntent, e store.
 		ending := c.endOnce(ctx, e)
 		switch {
 		case ending.Err != nil:
-			c.c.keep(c.c.space, in.Key, c.Hold, ending.Err)
+			c.c.recovery.Keep(in.Key, c.Hold, ending.Err)
 			traceOf(ctx).filled(in.Key, ending.Err)
 			return ending.Err
 		case ending.Number > 0:
-			c.c.count.add(tally.Reread)
+			c.c.count.Add(tally.Reread)
 			c.readAgain(ctx, k, in, &e, ending.Number)
 			continue
 		case !ending.Applied:
-			c.c.count.add(tally.Dropped)
+			c.c.count.Add(tally.Dropped)
 			traceOf(ctx).filled(in.Key, errOthers)
 		case e.Op == store.Drop:
 			traceOf(ctx).filled(in.Key, errNoValue)
@@ -185,17 +180,12 @@ func (c *Collection[K]) end(ctx context.Context, k K, in *memberIntent, e store.
 func (c *Collection[K]) endOnce(ctx context.Context, e store.MemberEnd) (ending store.Ending) {
 	ctx, cancel := c.c.detached(ctx, c.c.WriteBudget)
 	defer cancel()
-	for n := range sendings {
-		if n > 0 && !pauseBefore(ctx, n) {
-			break
-		}
-		try, stop := context.WithTimeout(ctx, c.c.WriteBudget/sendings)
+	_ = retry.Send(ctx, c.c.WriteBudget, retry.Equal, func(a retry.Attempt) error {
+		try, stop := a.Context()
+		defer stop()
 		ending = c.c.Store.EndMember(try, e)
-		stop()
-		if ending.Err == nil || errors.Is(ending.Err, store.ErrAway) || ctx.Err() != nil {
-			break
-		}
-	}
+		return ending.Err
+	})
 	return ending
 }
 

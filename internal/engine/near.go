@@ -2,11 +2,9 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"sync/atomic"
 	"time"
 
+	"github.com/nearside/nearside/internal/meter"
 	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
@@ -27,14 +25,14 @@ type NearConfig[K comparable, V any] struct {
 type nearTier[K comparable, V any] struct {
 	cfg NearConfig[K, V]
 	*near.Tier[K, V]
-	count *meter
+	count *meter.Meter
 	back  readBack[K]
 }
 
 // changed drops a key that another process has changed, or this one.
 func (t *nearTier[K, V]) changed(text string) {
 	if t.Drop(text) {
-		t.count.add(tally.ByPush)
+		t.count.Add(tally.ByPush)
 	}
 	t.back.pushed(text)
 }
@@ -42,35 +40,11 @@ func (t *nearTier[K, V]) changed(text string) {
 // lost ends what is kept, since changes may have been missed.
 func (t *nearTier[K, V]) lost() {
 	t.Lost()
-	t.count.add(tally.ByLost)
-}
-
-// tiers are what all caches of a client have in common of their tiers in the process.
-type tiers struct {
-	clock *near.Clock
-	began atomic.Bool                // the clock runs
-	asked atomic.Bool                // tracking is begun
-	track atomic.Pointer[trackingOf] // nil until the store tells of changes
-	tells chan struct{}              // closed when it does for the first time
-	all   atomic.Pointer[[]tier]     // replaced as a whole
-
-	why atomic.Pointer[error] // there is no tracking
-
-	shared []tier // those that divide NearBytes; guarded by Shared.mu
-}
-
-type trackingOf struct{ store.Tracking }
-
-// tier is a near tier, whatever its types are.
-type tier interface {
-	changed(text string)
-	lost()
-	Clear()
-	SetBytes(n uint64)
+	t.count.Add(tally.ByLost)
 }
 
 // newNear adds a tier to a cache.
-func newNear[K comparable, V any](s *Shared, c NearConfig[K, V], m *meter, text func(K) string) *nearTier[K, V] {
+func newNear[K comparable, V any](s *Shared, c NearConfig[K, V], m *meter.Meter, text func(K) string) *nearTier[K, V] {
 	if c.Size <= 0 && c.Bytes == 0 {
 		return nil
 	}
@@ -102,139 +76,29 @@ func newNear[K comparable, V any](s *Shared, c NearConfig[K, V], m *meter, text 
 	return t
 }
 
-// tracking returns what tells of changes; nil while nothing does. The first who asks begins it: it has a connection of its
-// own to each server.
-func (s *Shared) tracking() store.Tracking {
-	if s.near.asked.CompareAndSwap(false, true) {
-		s.spawn(s.keepTracking)
-	}
-	if t := s.near.track.Load(); t != nil {
-		return t.Tracking
-	}
-	return nil
-}
-
-// untold returns what is closed when the store begins to tell of changes; nil if it does already.
-func (s *Shared) untold() <-chan struct{} {
-	if s.near.track.Load() != nil {
-		return nil
-	}
-	return s.near.tells
-}
-
-// How long after a failure the store is asked again to tell of changes: longer each time, unless it is away, which it says
-// at once.
-const (
-	firstRetryTracking = 250 * time.Millisecond
-	lastRetryTracking  = 10 * time.Second
-)
-
-// keepTracking has the store tell of changes, and tries again until it does.
-func (s *Shared) keepTracking() {
-	said := false
-	for pause := firstRetryTracking; s.ctx.Err() == nil; {
-		ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
-		t, err := s.Store.Track(ctx, s.changed, s.lost)
-		cancel()
-		if err == nil {
-			s.near.track.Store(&trackingOf{t})
-			close(s.near.tells)
-			if s.near.why.Swap(nil) != nil && said {
-				s.Logger.Info("values are kept near: the store tells of changes")
-			}
-			<-s.ctx.Done()
-			s.near.track.Store(nil)
-			t.Close()
-			return
-		}
-		wait := pause
-		if errors.Is(err, store.ErrAway) { // which is said elsewhere
-			wait = firstRetryTracking
-		} else {
-			pause = min(2*pause, lastRetryTracking)
-			if !said && s.ctx.Err() == nil && s.near.began.Load() {
-				said = true
-				s.Logger.Warn("nothing is kept near: the store does not tell of changes", "error", err)
-			}
-			s.near.why.Store(&err)
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-s.ctx.Done():
-			timer.Stop()
-		}
-	}
-}
-
-// Problems are those of the store and of the caches, and why nothing is kept near, if a cache has a near tier.
-func (s *Shared) Problems() []string {
-	ps := s.Store.Problems()
-	s.mu.Lock()
-	ails := s.ails
-	s.mu.Unlock()
-	for _, a := range ails {
-		ps = append(ps, a.problems()...)
-	}
-	if why := s.near.why.Load(); why != nil && s.near.began.Load() {
-		ps = append(ps, fmt.Sprintf("nothing is kept near: the store does not tell of changes: %v", *why))
-	}
-	return ps
-}
-
-// changed drops a key from all tiers. It is called in the order of the store's answers, and must not wait.
-func (s *Shared) changed(key string) {
-	if all := s.near.all.Load(); all != nil {
-		for _, t := range *all {
-			t.changed(key)
-		}
-	}
-}
-
-// lost ends what all tiers hold: changes may have been missed.
-func (s *Shared) lost() {
-	all := s.near.all.Load()
-	if all == nil {
-		return
-	}
-	for _, t := range *all {
-		t.lost()
-	}
-	clear := func() {
-		for _, t := range *all {
-			t.Clear()
-		}
-	}
-	if !s.spawn(clear) { // closed: nothing is to be served any more
-		clear()
-	}
-}
-
 // kept returns what is kept in the process of k: a value, or its absence.
 func (c *Cache[K, V]) kept(k K) (*near.Entry[V], bool) {
 	e, ok := c.near.Get(k)
 	if ok {
-		if at, n := c.count.near.add(); n >= at.next.Load() {
-			c.sample(k, at, n)
+		if hit, due := c.count.NearHit(); due {
+			c.sample(k, hit)
 		}
 	}
 	return e, ok
 }
 
-// nearSample is of how many hits near one is looked at closer. To note a key takes as long as ten hits.
-const nearSample = 256
-
-// sample looks closer at one of some hits: which key it is, and how long such a hit takes.
-func (c *Cache[K, V]) sample(k K, at *stripe, n uint64) {
-	if !at.chosen(n, nearSample) {
+// sample examines one of some hits: which key it is, and how long such a hit takes.
+func (c *Cache[K, V]) sample(k K, hit meter.Hit) {
+	if !hit.Chosen() {
 		return
 	}
-	if key, err := c.Key(k); err == nil {
-		c.count.hot.Record(key, nearSample)
+	key, err := c.Key(k)
+	if err != nil {
+		key = ""
 	}
 	began := time.Now()
 	c.near.Get(k)
-	c.count.latency[tally.NearTier].Record(time.Since(began))
+	c.count.NearSampled(key, time.Since(began))
 }
 
 // give is a value for a caller, who may modify it if there is a Clone.
@@ -307,7 +171,7 @@ func (c *Cache[K, V]) reserve(s seeker, key string) (*near.Reservation, *near.Re
 func (c *Cache[K, V]) share(ctx context.Context, read *near.Read, r *near.Reservation, k K, ttl bool, until time.Time) (e Entry[V], ok, missing bool, err error) {
 	select {
 	case <-read.Done:
-	case <-c.steps().at(until).Done():
+	case <-c.steps().At(until).Done():
 		return e, false, false, nil
 	case <-ctx.Done():
 		c.near.Leave(r, false)
@@ -377,19 +241,19 @@ func (c *Cache[K, V]) retainAbsent(js jobs[K, V]) {
 	if s.t == nil {
 		return
 	}
-	epoch := c.pending.epoch()
+	epoch := c.deferred.Epoch()
 	reserved := make([]*near.Reservation, 0, len(js))
 	asked, keys := js[:0], make([]string, 0, len(js))
 	for _, j := range js {
 		r, _ := c.reserve(s, j.key)
-		if c.past(j.key) { // behind the reservation: see Cache.get
+		if c.recovery.Bypasses(j.key) { // behind the reservation: see Cache.get
 			c.near.Leave(r, false)
 			continue
 		}
 		reserved, asked, keys = append(reserved, r), append(asked, j), append(keys, j.key)
 	}
 	for i, d := range s.t.Absences(c.step(), keys) {
-		if d <= 0 || c.pending.overtaken(epoch) {
+		if d <= 0 || c.deferred.Overtaken(epoch) {
 			c.near.Leave(reserved[i], false)
 			continue
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/recovery"
 	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store"
 )
@@ -95,12 +96,6 @@ func (f *failing) Sweep(ctx context.Context, glob string, ours func(string) bool
 	return err
 }
 
-func (f *failing) tried() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.batches)
-}
-
 // outage is a bench whose store fails, with a log.
 type outage struct {
 	*bench
@@ -112,13 +107,12 @@ func away(t testing.TB, change func(*engine.Config[string, string])) *outage {
 	o := &outage{log: new(journal)}
 	o.bench = open(t, func(b *bench, c *engine.Config[string, string]) {
 		o.f = &failing{Store: b.store}
-		b.store = o.f
+		b.store, b.logger = o.f, slog.New(slog.NewTextHandler(o.log, nil))
 		c.Glob = "*"
 		if change != nil {
 			change(c)
 		}
 	})
-	o.shared.Logger = slog.New(slog.NewTextHandler(o.log, nil))
 	return o
 }
 
@@ -222,92 +216,6 @@ func TestLostInvalidationsAreKept(t *testing.T) {
 	}
 }
 
-// When: quickly at first, then every two seconds at most.
-func TestBackoff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := away(t, nil)
-		o.f.away.Store(true)
-		o.Invalidate(t.Context(), []string{"a"})
-		called := len(o.f.tried())
-		time.Sleep(time.Second)
-		if n := len(o.f.tried()) - called; n < 3 || n > 6 {
-			t.Errorf("%d repetitions in the first second", n)
-		}
-		time.Sleep(59 * time.Second)
-		if n := len(o.f.tried()) - called; n < 30 || n > 66 {
-			t.Errorf("%d repetitions in a minute", n)
-		}
-		o.f.away.Store(false)
-		time.Sleep(2 * time.Second)
-		want(t, "pending", o.shared.Recovery().Pending, 0)
-		n := len(o.f.tried())
-		time.Sleep(time.Hour)
-		want(t, "tries when all is delivered", len(o.f.tried()), n)
-	})
-}
-
-// One entry per key, with the longest hold; and while the store is away it is not flooded.
-func TestLastWinsAndBatches(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := away(t, func(c *engine.Config[string, string]) { c.Hold = 5 * time.Second })
-		o.f.away.Store(true)
-		ctx := t.Context()
-		for range 3 {
-			o.Invalidate(ctx, []string{"a"})
-			o.Set(ctx, []engine.Put[string, string]{{K: "a", V: "2"}}) // without a hold
-		}
-		want(t, "pending", o.shared.Recovery().Pending, 1)
-		var keys []string
-		for i := range 2500 {
-			keys = append(keys, fmt.Sprint("k", i))
-		}
-		o.Invalidate(ctx, keys)
-		want(t, "pending", o.shared.Recovery().Pending, 2501)
-		called := len(o.f.tried()) // by callers; what comes then are repetitions
-		time.Sleep(10 * time.Second)
-		before := o.f.tried()
-		for _, b := range before[called:] {
-			if n := len(strings.Fields(b)) - 1; n > 100 {
-				t.Errorf("%d keys were sent to a store that does not answer", n)
-			}
-		}
-		o.f.away.Store(false)
-		time.Sleep(2 * time.Second)
-		var sizes []int
-		for _, b := range o.f.tried()[len(before):] {
-			if !strings.HasPrefix(b, "5s: ") {
-				t.Errorf("hold of %.20s, want 5s", b)
-			}
-			sizes = append(sizes, len(strings.Fields(b))-1)
-		}
-		want(t, "batches", fmt.Sprint(sizes), "[1 1000 1000 500]")
-		want(t, "pending", o.shared.Recovery().Pending, 0)
-	})
-}
-
-// A node that is away does not keep the keys of others from theirs.
-func TestKeysOfOneNodeFail(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := away(t, nil)
-		o.f.away.Store(true)
-		var keys []string
-		for i := range 3000 {
-			keys = append(keys, fmt.Sprint("down", i))
-		}
-		keys = append(keys, "up")
-		o.Invalidate(t.Context(), keys)
-		time.Sleep(3 * time.Second)
-		down := "down"
-		o.f.lost.Store(&down)
-		o.f.away.Store(false)
-		time.Sleep(time.Minute) // it is found among 111 keys in 2 s
-		want(t, "pending", o.shared.Recovery().Pending, 3000)
-		o.f.lost.Store(nil)
-		time.Sleep(3 * time.Second)
-		want(t, "pending", o.shared.Recovery().Pending, 0)
-	})
-}
-
 // A later invalidation that succeeds makes an earlier one's repetition needless; not one that began before it.
 func TestLaterSuccessTakesItOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -399,63 +307,10 @@ func TestPendingAndTheClaim(t *testing.T) {
 	})
 }
 
-// What has outlived everything that could be cached is given up.
-func TestPendingExpires(t *testing.T) {
-	for name, c := range map[string]struct {
-		life, life2 time.Duration
-	}{"ttl": {time.Hour, 0}, "a longer life that was seen": {time.Hour, 3 * time.Hour}} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				o := away(t, func(cfg *engine.Config[string, string]) {
-					cfg.TTL, cfg.Stale = c.life, 10*time.Minute
-					cfg.Life = func(string, string, string) time.Duration { return max(c.life, c.life2) }
-				})
-				o.gets(t, "a", "1", engine.Load)
-				o.f.away.Store(true)
-				o.Invalidate(t.Context(), []string{"a"})
-				life := max(c.life, c.life2) + 10*time.Minute
-				time.Sleep(life)
-				want(t, "pending", o.shared.Recovery().Pending, 1)
-				time.Sleep(20 * time.Second)
-				want(t, "pending", o.shared.Recovery().Pending, 0)
-				if !strings.Contains(o.log.String(), "expired=1") {
-					t.Errorf("the log:\n%s", o.log)
-				}
-			})
-		})
-	}
-}
-
-// The store answers again: what is pending goes first, at once. The store is told how much it was, and says so in its own line.
-func TestRecoveredDeliversFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := away(t, nil)
-		want(t, "repeated while nothing is pending", o.f.clear(t.Context()), 0)
-		o.f.away.Store(true)
-		o.Invalidate(t.Context(), []string{"a", "b"})
-		time.Sleep(20 * time.Second)
-		o.f.away.Store(false)
-		want(t, "repeated", o.f.clear(t.Context()), 2)
-		want(t, "pending", o.shared.Recovery().Pending, 0)
-		synctest.Wait()
-		if n := strings.Count(o.log.String(), "\n"); n != 1 || strings.Contains(o.log.String(), "delivered=") {
-			t.Errorf("want the line of their failure alone in\n%s", o.log)
-		}
-		o.f.away.Store(true)
-		o.Invalidate(t.Context(), []string{"c"})
-		time.Sleep(20 * time.Second)
-		o.f.away.Store(false)
-		time.Sleep(5 * time.Second) // this time they are repeated by the clock
-		if !strings.Contains(o.log.String(), "delivered=1 after=2") {
-			t.Errorf("no line of the delivery in\n%s", o.log)
-		}
-	})
-}
-
 func TestCloseDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := away(t, nil)
-		o.shared.MaxPending = 100
+		o.shared.SetMaxPending(100)
 		o.f.away.Store(true)
 		o.Invalidate(t.Context(), []string{"user:42", "b", "c"})
 		time.AfterFunc(3*time.Second, func() { o.f.away.Store(false) })
@@ -480,7 +335,7 @@ func TestCloseReports(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := away(t, nil)
-				o.shared.MaxPending = 4
+				o.shared.SetMaxPending(4)
 				o.f.away.Store(true)
 				o.Invalidate(t.Context(), c.keys)
 				began := time.Now()
@@ -508,7 +363,7 @@ func TestPendingRandomized(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o, rng := away(t, nil), seed.Rand(t)
 				upTo := func(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
-				o.shared.MaxPending = bound
+				o.shared.SetMaxPending(bound)
 				o.delay = 2 * time.Millisecond
 				ctx := t.Context()
 				const keys = 8
@@ -580,7 +435,7 @@ func TestPendingRandomized(t *testing.T) {
 				}
 				wg.Wait()
 				time.Sleep(time.Minute)
-				want(t, "pending", o.shared.Recovery(), engine.Recovery{Repeated: o.shared.Recovery().Repeated})
+				want(t, "pending", o.shared.Recovery(), recovery.Counts{Repeated: o.shared.Recovery().Repeated})
 				for i := range keys {
 					key := fmt.Sprint("k", i)
 					if it := o.store.Get(ctx, key, false); it.Found && string(it.Value) != fmt.Sprintf(`"%d"`, newest[i].Load()) {

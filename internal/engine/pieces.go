@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -20,6 +21,8 @@ const (
 
 	pieceBytes = 1 << 20 // of one piece, where the size is known; a larger element is alone
 	leastKeys  = 16      // of a piece, however slow the store is
+
+	loadsAtOnce = 16 // loads of one batch, where there is no LoadMany
 )
 
 // unanswered reports whether a step was not answered within its time limit. A store that is known to be unavailable, or that
@@ -57,6 +60,27 @@ func inPieces[T any](xs []T, bytes func(*T) int, send func([]T) []store.Outcome)
 		}
 	}
 	return out
+}
+
+// sendPieces is inPieces for an attempt to send xs: each piece has the time of an attempt.
+func sendPieces[T any](a retry.Attempt, xs []T, bytes func(*T) int, send func(context.Context, []T) []store.Outcome) []store.Outcome {
+	return inPieces(xs, bytes, func(some []T) []store.Outcome {
+		ctx, cancel := a.Context()
+		defer cancel()
+		return send(ctx, some)
+	})
+}
+
+// pick returns the elements of xs that have these indexes, in their order; all if indexes is nil.
+func pick[T any](xs []T, indexes []int) []T {
+	if indexes == nil {
+		return xs
+	}
+	some := make([]T, len(indexes))
+	for i, n := range indexes {
+		some[i] = xs[n]
+	}
+	return some
 }
 
 // hopeless returns an error of a piece after which the next one need not be sent; nil: it must be.

@@ -116,13 +116,13 @@ func (c *Cache[K, V]) readFilled(all []filled[K]) {
 	var reserved []*near.Reservation
 	var asked []filled[K]
 	var keys []string
-	epoch := c.pending.epoch()
+	epoch := c.deferred.Epoch()
 	for _, f := range all {
 		if _, had := c.near.Get(f.k); had {
 			continue // somebody has read it meanwhile
 		}
 		r, _ := c.reserve(s, f.key)
-		if c.past(f.key) { // behind the reservation: see Cache.get
+		if c.recovery.Bypasses(f.key) { // behind the reservation: see Cache.get
 			c.near.Leave(r, false)
 			continue
 		}
@@ -132,7 +132,7 @@ func (c *Cache[K, V]) readFilled(all []filled[K]) {
 		return
 	}
 	for i, item := range s.t.GetMany(c.step(), keys, true) {
-		if c.pending.overtaken(epoch) {
+		if c.deferred.Overtaken(epoch) {
 			item = store.Item{Err: errOvertaken}
 		}
 		c.keepFilled(s, reserved[i], asked[i], item)

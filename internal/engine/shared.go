@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -10,7 +11,10 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/near"
+	"github.com/nearside/nearside/internal/recovery"
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/workers"
 )
 
 // Shared is what all caches of a client have in common.
@@ -21,20 +25,19 @@ type Shared struct {
 	Logger      *slog.Logger
 	NearBytes   uint64        // of all near tiers without a bound of their own in bytes; zero: none
 	LeaseLife   time.Duration // how long leases last; store.LeaseLife if zero. Tests shorten it
-	MaxPending  int           // keys whose invalidation is kept until it can be delivered; 10,000 if zero
 	MaxInDoubt  int           // keys whose writes are in doubt; 10,000 if zero
 
-	ctx     context.Context // ends at Close
-	ended   chan struct{}   // closed at the end of Close
-	left    error           // what Close returned; read it when ended is closed
-	cancel  context.CancelFunc
-	budgets atomic.Pointer[deadlines] // of steps; see steps
-	paced   store.Paced               // nil: the store is in this process
-	workers workers                   // who load, and the like
-	near    tiers
-	pending pending
-	leases  leases
-	doubts  doubts
+	ctx      context.Context // ends at Close
+	ended    chan struct{}   // closed at the end of Close
+	left     error           // what Close returned; read it when ended is closed
+	cancel   context.CancelFunc
+	budgets  atomic.Pointer[workers.Deadlines] // of steps; see steps
+	paced    store.Paced                       // nil: the store is in this process
+	workers  workers.Pool                      // who load, and the like
+	near     tiers
+	deferred *recovery.Invalidations
+	leases   leases
+	doubts   doubts
 
 	mu   sync.Mutex // guards near.shared, changes of near.all, and ails
 	ails []*complaints
@@ -49,12 +52,9 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 	s.follow(st)
 	s.budgets.Store(s.newSteps(cmp.Or(budget, s.ownBudget()))) // not of s.ctx: loads that Close ends give back their leases
 	s.near.clock, s.near.tells = near.NewClock(), make(chan struct{})
-	s.pending.init()
+	s.deferred = recovery.New(s.ctx, recovery.Options{Store: st, WriteBudget: writeBudget, Logger: logger, Spawn: s.spawn, ResetNear: s.lost})
 	s.doubts.init()
-	st.Recovered(s.recovered)
-	if h, ok := st.(store.Historic); ok {
-		h.Keep(keeper{s})
-	}
+	st.Recovered(s.deferred.Recovered)
 	return s
 }
 
@@ -62,7 +62,7 @@ func NewShared(st store.Store, budget, writeBudget time.Duration, logger *slog.L
 // for all of that, but not longer than ctx, and closes the store. Its error says what was left. Without an end of ctx it may wait
 // until what is pending has expired. A second call waits for the first, and returns the same.
 func (s *Shared) Close(ctx context.Context) error {
-	if !s.workers.close() {
+	if !s.workers.Close() {
 		select {
 		case <-s.ended:
 			return s.left
@@ -84,15 +84,15 @@ func (s *Shared) close(ctx context.Context) error {
 	began := time.Now()
 	s.cancel()
 	s.lost()
-	s.pending.leave()
+	s.deferred.Leave()
 	ended := make(chan struct{})
-	go func() { s.workers.tasks.Wait(); close(ended) }()
+	go func() { s.workers.Wait(); close(ended) }()
 	doubt := make(chan error, 1)
 	go func() { doubt <- s.endDoubts(ctx) }()
-	behind := s.drain(ctx)
+	behind := s.deferred.Drain(ctx)
 	open := <-doubt
 	if behind == nil { // the ends of the last doubts may have failed
-		behind = s.drain(ctx)
+		behind = s.deferred.Drain(ctx)
 	}
 	var running error
 	select {
@@ -116,7 +116,13 @@ func (s *Shared) close(ctx context.Context) error {
 }
 
 // spawn runs f in a goroutine that Close waits for. False: the client is closed.
-func (s *Shared) spawn(f func()) bool { return s.workers.run(taskFunc(f)) }
+func (s *Shared) spawn(f func()) bool { return s.workers.Run(workers.Func(f)) }
+
+// Recovery counts the invalidations that could not be delivered at once.
+func (s *Shared) Recovery() recovery.Counts { return s.deferred.Counts() }
+
+// SetMaxPending bounds how many deferred invalidations are kept. Tests lower it.
+func (s *Shared) SetMaxPending(n int) { s.deferred.Max = n }
 
 // Ping returns nil if the store answers.
 func (s *Shared) Ping(ctx context.Context) error {
@@ -135,9 +141,9 @@ func (s *Shared) CheckKeys(glob string) {
 	})
 }
 
-// read returns the context of a read of the store, which ends with until or with its caller. To hear of a caller who
+// readContext returns the context of a read of the store, which ends with until or with its caller. To hear of a caller who
 // leaves costs more than the little that he waits for the end of a short budget.
-func (s *Shared) read(ctx context.Context, until time.Time) (context.Context, context.CancelFunc) {
+func (s *Shared) readContext(ctx context.Context, until time.Time) (context.Context, context.CancelFunc) {
 	if d, ok := ctx.Deadline(); ok && d.Before(until) {
 		return ctx, func() {}
 	}
@@ -145,13 +151,28 @@ func (s *Shared) read(ctx context.Context, until time.Time) (context.Context, co
 		if s.paced == nil {
 			return context.WithDeadline(ctx, until)
 		}
-		p := newPatient(ctx, time.Until(until), s.budget(), s.paced.Ran)
-		return p, p.cancel
+		return workers.Patient(ctx, time.Until(until), s.budget(), s.paced.Ran)
 	}
-	return s.steps().at(until), func() {}
+	return s.steps().At(until), func() {}
 }
 
 const shortBudget = 50 * time.Millisecond
+
+// Retry runs an idempotent operation on the store until it succeeds or WriteBudget ends. It is for values that no loader brings
+// back.
+func (s *Shared) Retry(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.WriteBudget)
+	defer cancel()
+	err := retry.Send(ctx, s.WriteBudget, retry.Equal, func(a retry.Attempt) error {
+		try, stop := a.Context()
+		defer stop()
+		return do(try)
+	})
+	if errors.Is(err, store.ErrClosed) {
+		return ErrClosed
+	}
+	return err
+}
 
 // detached returns a context for a command that must not end with its caller, with the values of ctx.
 func (s *Shared) detached(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {

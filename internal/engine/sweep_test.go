@@ -8,14 +8,13 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/engine"
-	"github.com/nearside/nearside/internal/store"
 )
 
 // More than are kept: the cache is read past until it was swept, and no key of it stays behind.
 func TestOverflow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := away(t, func(c *engine.Config[string, string]) { c.Hold = 3 * time.Second })
-		o.shared.MaxPending = 10
+		o.shared.SetMaxPending(10)
 		ctx := t.Context()
 		other := engine.New(o.shared, engine.Config[string, string]{
 			Key: func(k string) (string, error) { return "other:" + k, nil }, Load: o.load, Encode: o.Encode, Decode: o.Decode,
@@ -62,35 +61,6 @@ func TestOverflow(t *testing.T) {
 			if got := strings.Count(o.log.String(), line); got != n {
 				t.Errorf("%q is %d times in the log, want %d:\n%s", line, got, n, o.log)
 			}
-		}
-	})
-}
-
-// An invalidation that does not fit while the cache is swept may be about a key that the sweep has passed.
-func TestOverflowDuringTheSweep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := away(t, nil)
-		o.shared.MaxPending = 2
-		ctx := t.Context()
-		o.f.away.Store(true)
-		once := false
-		o.f.during = func() {
-			if !once {
-				once = true
-				o.f.Store.Put(ctx, []store.Put{{Key: "d", Value: []byte(`"old"`), TTL: time.Hour}}, 0)
-				o.f.away.Store(true)
-				o.Invalidate(ctx, []string{"b", "c", "d"})
-				o.f.away.Store(false)
-			}
-		}
-		o.Invalidate(ctx, []string{"a", "b", "c"})
-		o.f.away.Store(false)
-		time.Sleep(10 * time.Second)
-		want(t, "past", o.shared.Recovery().Past, 0)
-		want(t, "pending", o.shared.Recovery().Pending, 0)
-		want(t, "the second sweep", once, true)
-		if o.store.Get(ctx, "d", false).Found {
-			t.Error("the old value is still there")
 		}
 	})
 }

@@ -12,6 +12,9 @@ import (
 // Trace is a set of callbacks that tell the story of one call. Each may be nil. They are told the key as it stands in the
 // store, since a call may be about many.
 //
+// A traced call takes the same way as any other one. But if it has loaded it returns when its fill is known, up to one budget after
+// LoadEnded, which is when it would have been answered otherwise; callers that share its load do not wait for that.
+//
 // A load runs beside its caller, and a refresh goes on behind him: callbacks may be called by several goroutines, at once, and
 // after the call has returned. They must not panic, and whoever they keep waiting waits.
 type Trace struct {

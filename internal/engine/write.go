@@ -2,10 +2,10 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -39,23 +39,23 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 	}
 	end := &ends[0]
 	if value, e := c.Encode(v); e != nil {
-		c.count.add(tally.CodecError)
+		c.count.Add(tally.CodecError)
 		c.ails.unencodable(key, e)
 	} else if len(value) > c.MaxValue {
-		c.count.add(tally.TooLarge)
+		c.count.Add(tally.TooLarge)
 	} else {
 		end.Value, end.Put, end.TTL = value, in.err == nil, c.Life(k, key, v)+c.Config.Stale
 	}
 	if behind := c.endWrites(ctx, []*intent{in}, ends); behind != nil {
-		c.count.add(tally.Behind)
+		c.count.Add(tally.Behind)
 		return v, told("update", key, behind)
 	}
-	c.count.add(tally.ByUpdate)
+	c.count.Add(tally.ByUpdate)
 	return v, nil
 }
 
 func (c *Cache[K, V]) intent(key string) *intent {
-	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, doubt: c.Config.InDoubt, drop: func() { c.drop(key) }, forget: c.forget, space: c.space, kind: c.gather.kind, count: &c.count}
+	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, doubt: c.Config.InDoubt, drop: func() { c.drop(key) }, forget: c.forget, cache: c.recovery, kind: c.gather.kind, count: &c.count}
 }
 
 // Invalidate removes keys, after the database was changed. True: the key held a value. It does not end with ctx: a
@@ -76,61 +76,25 @@ func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool
 	c.drop(keys...)
 	ctx, cancel := c.detached(ctx, c.WriteBudget*piecesOf(len(keys)))
 	defer cancel()
-	had, mark := make([]bool, len(keys)), c.pending.mark()
-	left := make([]int, len(keys)) // places in keys
-	for i := range left {
-		left[i] = i
-	}
+	had, mark := make([]bool, len(keys)), c.deferred.Mark()
 	var failed error
-	causes := make([]error, len(keys)) // of those that are left
-	for n := range sendings {
-		if n > 0 && !pauseBefore(ctx, n) {
-			break
-		}
-		batch := make([]string, len(left))
-		for n, i := range left {
-			batch[n] = keys[i]
-		}
-		var again []int
-		away := true // what was not even sent need not be sent again: the store waits for the server, and knows when it is back
-		outcomes := inPieces(batch, bytesOfKey, func(some []string) []store.Outcome {
-			limit := c.WriteBudget / sendings
-			if n == 0 { // a slot that moves, and replicas that are waited for, take time; the rest is for a server that hung
-				limit = 2 * c.WriteBudget / sendings
-			}
-			try, stop := context.WithTimeout(ctx, limit)
-			defer stop()
-			return c.Store.Invalidate(try, some, c.Hold)
+	for i, o := range retry.SendEach(ctx, c.WriteBudget, retry.LongFirst, func(a retry.Attempt, left []int) []store.Outcome {
+		return sendPieces(a, pick(keys, left), bytesOfKey, func(ctx context.Context, some []string) []store.Outcome {
+			return c.Store.Invalidate(ctx, some, c.Hold)
 		})
-		for n, o := range outcomes {
-			i := left[n]
-			switch causes[i] = o.Err; {
-			case o.Err == nil:
-				had[i] = o.OK
-				c.pending.done(keys[i], mark)
-				c.count.add(tally.ByInvalidate)
-			case len(again) == 0:
-				failed = told("invalidate", keys[i], o.Err)
-				fallthrough
-			default:
-				again = append(again, i)
-				away = away && errors.Is(o.Err, store.ErrAway)
+	}) {
+		if o.Err == nil {
+			had[i] = o.OK
+			c.deferred.Done(keys[i], mark)
+			c.count.Add(tally.ByInvalidate)
+		} else {
+			c.recovery.Keep(keys[i], c.Hold, o.Err)
+			if failed == nil {
+				failed = c.behind("invalidate", keys[i], o.Err)
 			}
 		}
-		if left = again; len(left) == 0 || away || errors.Is(failed, store.ErrClosed) {
-			break
-		}
+		c.forget(keys[i])
 	}
-	for i, key := range keys {
-		if causes[i] != nil {
-			c.keep(c.space, key, c.Hold, causes[i])
-		}
-		c.forget(key)
-	}
-	if len(left) == 0 {
-		return had, nil
-	}
-	c.count.add(tally.Behind)
 	return had, failed
 }
 
@@ -150,11 +114,11 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 		}
 		value, err := c.Encode(p.V)
 		if err != nil {
-			c.count.add(tally.CodecError)
+			c.count.Add(tally.CodecError)
 			return fmt.Errorf("set %.100q: encode: %w", key, err)
 		}
 		if len(value) > c.MaxValue {
-			c.count.add(tally.TooLarge)
+			c.count.Add(tally.TooLarge)
 			return fmt.Errorf("set %.100q: %w: %d bytes, at most %d are stored", key, ErrTooLarge, len(value), c.MaxValue)
 		}
 		puts[i] = store.Put{Key: key, Value: value, TTL: max(c.Life(p.K, key, p.V)+c.Config.Stale, time.Millisecond)}
@@ -162,7 +126,7 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 	if len(puts) == 0 {
 		return nil
 	}
-	c.count.addN(tally.BySet, len(puts))
+	c.count.AddN(tally.BySet, len(puts))
 	for _, p := range puts {
 		c.drop(p.Key)
 	}
@@ -174,7 +138,7 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 	})
 	for i, o := range outcomes {
 		if o.Err != nil { // the value that stands there must not live on
-			c.keep(c.space, puts[i].Key, 0, o.Err)
+			c.recovery.Keep(puts[i].Key, 0, o.Err)
 		}
 		c.forget(puts[i].Key)
 		if o.Err != nil && err == nil {
@@ -185,6 +149,6 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 }
 
 func (c *Cache[K, V]) behind(what, key string, cause error) error {
-	c.count.add(tally.Behind)
+	c.count.Add(tally.Behind)
 	return told(what, key, cause)
 }

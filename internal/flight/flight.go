@@ -82,14 +82,23 @@ func (g *Group[R]) Forget(key string) {
 func (g *Group[R]) Settled(ctx context.Context, key string) {
 	g.mu.Lock()
 	c := g.calls[key]
+	g.mu.Unlock()
+	c.waitRest(ctx)
+}
+
+// waitRest waits for the end of c if it is the rest of a call.
+func (c *Call[R]) waitRest(ctx context.Context) {
 	if c == nil || !c.rest {
-		g.mu.Unlock()
 		return
 	}
+	c.g.mu.Lock()
 	if c.done == nil {
 		c.done = make(chan struct{})
+		if c.res != nil {
+			close(c.done)
+		}
 	}
-	g.mu.Unlock()
+	c.g.mu.Unlock()
 	select {
 	case <-c.done:
 	case <-ctx.Done():
@@ -185,6 +194,17 @@ func (t Ticket[R]) Wait(ctx context.Context) (*R, error) {
 			return c.res, nil
 		}
 	}
+}
+
+// WaitRest waits, after Wait, for the rest of a call that was answered and goes on. It does not wait longer than ctx.
+func (t Ticket[R]) WaitRest(ctx context.Context) {
+	if t.call.g == nil {
+		return
+	}
+	t.call.g.mu.Lock()
+	rest := t.call.next
+	t.call.g.mu.Unlock()
+	rest.waitRest(ctx)
 }
 
 // Leave says that the caller will not wait any more, as after an error of Wait. To be called once.

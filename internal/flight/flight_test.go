@@ -185,6 +185,45 @@ func TestSettled(t *testing.T) {
 	})
 }
 
+func TestWaitRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, forgotten := range []bool{false, true} {
+			var g flight.Group[string]
+			ticket, call := g.Join("k")
+			ticket.WaitRest(t.Context()) // there is no answer yet
+			rest := call.Answer(text("r"), call.Mark())
+			if forgotten { // by a write: the rest is no call of the key any more
+				g.Forget("k")
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			ticket.WaitRest(ctx)
+			waited := make(chan struct{})
+			go func() { ticket.WaitRest(t.Context()); close(waited) }()
+			synctest.Wait()
+			select {
+			case <-waited:
+				t.Error("the rest was not waited for")
+			default:
+			}
+			rest.Finish(text("r"), rest.Mark())
+			<-waited
+			ticket.WaitRest(t.Context()) // it has ended
+		}
+
+		var g flight.Group[string]
+		ticket, call := g.Join("k")
+		call.Answer(text("r"), call.Mark()).Finish(text("r"), 0)
+		ticket.WaitRest(t.Context()) // it ended while none waited for it
+
+		ticket, call = g.Join("k")
+		next := call.Replace(text("r"), flight.Everyone)
+		ticket.WaitRest(t.Context()) // the next call is no rest
+		next.Finish(text("n"), flight.Everyone)
+		flight.Done(text("r")).WaitRest(t.Context())
+	})
+}
+
 func TestWaitEndsWithItsContext(t *testing.T) {
 	var g flight.Group[string]
 	k, call := g.Join("k")

@@ -1,4 +1,4 @@
-package engine
+package meter
 
 import (
 	"math/rand/v2"
@@ -11,7 +11,7 @@ type stripes [8]stripe
 
 type stripe struct {
 	n    atomic.Uint64
-	next atomic.Uint64 // the count that is looked at closer
+	next atomic.Uint64 // the count that is examined
 	_    [48]byte
 }
 
@@ -23,7 +23,7 @@ func (s *stripes) add() (*stripe, uint64) {
 	return at, at.n.Add(1)
 }
 
-// chosen reports whether the caller, whose count reached next, is the one who looks closer. The next one follows at random, so
+// chosen reports whether the caller, whose count reached next, is the one to examine its hit. The next one follows at random, so
 // that a loop over some keys has no pattern in common with it, a sample apart on average.
 func (s *stripe) chosen(n, sample uint64) bool {
 	next := s.next.Load()

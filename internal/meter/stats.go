@@ -1,53 +1,10 @@
-package engine
+package meter
 
 import (
-	"context"
 	"time"
 
-	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
-
-// Snapshot is what a client counts.
-type Snapshot struct {
-	Caches map[string]Stats // by name
-
-	// Problems are what Redis was found to be unable to do, each with what is lost and the command that grants it: a right
-	// that is missing, for example. Caches that gain nothing are named too: none of their loads is stored, or their values do
-	// not decode. Each was logged once, and is gone when it is over.
-	Problems []string
-
-	Pending  int    // keys whose invalidation could not be delivered yet; this process reads them past Redis
-	Repeated uint64 // keys whose invalidation was delivered when Redis was back
-	Past     int    // caches that are read past Redis as a whole, since more was pending than is kept
-
-	InDoubt int // keys of which a write has failed whose outcome is not known: nothing is cached for them
-
-	Breakers []store.Breaker // whether each node is asked; none of a store in memory
-
-	// Of the store; zero, with StoreErr set, if it did not answer.
-	Keys     int64 // with a value, of whatever program
-	Bytes    int64 // of memory used
-	MaxBytes int64 // its bound; zero: none
-	Evicted  int64 // values removed to keep the bound
-	StoreErr error
-}
-
-const usageWait = time.Second // for the store to tell how full it is
-
-// Snapshot returns what is known of all caches, whose counters are given, and of the store.
-func (s *Shared) Snapshot(ctx context.Context, caches map[string]Stats) Snapshot {
-	ctx, cancel := context.WithTimeout(ctx, usageWait)
-	defer cancel()
-	recovery := s.Recovery()
-	out := Snapshot{Caches: caches, Problems: s.Problems(), Pending: recovery.Pending, Repeated: recovery.Repeated, Past: recovery.Past, InDoubt: s.InDoubt()}
-	if g, ok := s.Store.(store.Guarded); ok {
-		out.Breakers = g.Breakers()
-	}
-	u, err := s.Store.Usage(ctx)
-	out.Keys, out.Bytes, out.MaxBytes, out.Evicted, out.StoreErr = u.Keys, u.Bytes, u.MaxBytes, u.Evicted, err
-	return out
-}
 
 // Stats counts what a cache did since it was made.
 type Stats struct {
@@ -87,4 +44,21 @@ type Stats struct {
 
 	// How long reads took in this process (one in 256 is measured), reads of the store, and loads.
 	NearLatency, StoreLatency, LoadLatency tally.Histogram
+}
+
+// Stats returns the counters of now, without what is kept in the process.
+func (m *Meter) Stats() Stats {
+	t := m.Tally()
+	n := &t.Counts
+	return Stats{
+		Near: n[tally.Near], Store: n[tally.Store], Load: n[tally.Load], Stale: n[tally.Stale], Negative: n[tally.Negative], Errors: n[tally.Error],
+		Loads: n[tally.LoadOK], LoadsAbsent: n[tally.LoadNotFound], LoadErrors: n[tally.LoadError] + n[tally.LoadTimeout], LoadTimeouts: n[tally.LoadTimeout],
+		Early: n[tally.Early], Coalesced: n[tally.CoalescedProcess], CoalescedFleet: n[tally.CoalescedFleet], Saved: t.Saved(),
+		Unfilled: n[tally.Unfilled], TooLarge: n[tally.TooLarge], CodecErrors: n[tally.CodecError], StoreErrors: n[tally.StoreError],
+		Invalidated: n[tally.ByInvalidate], Written: n[tally.ByUpdate] + n[tally.ByMutate] + n[tally.BySet],
+		Updated: n[tally.ByUpdate], Mutated: n[tally.ByMutate], Set: n[tally.BySet], WritesBehind: n[tally.Behind],
+		Pushed: n[tally.ByPush], PushesLost: n[tally.ByLost], BytesRead: n[tally.BytesRead], BytesWritten: n[tally.BytesWritten],
+		Dropped: n[tally.Dropped], Reread: n[tally.Reread], WritesInDoubt: n[tally.InDoubt],
+		NearLatency: t.Latency[tally.NearTier], StoreLatency: t.Latency[tally.StoreTier], LoadLatency: t.Latency[tally.LoadTier],
+	}
 }

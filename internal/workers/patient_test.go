@@ -1,4 +1,4 @@
-package engine
+package workers
 
 import (
 	"context"
@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// A step ends when the process has run for as long as the budget; where it runs at all times, that is the budget. A process that
+// A deadline passes when the process has run for as long as the budget; where it runs at all times, that is the budget. A process that
 // hardly runs waits for five budgets.
-func TestStepOfAStalledProcess(t *testing.T) {
+func TestDeadlineOfAStalledProcess(t *testing.T) {
 	for name, c := range map[string]struct {
 		ran         float64 // share of the time in which the process runs
 		least, most time.Duration
@@ -23,9 +23,8 @@ func TestStepOfAStalledProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				d := newDeadlines(context.Background(), 25*time.Millisecond)
-				d.ran = func() time.Duration { return time.Duration(c.ran * float64(time.Since(began))) }
-				ctx := d.from(began)
+				d := NewPatientDeadlines(25*time.Millisecond, func() time.Duration { return time.Duration(c.ran * float64(time.Since(began))) })
+				ctx := d.From(began)
 				derived, cancel := context.WithTimeout(ctx, time.Minute)
 				defer cancel()
 				var called atomic.Bool
@@ -54,11 +53,12 @@ func TestStepOfAStalledProcess(t *testing.T) {
 	}
 }
 
-// The caller's end is the end of a step that is bound to it, with the caller's error.
-func TestStepEndsWithItsCaller(t *testing.T) {
+// A patient context ends with its parent, and has its error then.
+func TestPatientEndsWithItsParent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		caller, leave := context.WithCancel(t.Context())
-		p := newPatient(caller, time.Second, time.Second, func() time.Duration { return 0 })
+		p, cancel := Patient(caller, time.Second, time.Second, func() time.Duration { return 0 })
+		defer cancel()
 		time.Sleep(100 * time.Millisecond)
 		leave()
 		<-p.Done()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -143,6 +144,41 @@ func TestBatchesAndTraces(t *testing.T) {
 		began = time.Now()
 		b.Get(engine.WithTrace(t.Context(), new(engine.Trace)), "c")
 		want(t, "with a trace", time.Since(began), b.delay+10*time.Millisecond)
+	})
+}
+
+// A trace does not change the way of a load: a caller that shares it is answered before the fill although the call that began it is
+// traced. That one returns when its trace is complete.
+func TestTracedCallsDeliverEarlyToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+			b.store = &distant{b.store, 10 * time.Millisecond}
+			c.MaxLoads = 1
+		})
+		b.set("x", "0")
+		began := time.Now()
+		go b.Get(t.Context(), "x") // takes the place, so that both others join before their load begins
+		time.Sleep(time.Millisecond)
+		var mu sync.Mutex
+		var events []string
+		tell := func(what string) { mu.Lock(); defer mu.Unlock(); events = append(events, what) }
+		ctx := engine.WithTrace(t.Context(), &engine.Trace{
+			LoadEnded: func(string, time.Duration, error) { tell("loaded") },
+			Filled:    func(_ string, err error) { tell(fmt.Sprint("filled ", err)) },
+			Answered:  func(string, engine.Source, error) { tell("answered") },
+		})
+		var all sync.WaitGroup
+		get := func(ctx context.Context, took time.Duration) {
+			if v, err := b.Get(ctx, "a"); v != "1" || err != nil {
+				t.Error(v, err)
+			}
+			want(t, "it took", time.Since(began), took)
+		}
+		all.Go(func() { get(ctx, 2*b.delay+10*time.Millisecond) })
+		time.Sleep(time.Millisecond)
+		all.Go(func() { get(t.Context(), 2*b.delay) })
+		all.Wait()
+		want(t, "the trace", fmt.Sprint(events), "[loaded filled <nil> answered]")
 	})
 }
 

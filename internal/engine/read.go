@@ -10,11 +10,25 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/workers"
 )
 
-// attemptOf returns the attempt of a job that is loaded by itself.
+// read calls the loader: of one key, of many at once, or of many one by one. Each call ends in complete.
+func (c *Cache[K, V]) read(js jobs[K, V]) {
+	switch {
+	case len(js) == 0:
+	case len(js) == 1 && c.Config.Load != nil:
+		c.readOne(js[0])
+	case c.LoadMany != nil:
+		c.readBatch(js)
+	default:
+		c.readEach(js)
+	}
+}
+
+// attemptOf returns the attempt of a job that is read by itself.
 func (c *Cache[K, V]) attemptOf(j *job[K, V]) *attempt[K, V] {
-	one := j.single()
+	one := j.ensureScratch()
 	a := &one.attempt
 	if a.js == nil {
 		one.jobs[0] = j
@@ -23,8 +37,8 @@ func (c *Cache[K, V]) attemptOf(j *job[K, V]) *attempt[K, V] {
 	return a
 }
 
-func (c *Cache[K, V]) loadOne(j *job[K, V]) {
-	a, one := c.attemptOf(j), j.alone
+func (c *Cache[K, V]) readOne(j *job[K, V]) {
+	a, one := c.attemptOf(j), j.scratch
 	a.run(func() {
 		if c.gather.load != nil {
 			one.loaded[0] = c.gather.load(a, j)
@@ -34,8 +48,8 @@ func (c *Cache[K, V]) loadOne(j *job[K, V]) {
 	})
 }
 
-// loadEach loads jobs one by one, some at the same time. It returns when the last has begun.
-func (c *Cache[K, V]) loadEach(js jobs[K, V]) {
+// readEach reads jobs one by one, some at the same time. It returns when the last has begun.
+func (c *Cache[K, V]) readEach(js jobs[K, V]) {
 	b := js[0].batch
 	if b == nil {
 		b = c.newBatch()
@@ -48,16 +62,16 @@ func (c *Cache[K, V]) loadEach(js jobs[K, V]) {
 		begin := func(got place) {
 			defer begun.Done()
 			a.batched = got
-			a.settled = func() {
+			a.after = func() {
 				if got == own {
 					b.places.leave()
 				}
 			}
 			if waited && len(c.abandon(a.js)) == 0 { // its callers have left meanwhile
-				a.settled()
-			} else if !c.spawn(func() { c.loadOne(j) }) {
-				c.closed(j)
-				a.settled()
+				a.after()
+			} else if !c.spawn(func() { c.readOne(j) }) {
+				c.failClosed(j)
+				a.after()
 			}
 		}
 		if !b.places.try() {
@@ -70,7 +84,7 @@ func (c *Cache[K, V]) loadEach(js jobs[K, V]) {
 	begun.Wait()
 }
 
-func (c *Cache[K, V]) loadBatch(js jobs[K, V]) {
+func (c *Cache[K, V]) readBatch(js jobs[K, V]) {
 	a := &attempt[K, V]{c: c, js: js, out: make([]loaded[V], len(js))}
 	a.run(func() {
 		ks := make([]K, len(a.js)) // callers may have left while it waited for its place
@@ -92,40 +106,40 @@ type loaded[V any] struct {
 
 // attempt is one call of a loader, for one key or for several. It is the loader's context.
 type attempt[K comparable, V any] struct {
-	within
+	workers.Within
 	c       *Cache[K, V]
 	js      jobs[K, V]
 	out     []loaded[V] // written by the loader
-	settled func()      // called behind all; may be nil
-	watch   watcher
+	after   func()      // called in the end; nil: nothing is
+	watch   workers.Watcher
 	start   time.Time      // zero until run, unless it is known before
-	over    atomic.Bool    // it is settled, or is being settled
-	settles sync.WaitGroup // done when it is settled
+	over    atomic.Bool    // it is completed, or is being completed
+	ended   sync.WaitGroup // done when it is completed
 	place   place          // among MaxLoads
 	batched place          // among the loads of its batch
 }
 
-// run calls the loader under the time limit of loads, and settles once: with what it said, or without it if it is deaf
-// to its context, since its callers must not wait for it. A panic or a Goexit harm nobody but them.
+// run calls the loader under the time limit of loads, and completes once: with what the loader returned, or without it if it
+// ignores its context, since its callers must not wait for it. A panic or a Goexit harms only them.
 func (a *attempt[K, V]) run(load func()) {
 	c := a.c
-	a.settles.Add(1)
+	a.ended.Add(1)
 	if a.start.IsZero() { // a look at the clock is a twentieth of a load while the store is away
 		a.start = time.Now()
 	}
-	limit := c.limits.from(a.start)
-	a.within = within{limit, a.js[0].ctx}
+	limit := c.limits.From(a.start)
+	a.Within = workers.Within{Context: limit, Values: a.js[0].ctx}
 	if a.place = a.findPlace(limit); a.place == abandoned {
-		if a.settled != nil {
-			a.settled()
+		if a.after != nil {
+			a.after()
 		}
 		return
 	}
 	for _, j := range a.js {
-		j.began = j.call.Mark()
+		j.loadMark = j.call.Mark()
 	}
 	if a.place == none {
-		a.end(all[V](len(a.js), c.late(c.MaxLoads)))
+		a.end(failAll[V](len(a.js), c.timeoutError(c.MaxLoads)))
 		return
 	}
 	if c.places != nil {
@@ -134,26 +148,26 @@ func (a *attempt[K, V]) run(load func()) {
 	for _, j := range a.js {
 		traceOf(j.ctx).loadBegan(j.key)
 	}
-	a.watch.who = a
-	limit.watch(&a.watch)
+	a.watch.Task = a
+	limit.Watch(&a.watch)
 	returned := false
 	defer func() {
 		out := a.out
 		if p := recover(); p != nil {
 			stack := debug.Stack()
 			c.ails.panics("a loader panicked", a.js[0].key, p, stack)
-			out = all[V](len(a.js), &PanicError{Value: p, Stack: stack})
+			out = failAll[V](len(a.js), &PanicError{Value: p, Stack: stack})
 		} else if !returned {
-			out = all[V](len(a.js), &PanicError{}) // Goexit
+			out = failAll[V](len(a.js), &PanicError{}) // Goexit
 		}
-		limit.unwatch(&a.watch)
+		limit.Unwatch(&a.watch)
 		if a.place == own {
-			c.places.leave() // a loader that is deaf keeps its place: it still works for us
+			c.places.leave() // a loader that ignores its context keeps its place: it still works for us
 		}
 		if limit.Err() != nil {
 			for i := range out {
 				if errors.Is(out[i].err, context.DeadlineExceeded) || c.Shared.ctx.Err() != nil && out[i].err != nil {
-					out[i].err = c.late(0)
+					out[i].err = c.timeoutError(0)
 				}
 			}
 		}
@@ -162,33 +176,34 @@ func (a *attempt[K, V]) run(load func()) {
 	load()
 	returned = true
 	c.ails.good(panicked)
-	c.count.took(time.Since(a.start))
+	c.count.LoadTook(time.Since(a.start))
 }
 
-// late settles without the loader, which has not returned in its time.
-func (a *attempt[K, V]) late() { a.end(all[V](len(a.js), a.c.late(0))) }
+// DeadlinePassed completes without the loader, which has not returned in its time.
+func (a *attempt[K, V]) DeadlinePassed() { a.end(failAll[V](len(a.js), a.c.timeoutError(0))) }
 
-// end settles, once. The call that comes second returns when the first is done: at Close the deadline settles, in a goroutine
+// end completes, once. The call that comes second returns when the first is done: at Close the deadline completes, in a goroutine
 // that Close does not wait for, and the load that it waits for must not be over before its lease is given back.
 func (a *attempt[K, V]) end(out []loaded[V]) {
 	if !a.over.CompareAndSwap(false, true) {
-		a.settles.Wait()
+		a.ended.Wait()
 		return
 	}
-	defer a.settles.Done()
+	defer a.ended.Done()
 	if traced.Load() {
 		took := time.Since(a.start)
 		for i, j := range a.js {
 			traceOf(j.ctx).loadEnded(j.key, took, out[i].err)
 		}
 	}
-	a.c.settle(a.js, out)
-	if a.settled != nil {
-		a.settled()
+	a.c.complete(a.js, out)
+	if a.after != nil {
+		a.after()
 	}
 }
 
-func all[V any](n int, err error) []loaded[V] {
+// failAll returns the same error for n keys.
+func failAll[V any](n int, err error) []loaded[V] {
 	out := make([]loaded[V], n)
 	for i := range out {
 		out[i].err = err
@@ -252,8 +267,8 @@ func (c *Cache[K, V]) abandon(js jobs[K, V]) (left jobs[K, V]) {
 		}
 		c.letGo(js[i : i+1])
 		traceOf(j.ctx).loadEnded(j.key, 0, errDeserted)
-		if j.fills || j.claimed {
-			held = append(held, store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind})
+		if j.leased || j.unresolved {
+			held = append(held, c.leaseOf(j))
 		}
 	}
 	if len(held) > 0 {
@@ -267,7 +282,7 @@ func (a *attempt[K, V]) Value(key any) any {
 	if _, ok := key.(loadingKey); ok {
 		return a
 	}
-	return a.within.Value(key)
+	return a.Within.Value(key)
 }
 
 func (a *attempt[K, V]) of() any      { return a.c }
@@ -301,8 +316,8 @@ func (c *Cache[K, V]) reading(ctx context.Context, key string) (l loading, err e
 	return l, err
 }
 
-// late is the error of a load that was ended by us; queued behind so many others if it did not begin.
-func (c *Cache[K, V]) late(queued int) error {
+// timeoutError is the error of a load that was ended by its limit. queued is how many loads it waited for if it did not begin, or zero.
+func (c *Cache[K, V]) timeoutError(queued int) error {
 	switch {
 	case c.Shared.ctx.Err() != nil:
 		return ErrClosed

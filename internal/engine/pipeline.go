@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/nearside/nearside/internal/flight"
+	"github.com/nearside/nearside/internal/store"
+)
+
+// The way of a key from a miss to the answer: claim.go asks the store for the lease, read.go calls the loader, fill.go sends what
+// was read to the store, and deliver.go gives it to the callers. Many keys go this way together.
+
+// phase says how far a job is on its way.
+type phase int
+
+const (
+	claiming   phase = iota // its lease is asked for, or is to be asked for again
+	waiting                 // another process has the lease
+	reading                 // this process reads it, with the lease or without one
+	filling                 // what was read goes to the store, under the lease
+	releasing               // nothing is stored, and the lease is given back
+	delivering              // there is no lease to end: the callers are answered
+	done
+)
+
+// job is a key that is being claimed, read and filled by this process.
+type job[K comparable, V any] struct {
+	k       K
+	key     string
+	ctx     context.Context // of the caller that started it; only its values are used
+	call    *flight.Call[result[V]]
+	ttl     bool          // the caller asks how long the value lives
+	early   time.Duration // a value with less TTL than this is to be loaded anew, although it is fresh
+	keepAll bool          // of a collection: the result has all of it, however large
+
+	batch *batch  // nil: the job is not part of a large batch
+	by    loading // whose loader asks for many; nil: the application
+	led   bool    // the call is the job's own, which alone its caller may know: call changes
+
+	phase   phase
+	useless // what a read of the store found before
+
+	token      string    // of the claim
+	leased     bool      // the token is a lease; otherwise the load fills nothing
+	unresolved bool      // the answer to a claim is not known: its token must be released
+	claimMark  int       // of the latest claim
+	holder     string    // the other process that has the lease
+	holders    int       // how many of them were seen
+	waits      time.Time // since when this holder is waited for; zero: no lease of another process was seen
+	held       held      // the lease, while it is renewed
+
+	loadMark int           // of the load
+	fillMark int           // of the command that ends the lease
+	outcome  store.Outcome // of that command
+
+	scratch *scratch[K, V] // nil until it is read by itself
+}
+
+// leaseOf returns what the token of a job's claim stands for in the store.
+func (c *Cache[K, V]) leaseOf(j *job[K, V]) store.Lease {
+	return store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind}
+}
+
+// scratch is what a job needs to be read by itself, in one piece: three allocations less for each load.
+type scratch[K comparable, V any] struct {
+	attempt attempt[K, V]
+	jobs    [1]*job[K, V]
+	loaded  [1]loaded[V]
+}
+
+// jobWithScratch is a job that will be read by itself, all of it in one piece.
+type jobWithScratch[K comparable, V any] struct {
+	job     job[K, V]
+	scratch scratch[K, V]
+}
+
+func newJob[K comparable, V any](j job[K, V]) *job[K, V] {
+	both := &jobWithScratch[K, V]{job: j}
+	both.job.scratch = &both.scratch
+	return &both.job
+}
+
+func (j *job[K, V]) ensureScratch() *scratch[K, V] {
+	if j.scratch == nil {
+		j.scratch = new(scratch[K, V])
+	}
+	return j.scratch
+}
+
+type jobs[K comparable, V any] []*job[K, V]
+
+// setOutcomes gives the jobs of a phase the outcomes of their command, in order.
+func (js jobs[K, V]) setOutcomes(p phase, outcomes []store.Outcome) {
+	for _, j := range js {
+		if j.phase == p {
+			j.outcome, outcomes = outcomes[0], outcomes[1:]
+		}
+	}
+}
+
+// lead runs new jobs in the background.
+func (c *Cache[K, V]) lead(js jobs[K, V]) {
+	if len(js) == 1 {
+		c.leadOne(js[0])
+	} else if len(js) > 0 && !c.spawn(func() { c.run(js) }) {
+		c.failClosed(js...)
+	}
+}
+
+func (c *Cache[K, V]) leadOne(j *job[K, V]) {
+	j.ensureScratch().attempt.c = c
+	if !c.workers.Run(j) {
+		c.failClosed(j)
+	}
+}
+
+// Do is what leadOne has a worker do.
+func (j *job[K, V]) Do() {
+	c := j.scratch.attempt.c
+	if j.bypass && c.Config.Load != nil {
+		c.readOne(j) // the store is unavailable: nothing is claimed, and nothing filled
+	} else {
+		c.run(jobs[K, V]{j})
+	}
+}
+
+// run takes jobs the first half of their way, to the call of the loader. What is granted is read before anything is waited for:
+// otherwise two batches that hold what the other one wants would wait for each other.
+func (c *Cache[K, V]) run(js jobs[K, V]) {
+	w := waiter[K, V]{c: c}
+	for {
+		mine, others := c.claim(js)
+		if len(others) == 0 {
+			w.stop()
+			c.read(mine)
+			return
+		}
+		if len(mine) > 0 && !c.spawn(func() { c.read(mine) }) {
+			c.failClosed(mine...)
+		}
+		if js = others; !w.wait(js) {
+			for _, j := range js {
+				c.finish(j, &result[V]{err: ErrClosed}, flight.Everyone)
+			}
+			return
+		}
+	}
+}
+
+// complete takes jobs the second half of their way, from what the loader returned to the answer. Of each attempt to read it is
+// called once: when the loader has returned, or when its time is over (read.go).
+func (c *Cache[K, V]) complete(js jobs[K, V], out []loaded[V]) {
+	results := make([]result[V], len(js))
+	fills, releases := c.interpretAll(js, out, results)
+	c.deliverEarly(js, results)
+	c.fill(js, fills, releases)
+	c.deliver(js, out, results)
+}
+
+// failClosed ends jobs that no worker will run, and gives back their leases, for which other processes would wait.
+func (c *Cache[K, V]) failClosed(js ...*job[K, V]) {
+	var held []store.Lease
+	c.letGo(js)
+	for _, j := range js {
+		j.call.Finish(&result[V]{err: ErrClosed}, flight.Everyone)
+		if j.leased || j.unresolved {
+			held = append(held, c.leaseOf(j))
+		}
+	}
+	if len(held) > 0 {
+		c.Store.Release(c.step(), held)
+	}
+}
