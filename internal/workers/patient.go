@@ -7,8 +7,8 @@ import (
 )
 
 // patient is a context without values that ends with its parent, or when this process has run for as long as was left at its
-// start. An answer that
-// has arrived, and that this process could not read yet, is not given up that way. It ends after five budgets in any case.
+// start. An answer that has arrived, and that this process could not read yet, is not given up that way. It ends after five
+// budgets in any case.
 type patient struct {
 	context.Context // ends with the parent or at the deadline
 	parent          context.Context
