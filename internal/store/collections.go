@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -138,20 +139,36 @@ type Change struct {
 type Op byte
 
 const (
-	Add       Op = 'A' // it has this score or value now
-	Remove    Op = 'R' // it is gone
-	Drop      Op = 'D' // nobody knows: the collection goes
-	PushFront Op = 'F' // of lists, in EndMember alone
-	PushBack  Op = 'B'
+	Add       Op = iota + 1 // it has this score or value now
+	Remove                  // it is gone
+	Drop                    // its state is not known: the collection goes
+	PushFront               // of lists, in EndMember alone
+	PushBack
 )
+
+func (o Op) String() string {
+	switch o {
+	case Add:
+		return "add"
+	case Remove:
+		return "remove"
+	case Drop:
+		return "drop"
+	case PushFront:
+		return "push to the front"
+	case PushBack:
+		return "push to the back"
+	}
+	return fmt.Sprintf("Op(%d)", byte(o))
+}
 
 // Order says how overlapping writers of one member are told apart.
 type Order byte
 
 const (
-	Alone     Order = 'c' // not at all: a writer who was not alone is unsure
-	Versioned Order = 'v' // by MemberEnd.Version
-	Pushed    Order = 'p' // as Alone, and a load since the begin makes unsure too: of lists, and of them always
+	Alone     Order = iota // not at all: a writer that was not alone is unsure
+	Versioned              // by MemberEnd.Version
+	Pushed                 // as Alone, and a load since the begin makes unsure too: of lists, and of them always
 )
 
 // MemberIntent announces a database write of one member.

@@ -112,18 +112,18 @@ type Dead struct {
 	Member string // of a collection: this member, field or element, if Type is empty
 }
 
-// State is the answer to a Claim.
+// State is the answer to a Claim. Zero is none: Grant.Err says why.
 type State byte
 
 const (
-	Hit     State = 'H' // there is a fresh value
-	Stale   State = 'S' // there is a stale value, and somebody else refreshes it
-	Refresh State = 'R' // there is a stale value, and the lease is yours
-	Granted State = 'G' // there is nothing, and the lease is yours
-	Waiting State = 'W' // somebody else holds the lease
-	Absent  State = 'N' // the row is known not to exist
-	Barrier State = 'B' // writers or a hold: load, but do not fill
-	Foreign State = 'X' // the key holds another type; ask again with it as Dead
+	Hit     State = iota + 1 // there is a fresh value
+	Stale                    // there is a stale value, and another caller refreshes it
+	Refresh                  // there is a stale value, and the lease is granted
+	Granted                  // there is nothing, and the lease is granted
+	Waiting                  // another caller holds the lease
+	Absent                   // the row is known not to exist
+	Barrier                  // write intents or a hold: load, but do not fill
+	Foreign                  // the key holds another type; ask again with it as Dead
 )
 
 func (s State) String() string {

@@ -225,7 +225,7 @@ func (k *locked) discard() {
 
 func checkChange(c store.Change) error {
 	if push := c.Op == store.PushFront || c.Op == store.PushBack; c.Op != store.Drop && push != (c.Kind == store.List) {
-		return fmt.Errorf("change of %q: a %s has no change %q", c.Key, c.Kind, c.Op)
+		return fmt.Errorf("change of %q: a %s has no change %v", c.Key, c.Kind, c.Op)
 	}
 	if c.Op != store.Add {
 		return nil

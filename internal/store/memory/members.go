@@ -37,7 +37,7 @@ type cluster struct {
 }
 
 // disturbed is the order of writers that only drawn numbers tell apart.
-const disturbed store.Order = 'd'
+const disturbed store.Order = 255
 
 // disturb also forgets the version: numbers and versions of rows do not compare, and every number that is drawn from now on is
 // newer than what was applied until now.

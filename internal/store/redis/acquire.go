@@ -215,7 +215,7 @@ func grant(r rueidis.RedisResult, key string) (g store.Grant) {
 	if err != nil {
 		return store.Grant{Err: failed("acquire", key, err)}
 	}
-	g.State = store.State(state[0])
+	g.State = states[state[0]]
 	if len(parts) > 2 {
 		g.Value, _ = parts[1].AsBytes()
 		ms, _ := parts[2].AsInt64()

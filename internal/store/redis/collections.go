@@ -158,7 +158,7 @@ func (s *Store) Write(ctx context.Context, changes []store.Change) []store.Outco
 			case shape == store.List:
 				err = errors.New("a list takes no write that was not announced")
 			case c.Op != store.Add && c.Op != store.Remove && c.Op != store.Drop:
-				err = fmt.Errorf("a %s is written by 'A', 'R' or 'D', not by %q", shape, c.Op)
+				err = fmt.Errorf("a %s is written by add, remove or drop, not by %v", shape, c.Op)
 			case c.Op == store.Add && shape == store.SortedSet:
 				err = finite(&c.Element)
 			}
@@ -173,7 +173,7 @@ func (s *Store) Write(ctx context.Context, changes []store.Change) []store.Outco
 		}
 		for n, o := range s.outcomes(ctx, "write", collections[shape].write, keys, func(n int) []string {
 			c := &changes[at[n]]
-			return []string{c.Element.Member, string(rune(c.Op)), content(c)}
+			return []string{c.Element.Member, opLetter(c.Op), content(c)}
 		}) {
 			out[at[n]] = o
 		}
@@ -193,7 +193,7 @@ func (s *Store) BeginMember(ctx context.Context, in store.MemberIntent) store.Ou
 		order = store.Alone
 	}
 	return s.outcomes(ctx, "begin", collections[in.Kind].begin, []string{in.Key}, func(int) []string {
-		return append([]string{in.Token, px(in.Life), px0(in.Lease), in.Member, string(rune(order))}, in.Earlier...)
+		return append([]string{in.Token, px(in.Life), px0(in.Lease), in.Member, orderLetter(order)}, in.Earlier...)
 	})[0]
 }
 
@@ -207,7 +207,7 @@ func (s *Store) EndMember(ctx context.Context, e store.MemberEnd) store.Ending {
 	switch list := e.Kind == store.List; {
 	case err != nil:
 	case e.Op != store.Drop && (pushes != list || !pushes && e.Op != store.Add && e.Op != store.Remove):
-		err = fmt.Errorf("a %s takes no %q", e.Kind, e.Op)
+		err = fmt.Errorf("a %s takes no %v", e.Kind, e.Op)
 	case math.IsNaN(e.Version):
 		err = errors.New("the version is not a number")
 	case e.Op == store.Add && e.Kind == store.SortedSet:
@@ -223,7 +223,7 @@ func (s *Store) EndMember(ctx context.Context, e store.MemberEnd) store.Ending {
 	}
 	keys := []string{e.Key}
 	n, err := s.told(ctx, sc, keys, func(int) []string {
-		return []string{e.Token, e.Member, e.Element.Member, string(rune(e.Op)), content(&e.Change), number64(e.Version), again, strconv.FormatInt(max(e.Cap, 0), 10)}
+		return []string{e.Token, e.Member, e.Element.Member, opLetter(e.Op), content(&e.Change), number64(e.Version), again, strconv.FormatInt(max(e.Cap, 0), 10)}
 	})[0].AsInt64()
 	switch {
 	case s.forbidden(sc, err), inTransit(err):

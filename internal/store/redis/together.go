@@ -118,7 +118,7 @@ func fillArgs(fills []store.Fill, which []int) []string {
 
 // claimTogether asks for leases by one command for many keys, of which it may take those that have one token: claims.lua. It
 // returns the claims that are left to acquire.lua.
-func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which []int, out []store.Grant) (unclear []int) {
+func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which []int, out []store.Grant) (left []int) {
 	key := func(i int) string { return claims[i].Key }
 	groups := s.together(len(which), func(n int) (string, string, int) { return key(which[n]), claims[which[n]].Token, 0 })
 	for _, g := range groups {
@@ -132,16 +132,16 @@ func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which [
 	})
 	for n, r := range rs {
 		parts, err := r.ToArray()
-		var states string
+		var answers string
 		if err == nil {
-			states, err = parts[0].ToString()
+			answers, err = parts[0].ToString()
 		}
 		if s.forbidden(claimsScript, err) {
 			s.acquireApart(ctx, claims, groups[n], out)
 			continue
 		}
 		if e, ok := rueidis.IsRedisErr(err); ok && !away(err) && !full(e) { // because of one key, perhaps
-			unclear = append(unclear, groups[n]...)
+			left = append(left, groups[n]...)
 			continue
 		}
 		more := 1
@@ -150,17 +150,19 @@ func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which [
 				out[i] = store.Grant{Err: failed("acquire", claims[i].Key, err)}
 				continue
 			}
-			switch out[i].State = store.State(states[at]); out[i].State {
+			if answers[at] == unclear {
+				left = append(left, i)
+				continue
+			}
+			switch out[i].State = states[answers[at]]; out[i].State {
 			case store.Hit:
 				out[i].Value, _ = parts[more].AsBytes()
 				more++
 			case store.Waiting:
 				out[i].Holder, _ = parts[more].ToString()
 				more++
-			case '?':
-				unclear = append(unclear, i)
 			}
 		}
 	}
-	return unclear
+	return left
 }

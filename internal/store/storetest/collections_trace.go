@@ -135,7 +135,7 @@ func (s traced) Write(ctx context.Context, changes []store.Change) []store.Outco
 	from := time.Now()
 	out := s.Store.Write(ctx, changes)
 	for i, c := range changes {
-		s.call(c.Key, from, "write %c %+v: %v", c.Op, c.Element, out[i])
+		s.call(c.Key, from, "write %v %+v: %v", c.Op, c.Element, out[i])
 	}
 	return out
 }
