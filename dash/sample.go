@@ -23,7 +23,7 @@ const (
 // sampler looks at some keys of each cache while somebody wants to see them: one walk over names for all caches, since two
 // would ask twice as many keys per second of Redis.
 type sampler struct {
-	store store.Store
+	store store.Admin
 
 	mu      sync.Mutex // guards the rest
 	running bool
@@ -81,7 +81,7 @@ func (s *sampler) forget() {
 	s.tried = time.Time{}
 }
 
-func take(ctx context.Context, st store.Store, caches map[string]engine.Settings) (*samples, error) {
+func take(ctx context.Context, st store.Admin, caches map[string]engine.Settings) (*samples, error) {
 	out := &samples{at: time.Now(), caches: make(map[string]*sample, len(caches))}
 	for name := range caches {
 		out.caches[name] = new(sample)
@@ -124,7 +124,7 @@ func take(ctx context.Context, st store.Store, caches map[string]engine.Settings
 }
 
 // describe asks for TTLs and sizes.
-func (s *sample) describe(ctx context.Context, st store.Store) error {
+func (s *sample) describe(ctx context.Context, st store.Admin) error {
 	found := s.keys[:0]
 	for from := 0; from < len(s.keys); from += atOnce {
 		batch := s.keys[from:min(from+atOnce, len(s.keys))]

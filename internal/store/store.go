@@ -9,66 +9,84 @@ import (
 // Store keeps values and sidecars. All methods are safe for concurrent use. A batch method sends one command per node
 // and answers in the order of its arguments; an element's Err speaks of that element alone. Values given and returned are
 // shared: neither side may modify them. Durations are rounded down to milliseconds, with 1 ms as the least.
+//
+// Each part is for one consumer, which asks for no more than it uses.
 type Store interface {
+	Values      // package engine: what a read, a load and a write need
+	Collections // package engine: the same of lists, sets, sorted sets and hashes
+	Tracker     // package engine: the in-process caches, and callers that wait for another process
+	Recovery    // package recovery: deferred invalidations
+	Sessions    // package session
+	Admin       // the page and the commands
+
+	// Usage counts keys and bytes.
+	Usage(ctx context.Context) (Usage, error)
+	// Close frees what the store holds. Calls after it fail with ErrClosed.
+	Close()
+}
+
+// Values is the protocol of values: see the package's documentation for what each method guarantees together with others.
+type Values interface {
 	// Get returns the value of a key, never its sidecar. With ttl, Item.TTL is set.
 	Get(ctx context.Context, key string, ttl bool) Item
-	// GetMany is Get of many keys in one trip.
+	// GetMany is Get of many keys in one round trip.
 	GetMany(ctx context.Context, keys []string, ttl bool) []Item
-	// Refuses says why a read of a key would not be sent, since the store is away; nil: it would be. It takes some
-	// nanoseconds, where a read that is refused takes a context and a place to answer in.
+	// Refuses says why a read of a key would not be sent, since the store is unavailable. It returns nil if it would be. It
+	// takes some nanoseconds, where a read that is refused takes a context and a place to answer in.
 	Refuses(key string) error
-	// Local reports whether the store is in this process, so that nothing takes a trip.
+	// Local reports whether the store is in this process, so that nothing takes a round trip.
 	Local() bool
 	// Inspect looks at keys without reading their values.
 	Inspect(ctx context.Context, keys []string) []Info
 
 	// Acquire asks for the right to load. It may be sent again with the same token.
 	Acquire(ctx context.Context, claims []Claim) []Grant
-	// Fill ends a lease with what was loaded. False: the token no longer stands, nothing was stored.
+	// Fill ends a lease with what was loaded. OK is false if the token no longer stands and nothing was stored.
 	Fill(ctx context.Context, fills []Fill) []Outcome
 	// Renew prolongs leases to a time from now. It changes nothing where the token no longer stands, and OK is false there.
 	Renew(ctx context.Context, leases []Lease, life time.Duration) []Outcome
-	// Release ends a lease without a result. True: the token stood until now, so nobody has invalidated since.
+	// Release ends a lease without a result. OK is true if the token stood until now, so that no invalidation came since.
 	Release(ctx context.Context, leases []Lease) []Outcome
 
 	// Invalidate removes values, leases and remembered absences, after the database was changed. Nothing is filled for
-	// hold afterwards (zero: no such time). True: the key held a value.
+	// hold afterwards (zero: no such time). OK is true if the key held a value.
 	Invalidate(ctx context.Context, keys []string, hold time.Duration) []Outcome
 	// Put stores values whatever stands there. Of two callers the later wins, not the one with the newer row.
 	Put(ctx context.Context, puts []Put, hold time.Duration) []Outcome
 
 	// Begin announces a database write: the value goes, and nothing is filled until End or until the intent expires.
 	Begin(ctx context.Context, intents []Intent) []Outcome
-	// End tells that the write is over. True: its value was put.
+	// End says that the write is over. OK is true if its value was put.
 	End(ctx context.Context, ends []End) []Outcome
-
-	Collections
-	Sessions
-	Admin
-
-	// Track begins to tell of changes: changed is called for each key, lost where some may have been missed. Neither may wait
-	// for anything. An error says why the store cannot.
-	Track(ctx context.Context, changed func(key string), lost func()) (Tracking, error)
-	// Sweep invalidates every key that matches a glob and that ours takes for one (nil: all), without a hold: values, leases
-	// and remembered absences that stood when it began are gone, intents are dirty, holds stay. It takes its time, so as not
-	// to load the store. Only after nil is all of it done.
-	Sweep(ctx context.Context, glob string, ours func(key string) bool) error
-	// Recovered names a function that is called when the store answers again after it did not, before its reads are let
-	// through. It returns how many invalidations it has repeated, which the store tells when it says that it is back. One call
-	// replaces the function of the one before.
-	Recovered(f func(context.Context) (repeated int))
 
 	// CheckKeys learns whether keys that match a glob, and their sidecars, may be read and written. What may not is a
 	// problem.
 	CheckKeys(ctx context.Context, glob string)
 	// Problems returns what the store was found to be unable to do, each with what is lost and how it is mended.
 	Problems() []string
-	// Usage counts keys and bytes.
-	Usage(ctx context.Context) (Usage, error)
 	// Ping returns nil if the store answers.
 	Ping(ctx context.Context) error
-	// Close frees what the store holds. Calls after it fail with ErrClosed.
-	Close()
+}
+
+// Tracker says which keys change.
+type Tracker interface {
+	// Track begins to report changes: changed is called for each key, lost where some may have been missed. Neither may wait
+	// for anything. An error says why the store cannot.
+	Track(ctx context.Context, changed func(key string), lost func()) (Tracking, error)
+}
+
+// Recovery is what makes up for a time in which the store was unavailable.
+type Recovery interface {
+	// Invalidate is that of Values.
+	Invalidate(ctx context.Context, keys []string, hold time.Duration) []Outcome
+	// Sweep invalidates every key that matches a glob and that ours takes for one (nil: all), without a hold: values, leases
+	// and remembered absences that stood when it began are gone, intents are dirty, holds stay. It takes its time, so as not
+	// to load the store. Only after nil is all of it done.
+	Sweep(ctx context.Context, glob string, ours func(key string) bool) error
+	// Recovered names a function that is called when the store answers again after it did not, before its reads are let
+	// through. It returns how many invalidations it has repeated, which the store logs. One call replaces the function of the
+	// one before.
+	Recovered(f func(context.Context) (repeated int))
 }
 
 // Item is what a key holds.
