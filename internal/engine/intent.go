@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nearside/nearside/internal/meter"
@@ -98,7 +99,7 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 		}
 	}
 	if err == nil && behind != nil {
-		err = told("mutate", ins[0].key, behind)
+		err = told("mutate", ins[max(slices.IndexFunc(ins, func(in *intent) bool { return in.behind }), 0)].key, behind)
 	}
 	return err
 }
@@ -160,7 +161,7 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 		}
 		failed = cmp.Or(failed, o.Err)
 		lost[ends[i].Key] = true
-		traceOf(ctx).filled(ends[i].Key, failed)
+		traceOf(ctx).filled(ends[i].Key, o.Err)
 	}
 	if err := s.unsettle(ctx, ins, lost); failed == nil {
 		failed = err

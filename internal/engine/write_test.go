@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -42,8 +43,8 @@ func TestMutateCounts(t *testing.T) {
 		counts("a write", 2, 0)
 		prefix := "lost"
 		f.lost.Store(&prefix)
-		if err := b.shared.Mutate(t.Context(), keys, fine); !errors.Is(err, engine.ErrUnavailable) {
-			t.Errorf("one key is not reached: %v", err)
+		if err := b.shared.Mutate(t.Context(), keys, fine); !errors.Is(err, engine.ErrUnavailable) || !strings.Contains(err.Error(), "lost") {
+			t.Errorf("one key is not reached: %v, want an error that names it", err)
 		}
 		counts("a write of which one key was not reached", 3, 1)
 		f.lost.Store(nil)
