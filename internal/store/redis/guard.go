@@ -137,18 +137,18 @@ const (
 
 // admits returns nil if a command may be sent. The error costs nothing.
 func (g *guard) admits(ctx context.Context, k kind) error {
-	if k == read && g.breaker.Read() || k == write && (g.breaker.Write() || ctx.Value(through{}) == g || g.hiccup(ctx)) {
+	if k == read && g.breaker.Read() || k == write && (g.breaker.Write() || ctx.Value(through{}) == g || g.returns(ctx, writersPatience)) {
 		return nil
 	}
 	return g.refusal.Load()
 }
 
-// hiccup waits a moment for a node that has just gone away, and reports whether it is back: readers have the loader, but
-// nobody can do a writer's work in its place, and a node that has stopped for 30 ms is no reason for him to fail.
-func (g *guard) hiccup(ctx context.Context) bool {
+// returns waits for a node that has been unavailable for less than patience, and reports whether it is back. Readers have the
+// loader, but a write can be done by nothing else, and a node that has stopped for 30 ms is no reason for it to fail.
+func (g *guard) returns(ctx context.Context, patience time.Duration) bool {
 	for g.breaker.Open() {
 		since := g.refusal.Load().since
-		if !since.IsZero() && time.Since(since) > writersPatience || !pauseFor(ctx, 5*time.Millisecond) {
+		if !since.IsZero() && time.Since(since) > patience || !pauseFor(ctx, 5*time.Millisecond) {
 			return false
 		}
 	}

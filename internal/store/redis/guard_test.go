@@ -248,3 +248,29 @@ func TestRefusalDoesNotAllocate(t *testing.T) {
 		t.Errorf("invalidate: %v allocations", n)
 	}
 }
+
+// A command that only the server can answer waits for one that has just become unavailable, and not for one that has been so for long.
+func TestReachable(t *testing.T) {
+	server := redistest.Start(t)
+	s, _ := logged(t, server.URL())
+	if err := s.Reachable(t.Context(), -1); err != nil {
+		t.Fatal(err)
+	}
+	server.Pause()
+	goesAway(t, s, "a")
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := s.Reachable(short, -1); !errors.Is(err, store.ErrAway) {
+		t.Errorf("a caller without time: %v", err)
+	}
+	time.AfterFunc(100*time.Millisecond, server.Continue)
+	if err := s.Reachable(t.Context(), -1); err != nil {
+		t.Errorf("a server that was stopped for a moment: %v", err)
+	}
+	server.Kill()
+	eventually.True(t, "a server that is gone is waited for again and again", func() bool {
+		s.Invalidate(t.Context(), []string{"a"}, 0) // reads may be held back, as after any outage
+		began := time.Now()
+		return errors.Is(s.Reachable(t.Context(), -1), store.ErrAway) && time.Since(began) < 100*time.Millisecond
+	})
+}

@@ -221,17 +221,29 @@ func (s *Store) Refuses(key string) error {
 	return nil
 }
 
-// Away says why the node of a slot, or any node for -1, is not asked at the moment; nil: it is.
+// Away says why the node of a slot, or any node for -1, is not asked at the moment. It returns nil if it is.
 func (s *Store) Away(slot int) error {
-	t := s.guards.Load()
-	g := t.first
-	if t.slots != nil && slot >= 0 {
-		g = t.slots[slot%slots]
-	}
-	if g.breaker.Open() {
+	if g := s.guardOf(slot); g.breaker.Open() {
 		return g.refusal.Load()
 	}
 	return nil
+}
+
+// Reachable is Away for commands that only the server can answer: it waits for a node that has been unavailable for less than a
+// second. A server that is busy for that long is no error for a client that is connected to it directly.
+func (s *Store) Reachable(ctx context.Context, slot int) error {
+	if g := s.guardOf(slot); g.breaker.Open() && !g.returns(ctx, time.Second) {
+		return g.refusal.Load()
+	}
+	return nil
+}
+
+func (s *Store) guardOf(slot int) *guard {
+	t := s.guards.Load()
+	if t.slots != nil && slot >= 0 {
+		return t.slots[slot%slots]
+	}
+	return t.first
 }
 
 // Suspect asks the node at an address whether it answers, if no other call does, and returns why it is not asked any more; nil if

@@ -23,8 +23,8 @@ const maxHops = 16
 var errNobody = errors.New("no node of the cluster serves the slot of this key at the moment")
 
 // address returns who is asked about a slot.
-func (p *Pool) address(slot int) (string, error) {
-	if err := p.route.Away(slot); err != nil {
+func (p *Pool) address(ctx context.Context, slot int) (string, error) {
+	if err := p.route.Reachable(ctx, slot); err != nil {
 		return "", err
 	}
 	if p.to.Mode == redis.Single {
@@ -48,7 +48,7 @@ var ErrCut = errors.New("the reply ended in its middle")
 // command goes to to.Take instead, and then nothing is returned; the error wraps ErrCut if it was not read to its end.
 func (p *Pool) Do(ctx context.Context, to Client, slot int, cmds [][][]byte, out []byte) ([]byte, []int, error) {
 	begin := len(out)
-	address, err := p.address(slot)
+	address, err := p.address(ctx, slot)
 	if err != nil {
 		return out, nil, err
 	}
@@ -137,7 +137,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (p *Pool) Each(ctx context.Context, to Client, cmds [][][]byte, slots []int) ([][]byte, error) {
 	byNode := make(map[string][]int)
 	for i, slot := range slots {
-		address, err := p.address(slot)
+		address, err := p.address(ctx, slot)
 		if err != nil {
 			return nil, err
 		}
@@ -179,7 +179,7 @@ func (p *Pool) Each(ctx context.Context, to Client, cmds [][][]byte, slots []int
 // Stream is Each for the only node of a Redis that is no cluster. The replies go to to.Take, one after the other. It returns how
 // many were taken as a whole; with an error the next one may have been begun: cut says so.
 func (p *Pool) Stream(ctx context.Context, to Client, cmds [][][]byte) (taken int, cut bool, err error) {
-	address, err := p.address(Anywhere)
+	address, err := p.address(ctx, Anywhere)
 	if err != nil {
 		return 0, false, err
 	}

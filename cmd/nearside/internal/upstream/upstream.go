@@ -32,8 +32,9 @@ const (
 
 // Route tells which node has which keys.
 type Route interface {
-	// Away says why the node of a slot, or of none for Anywhere, is not asked at the moment; nil: it is.
-	Away(slot int) error
+	// Reachable returns nil if the node of a slot, or of none for Anywhere, is asked at the moment, and why it is not. It waits for a
+	// node that has been unavailable for less than a second.
+	Reachable(ctx context.Context, slot int) error
 	// Address returns who serves a slot, "" if it is not known.
 	Address(slot uint16) string
 	// Masters returns all who serve slots.
