@@ -67,7 +67,7 @@ func TestCloseGivesBackLeases(t *testing.T) {
 	}
 	for _, key := range []string{"a", "b"} {
 		if g := m.Acquire(t.Context(), []store.Claim{{Key: key, Token: "t2", Lease: time.Minute}})[0]; g.State != store.Granted {
-			t.Errorf("the lease of %q is left: %c", key, g.State)
+			t.Errorf("the lease of %q is left: %v", key, g.State)
 		}
 	}
 }
@@ -122,7 +122,7 @@ func TestReleaseIsRepeated(t *testing.T) {
 					t.Error(err)
 				}
 				if g := m.Acquire(t.Context(), []store.Claim{{Key: "a", Token: "t2", Lease: time.Minute}})[0]; g.State != store.Granted {
-					t.Errorf("the lease is left: %c, after %d releases", g.State, s.asked.Load())
+					t.Errorf("the lease is left: %v, after %d releases", g.State, s.asked.Load())
 				}
 			})
 		})

@@ -458,7 +458,7 @@ func TestUpdate(t *testing.T) {
 			b.Update(t.Context(), "a", func(context.Context) (string, error) { panic("boom") })
 		}()
 		if g := b.store.Acquire(t.Context(), []store.Claim{{Key: "a", Token: "t1", Lease: time.Second}})[0]; g.State != store.Granted {
-			t.Errorf("a write that panicked left its intent: %c", g.State)
+			t.Errorf("a write that panicked left its intent: %v", g.State)
 		}
 	})
 }

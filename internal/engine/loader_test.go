@@ -30,7 +30,7 @@ func TestLoaderThatPanics(t *testing.T) {
 					t.Fatalf("got %v, want a PanicError", err)
 				}
 				if g := b.store.Acquire(t.Context(), []store.Claim{{Key: "a", Token: "t1", Lease: time.Second}})[0]; g.State != store.Granted {
-					t.Errorf("the lease was not released: %c", g.State)
+					t.Errorf("the lease was not released: %v", g.State)
 				}
 			})
 		})
@@ -155,7 +155,7 @@ func TestMaxLoads(t *testing.T) {
 			t.Errorf("got %v, want ErrOverloaded", err)
 		}
 		if g := b.store.Acquire(t.Context(), []store.Claim{{Key: "late", Token: "t1", Lease: time.Second}})[0]; g.State != store.Granted {
-			t.Errorf("a load without a place left its lease: %c", g.State)
+			t.Errorf("a load without a place left its lease: %v", g.State)
 		}
 		time.Sleep(time.Minute)
 		if v, err := b.Get(t.Context(), "next"); v != "next" || err != nil {

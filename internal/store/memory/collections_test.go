@@ -59,7 +59,7 @@ func TestCollectionsAreBounded(t *testing.T) {
 			t.Errorf("%s: after one above the bound: %+v", kind, u)
 		}
 		if g := s.Acquire(ctx, []store.Claim{{Key: "huge", Kind: kind, Token: "t2", Lease: time.Hour}})[0]; g.State != store.Granted {
-			t.Errorf("%s: the lease of a load above the bound stands: %c", kind, g.State)
+			t.Errorf("%s: the lease of a load above the bound stands: %v", kind, g.State)
 		}
 		end := store.MemberEnd{Change: store.Change{Key: "intent", Kind: kind, Op: store.Add, Element: store.Element{}}, Token: "w1"}
 		if kind == store.List {

@@ -71,11 +71,11 @@ func TestEviction(t *testing.T) {
 	}
 	for _, key := range []string{"intent", "hold"} {
 		if g := s.Acquire(ctx, []store.Claim{{Key: key, Token: "t2", Lease: time.Hour}})[0]; g.State != store.Barrier {
-			t.Errorf("%s was evicted: %c", key, g.State)
+			t.Errorf("%s was evicted: %v", key, g.State)
 		}
 	}
 	if g := s.Acquire(ctx, []store.Claim{{Key: "lease", Token: "t2", Lease: time.Hour}})[0]; g.State != store.Waiting {
-		t.Errorf("a lease was evicted: %c", g.State)
+		t.Errorf("a lease was evicted: %v", g.State)
 	}
 	put(t, s, "huge", make([]byte, 2<<20), time.Hour)
 	if u, _ := s.Usage(ctx); u.Bytes > u.MaxBytes {

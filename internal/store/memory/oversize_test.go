@@ -20,7 +20,7 @@ func TestOversize(t *testing.T) {
 		t.Error("a value larger than the bound is kept")
 	}
 	if g := s.Acquire(ctx, []store.Claim{{Key: "huge", Token: "t1", Lease: time.Hour}})[0]; g.State != store.Barrier {
-		t.Errorf("its intent went with it: %c", g.State)
+		t.Errorf("its intent went with it: %v", g.State)
 	}
 	if !s.Get(ctx, "small", false).Found {
 		t.Error("another value made room for it")

@@ -16,7 +16,7 @@ func TestScripts(t *testing.T) {
 	acquire := func(c store.Claim) string {
 		c.Key, c.Token, c.Lease = "k", "t1", time.Second
 		g := s.Acquire(ctx, []store.Claim{c})[0]
-		return outcome(string(rune(g.State)), g.Err)
+		return outcome(g.State.String(), g.Err)
 	}
 	claim := func() string { return acquire(store.Claim{}) }
 	stale := func() string { return acquire(store.Claim{Stale: time.Hour}) }
@@ -54,20 +54,20 @@ func TestScripts(t *testing.T) {
 		valueAfter, after string
 		atLeast           time.Duration
 	}{
-		{"acquire nothing", "", "", claim, "G", "", "t1", 0},
-		{"acquire again", "", "t1", claim, "G", "", "t1", 0},
-		{"acquire, leased", "", "t2", claim, "W", "", "t2", 0},
-		{"acquire, absent", "", "-", claim, "N", "", "-", 0},
-		{"acquire, hold", "", "!", claim, "B", "", "!", 0},
-		{"acquire, intent", "", "!c,w1,", claim, "B", "", "!c,w1,", 0},
-		{"acquire a value", "v", "", claim, "H", "v", "", 0},
-		{"acquire a stale value", "v", "", stale, "R", "v", "t1", 0},
-		{"acquire a stale value again", "v", "t1", stale, "R", "v", "t1", 0},
-		{"acquire a stale value, leased", "v", "t2", stale, "S", "v", "t2", 0},
-		{"acquire a stale value beside an absence", "v", "-", stale, "R", "v", "t1", 0},
-		{"acquire a stale value behind a barrier", "v", "!", stale, "S", "v", "!", 0},
-		{"acquire a dead value", "v", "", dead("v"), "G", "", "t1", 0},
-		{"acquire another than the dead value", "v", "", dead("x"), "H", "v", "", 0},
+		{"acquire nothing", "", "", claim, "granted", "", "t1", 0},
+		{"acquire again", "", "t1", claim, "granted", "", "t1", 0},
+		{"acquire, leased", "", "t2", claim, "waiting", "", "t2", 0},
+		{"acquire, absent", "", "-", claim, "absent", "", "-", 0},
+		{"acquire, hold", "", "!", claim, "barrier", "", "!", 0},
+		{"acquire, intent", "", "!c,w1,", claim, "barrier", "", "!c,w1,", 0},
+		{"acquire a value", "v", "", claim, "hit", "v", "", 0},
+		{"acquire a stale value", "v", "", stale, "refresh", "v", "t1", 0},
+		{"acquire a stale value again", "v", "t1", stale, "refresh", "v", "t1", 0},
+		{"acquire a stale value, leased", "v", "t2", stale, "stale", "v", "t2", 0},
+		{"acquire a stale value beside an absence", "v", "-", stale, "refresh", "v", "t1", 0},
+		{"acquire a stale value behind a barrier", "v", "!", stale, "stale", "v", "!", 0},
+		{"acquire a dead value", "v", "", dead("v"), "granted", "", "t1", 0},
+		{"acquire another than the dead value", "v", "", dead("x"), "hit", "v", "", 0},
 
 		{"fill", "", "t1", fill(store.Fill{Value: []byte("f"), TTL: min}), "1", "f", "", 0},
 		{"fill for no time", "", "t1", fill(store.Fill{Absent: true}), "1", "", "", 0},
