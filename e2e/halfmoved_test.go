@@ -20,20 +20,21 @@ func TestHalfMovedSlot(t *testing.T) {
 		name     string
 		replicas int
 		stale    time.Duration
-	}{{"plain", 0, 0}, {"stale window", 0, time.Minute}, {"wait", 1, 0}} {
+		budget   time.Duration // of a write: replicas that share the processors take long to confirm its steps
+	}{{"plain", 0, 0, time.Second}, {"stale window", 0, time.Minute, time.Second}, {"wait", 1, 0, 4 * time.Second}} {
 		t.Run(shape.name, func(t *testing.T) {
 			c := redistest.SharedCluster(t)
 			c.FlushAll(t)
 			tag := tagIn(0, 5000, 0)
 			hot := keysOf(tag, 32)
-			f := newStaleFleet(t, c.URL(), slices.Concat(hot, spread(8)), nearside.Options{Replicas: shape.replicas}, shape.stale)
+			f := newStaleFleet(t, c.URL(), slices.Concat(hot, spread(8)), nearside.Options{Replicas: shape.replicas, WriteBudget: shape.budget}, shape.stale)
 			from := c.Master(t, "row:"+hot[0])
 			masters := c.Masters(t)
 			to := masters[(slices.Index(masters, from)+1)%len(masters)]
 			f.warm(t)
 			r := f.during(t, func() {
 				finish := halfMove(t, c, from, to, redis.Slot(tag))
-				<-time.After(3 * time.Second) // longer than a write may take
+				<-time.After(shape.budget + 2*time.Second) // longer than a write may take
 				finish()
 			})
 			f.lossless(t, r)

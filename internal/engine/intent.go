@@ -124,7 +124,7 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 		in.drop()
 		in.mark = s.deferred.Mark()
 	}
-	answers := retry.SendEach(ctx, s.WriteBudget, retry.Equal, func(a retry.Attempt, left []int) []store.Outcome {
+	answers := retry.SendEach(ctx, s.WriteBudget, retry.LongFirst, func(a retry.Attempt, left []int) []store.Outcome {
 		some := pick(ins, left)
 		batch := make([]store.Intent, len(some))
 		for i, in := range some {
@@ -152,7 +152,7 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 	}
 	var failed error
 	lost := make(map[string]bool)
-	for i, o := range retry.SendEach(ctx, s.WriteBudget, retry.Equal, func(a retry.Attempt, left []int) []store.Outcome {
+	for i, o := range retry.SendEach(ctx, s.WriteBudget, retry.LongFirst, func(a retry.Attempt, left []int) []store.Outcome {
 		return sendPieces(a, pick(ends, left), bytesOfEnd, s.Store.End)
 	}) {
 		if o.Err == nil {

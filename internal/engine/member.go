@@ -126,7 +126,7 @@ func (c *Collection[K]) begin(ctx context.Context, key, member string) *memberIn
 	}
 	ctx, cancel := c.c.detached(ctx, c.c.WriteBudget)
 	defer cancel()
-	in.err = retry.Send(ctx, c.c.WriteBudget, retry.Equal, func(a retry.Attempt) error {
+	in.err = retry.Send(ctx, c.c.WriteBudget, retry.LongFirst, func(a retry.Attempt) error {
 		if a.N > 0 {
 			in.Earlier = append(in.Earlier, in.Token)
 		}
@@ -180,7 +180,7 @@ func (c *Collection[K]) end(ctx context.Context, k K, in *memberIntent, e store.
 func (c *Collection[K]) endOnce(ctx context.Context, e store.MemberEnd) (ending store.Ending) {
 	ctx, cancel := c.c.detached(ctx, c.c.WriteBudget)
 	defer cancel()
-	_ = retry.Send(ctx, c.c.WriteBudget, retry.Equal, func(a retry.Attempt) error {
+	_ = retry.Send(ctx, c.c.WriteBudget, retry.LongFirst, func(a retry.Attempt) error {
 		try, stop := a.Context()
 		defer stop()
 		ending = c.c.Store.EndMember(try, e)

@@ -36,19 +36,23 @@ func (a Attempt) Context() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(a.ctx, a.limit)
 }
 
-// Send calls send until it returns nil, and returns its last error. It ends early when ctx has ended, and after an error that
-// another attempt would meet again: the server is known to be unavailable, or the store is closed. budget is the time of all
-// attempts, if each of them is one request.
+// Send calls send until it returns nil, and returns its last error. It ends early when ctx has ended, when attempts without an
+// answer have used up budget, and after an error that another attempt would meet again: the server is known to be unavailable, or
+// the store is closed. budget is the time of all attempts, if each of them is one request.
 func Send(ctx context.Context, budget time.Duration, first Share, send func(Attempt) error) error {
-	a := Attempt{ctx: ctx, limit: time.Duration(first) * budget / Attempts}
-	for {
+	third := budget / Attempts
+	a := Attempt{ctx: ctx, limit: time.Duration(first) * third}
+	for left := budget; ; {
 		err := send(a)
 		if err == nil || final(err) {
 			return err
 		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			left -= a.limit
+		}
 		a.N++
-		a.limit = budget / Attempts
-		if a.N == Attempts || !Pause(ctx, a.N) {
+		a.limit = third
+		if left < third || a.N == Attempts || !Pause(ctx, a.N) {
 			return err
 		}
 	}

@@ -73,6 +73,25 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// Attempts that are not answered end with the budget, where ctx ends later: a batch of many requests has a longer one.
+func TestBudgetOfAttemptsWithoutAnAnswer(t *testing.T) {
+	for first, sent := range map[Share]int{Equal: 3, LongFirst: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			n, began := 0, time.Now()
+			Send(t.Context(), 3*time.Second, first, func(a Attempt) error {
+				n++
+				try, stop := a.Context()
+				defer stop()
+				<-try.Done()
+				return try.Err()
+			})
+			if took := time.Since(began); n != sent || took > 3*time.Second+50*time.Millisecond {
+				t.Errorf("share %d: %d attempts in %v, want %d in 3s and the pauses", first, n, took, sent)
+			}
+		})
+	}
+}
+
 // Each request of an attempt has the whole time of the attempt.
 func TestRequestsOfAnAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
