@@ -11,6 +11,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/breaker"
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -148,7 +149,7 @@ func (g *guard) admits(ctx context.Context, k kind) error {
 func (g *guard) returns(ctx context.Context, patience time.Duration) bool {
 	for g.breaker.Open() {
 		since := g.refusal.Load().since
-		if !since.IsZero() && time.Since(since) > patience || !pauseFor(ctx, 5*time.Millisecond) {
+		if !since.IsZero() && time.Since(since) > patience || !retry.Sleep(ctx, 5*time.Millisecond) {
 			return false
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -197,7 +198,7 @@ func probeNode(ctx context.Context, m member) store.Probe {
 			return p
 		}
 		p.Trips = append(p.Trips, time.Since(began))
-		pauseFor(ctx, probePause)
+		retry.Sleep(ctx, probePause)
 	}
 	// refused tells whether a command is one that the user may not run; what the server does not know is left out.
 	refused := func(err error, rule string) bool {

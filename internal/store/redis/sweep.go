@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -200,7 +201,7 @@ func (w *sweep) pages(ctx context.Context, c rueidis.Client, glob string, each f
 		if cursor = page.Cursor; cursor == 0 {
 			return nil
 		}
-		if !pauseFor(ctx, w.pause-time.Since(began)) {
+		if !retry.Sleep(ctx, w.pause-time.Since(began)) {
 			return ctx.Err()
 		}
 	}

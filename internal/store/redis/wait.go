@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/retry"
 )
 
 // waitsAtOnce is how many connections wait for replicas at once, for one batch.
@@ -70,7 +72,7 @@ func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, gro
 				elsewhere = append(elsewhere, i)
 			}
 		}
-		if left = elsewhere; len(left) == 0 || !pauseFor(ctx, pause) {
+		if left = elsewhere; len(left) == 0 || !retry.Sleep(ctx, pause) {
 			return
 		}
 	}
@@ -182,16 +184,4 @@ func inTransit(err error) bool {
 func interrupted(text string) bool {
 	return strings.Contains(text, "attempted to access a non local key") ||
 		strings.Contains(text, "were accessed during rehashing of the slot")
-}
-
-// pauseFor waits, and reports whether ctx goes on.
-func pauseFor(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

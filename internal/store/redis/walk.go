@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -60,7 +61,7 @@ func (s *Store) Keys(ctx context.Context, glob string, ours func(key string) boo
 			if cursor = page.Cursor; cursor == 0 {
 				break
 			}
-			if !pauseFor(ctx, walkPause-time.Since(began)) {
+			if !retry.Sleep(ctx, walkPause-time.Since(began)) {
 				return w, ctx.Err()
 			}
 		}
