@@ -23,7 +23,7 @@ const (
 	firstProbe = 50 * time.Millisecond // after that, doubling
 	lastProbe  = 500 * time.Millisecond
 	probeLimit = 500 * time.Millisecond // of one probe
-	stalls     = 4                      // how often a probe is sent whose limit passed while this process did not run
+	stalls     = 2                      // how often a probe is sent whose limit passed while this process did not run
 	ramp       = 5 * time.Second        // from a tenth of the reads to all of them, at most
 	rampTimes  = 10                     // and at most so many times the outage: after a hiccup there is nothing to be gentle with
 	rampFrom   = 0.1

@@ -187,7 +187,7 @@ func TestProbeOfAStalledProcess(t *testing.T) {
 	for name, c := range map[string]struct {
 		ran    float64 // share of the time in which the process runs
 		probes int64   // within the first limit that the process ran for
-	}{"stalled": {0.3, 4}, "running": {1, 1}} {
+	}{"stalled": {0.3, 2}, "running": {1, 1}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())

@@ -8,7 +8,7 @@ import (
 	"github.com/nearside/nearside/internal/redistest"
 )
 
-// A serve answers as a Redis does, and is none for the library.
+// A nearside serve answers as Redis does, but the library cannot use it as a store.
 func TestLibraryOnServe(t *testing.T) {
 	cert, key := certificate(t)
 	secure := write(t, "n.yaml", "tls_cert: "+cert+"\ntls_key: "+key+"\ncaches:\n  user: {key: \"user:{id}\", load: \"SELECT name FROM users WHERE id = {id}\"}\n")

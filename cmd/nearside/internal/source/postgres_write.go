@@ -174,7 +174,7 @@ func beginPostgres(ctx context.Context, conn *pgx.Conn) (id string, err error) {
 	return id, nil
 }
 
-// oldPostgres reports whether the server is older than version 13, and has txid_status in place of pg_xact_status.
+// oldPostgres reports whether the server is older than version 13, and has txid_status instead of pg_xact_status.
 func oldPostgres(conn *pgx.Conn) bool {
 	major, _, _ := strings.Cut(conn.PgConn().ParameterStatus("server_version"), ".")
 	n, err := strconv.Atoi(major)
