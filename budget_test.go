@@ -46,6 +46,22 @@ func numbers(n int) []int {
 	return ks
 }
 
+// The store of this process waits for nobody, so a budget that passes while the process does not run costs no load.
+func TestBudgetOfEmbeddedStore(t *testing.T) {
+	cache, rows := counted(connectWith(t, "memory:", &nearside.Options{Budget: time.Nanosecond}), "n", nil)
+	for range 3 {
+		if v, err := cache.Get(t.Context(), 1); v != -1 || err != nil {
+			t.Fatal(v, err)
+		}
+		if many, err := cache.GetMany(t.Context(), numbers(100)); len(many) != 100 || err != nil {
+			t.Fatal(len(many), err)
+		}
+	}
+	if n := rows.Load(); n != 100 {
+		t.Errorf("%d rows were loaded, want 100", n)
+	}
+}
+
 // A batch of any size is stored by the call that loads it, and answered from Redis afterwards.
 func TestLargeBatchesAreCached(t *testing.T) {
 	server := redistest.Start(t)

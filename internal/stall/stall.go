@@ -100,13 +100,14 @@ func (c *Clock) Now() time.Duration { return c.At(time.Now()) }
 
 // At is Now for a time that was read just before.
 func (c *Clock) At(now time.Time) time.Duration {
+	since := now.Sub(c.start)
 	if !c.used.Load() && !c.used.Swap(true) {
+		c.next.CompareAndSwap(never, int64(since+beat)) // the goroutine may be late for its first beat, too
 		select {
 		case c.resumed <- struct{}{}:
 		default:
 		}
 	}
-	since := now.Sub(c.start)
 	return since - time.Duration(c.lost.Load()) - lateness(since, c.next.Load())
 }
 

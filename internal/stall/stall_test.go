@@ -138,6 +138,22 @@ func TestLate(t *testing.T) {
 	})
 }
 
+// The goroutine that beats may be late for its first beat, and for the first one after a rest.
+func TestLateFirstBeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New()
+		for range 2 {
+			before := c.Now()
+			time.Sleep(60 * time.Millisecond)
+			if got := c.Now() - before; got != 10*time.Millisecond {
+				t.Errorf("the process has run for %v, want 10ms", got)
+			}
+			c.count(time.Since(c.start))
+			c.used.Store(false) // it rests
+		}
+	})
+}
+
 func BenchmarkAt(b *testing.B) {
 	c := New()
 	ctx, cancel := context.WithCancel(b.Context())

@@ -1,6 +1,7 @@
 package memory_test
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"testing"
@@ -43,6 +44,20 @@ func TestSweep(t *testing.T) {
 			t.Errorf("%d keys, %d bytes a minute after their end, want none", u.Keys, u.Bytes)
 		}
 	})
+}
+
+// A deadline that passed before the call began says that the process did not run, and not that this store did not answer.
+func TestPassedDeadline(t *testing.T) {
+	s := memory.New(memory.Options{})
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	if o := s.Put(ctx, []store.Put{{Key: "a", Value: []byte("1"), TTL: time.Hour}}, 0)[0]; o.Err != nil {
+		t.Error(o.Err)
+	}
+	if item := s.Get(ctx, "a", false); !item.Found || item.Err != nil {
+		t.Errorf("read %+v", item)
+	}
 }
 
 func TestEviction(t *testing.T) {
