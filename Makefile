@@ -33,9 +33,10 @@ bench-full:
 # Pairs of runs, with the base against itself as the measure of the noise: tools/compare.
 BASE ?= HEAD~1
 PKG ?= .
+LAYOUTS ?= 4
 BENCH ?= RedisHit/^nearside$$|NearHit/nearside|MemoryHit/nearside|RedisMiss/nearside|GetMany|Update
 compare:
-	cd tools && go run ./compare -base '$(BASE)' -bench '$(BENCH)' $(PKG)
+	cd tools && go run ./compare -base '$(BASE)' -layouts $(LAYOUTS) -bench '$(BENCH)' $(PKG)
 
 checker:
 	go test -run TestChecker -v ./internal/store/storetest -checker 30s -timeout 2h

@@ -7,6 +7,10 @@
 // run of the base; the ratio of the two runs of the base shows what the machine's noise alone does. Each package is built
 // once per side. The order within a round rotates, so that no side always runs first.
 //
+// Where the linker happens to put a function can change a benchmark by a tenth. -layouts 4 builds each side four times, three
+// of them with the functions in random order, and each round takes the next build. The second run of the base takes another
+// build than the first, so that the noise includes the layout.
+//
 // The base is a temporary git worktree, removed at the end. -copy puts benchmark files of this checkout into it, for
 // benchmarks that the base does not have yet.
 package main
@@ -36,14 +40,15 @@ func main() {
 	flag.StringVar(&c.bench, "bench", ".", "which benchmarks, as -bench of go test takes it")
 	flag.StringVar(&c.time, "benchtime", "0.5s", "how long each benchmark runs, as -benchtime of go test takes it")
 	flag.IntVar(&c.rounds, "n", 10, "rounds")
+	flag.IntVar(&c.layouts, "layouts", 1, "builds of each side, all but the first with the functions in random order")
 	flag.StringVar(&files, "copy", "", "files of this checkout that replace those of the base, separated by commas")
 	flag.Parse()
 	c.packages = flag.Args()
 	if files != "" {
 		c.copied = strings.Split(files, ",")
 	}
-	if c.base == "" || len(c.packages) == 0 || c.rounds < 1 {
-		fmt.Fprintln(os.Stderr, "compare: expected -base REVISION, at least one round, and one or more package folders")
+	if c.base == "" || len(c.packages) == 0 || c.rounds < 1 || c.layouts < 1 {
+		fmt.Fprintln(os.Stderr, "compare: expected -base REVISION, at least one round, at least one layout, and one or more package folders")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -58,7 +63,7 @@ func main() {
 type comparison struct {
 	repo, base, bench, time string
 	packages, copied        []string
-	rounds                  int
+	rounds, layouts         int
 	out, progress           io.Writer
 }
 
@@ -95,16 +100,18 @@ func (c *comparison) run(ctx context.Context) error {
 		}
 	}
 	for i, pkg := range c.packages {
-		var binaries [sides]string
+		var binaries [2][]string // of base and checkout, by layout
 		for side, root := range []string{tree, repo} {
-			binaries[side] = filepath.Join(work, fmt.Sprintf("%d-%d.test", i, side))
-			build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binaries[side], ".")
-			build.Dir = filepath.Join(root, pkg)
-			if text, err := build.CombinedOutput(); err != nil {
-				return fmt.Errorf("build the tests of %s in %s: %w\n%s", pkg, root, err, text)
+			for layout := range c.layouts {
+				binary := filepath.Join(work, fmt.Sprintf("%d-%d-%d.test", i, side, layout))
+				build := exec.CommandContext(ctx, "go", "test", "-c", "-ldflags", fmt.Sprint("-randlayout=", layout), "-o", binary, ".") // 0: the usual order
+				build.Dir = filepath.Join(root, pkg)
+				if text, err := build.CombinedOutput(); err != nil {
+					return fmt.Errorf("build the tests of %s in %s: %w\n%s", pkg, root, err, text)
+				}
+				binaries[side] = append(binaries[side], binary)
 			}
 		}
-		binaries[again] = binaries[before]
 		results, err := c.measure(ctx, filepath.Join(repo, pkg), binaries)
 		if err != nil {
 			return err
@@ -115,13 +122,14 @@ func (c *comparison) run(ctx context.Context) error {
 }
 
 // measure runs the rounds of one package, all sides in the same folder.
-func (c *comparison) measure(ctx context.Context, dir string, binaries [sides]string) (results, error) {
+func (c *comparison) measure(ctx context.Context, dir string, binaries [2][]string) (results, error) {
 	all := results{values: make(map[string][]round)}
 	for n := range c.rounds {
 		for i := range sides {
 			side := (i + n) % sides
 			fmt.Fprintf(c.progress, "round %d of %d, %s\n", n+1, c.rounds, [sides]string{"base", "this", "base again"}[side])
-			run := exec.CommandContext(ctx, binaries[side], "-test.run", "^$", "-test.bench", c.bench, "-test.benchtime", c.time, "-test.benchmem")
+			binary := binaries[side%again][(n+side/again)%c.layouts]
+			run := exec.CommandContext(ctx, binary, "-test.run", "^$", "-test.bench", c.bench, "-test.benchtime", c.time, "-test.benchmem")
 			run.Dir = dir
 			var stderr bytes.Buffer
 			run.Stderr = &stderr
