@@ -10,6 +10,7 @@ import (
 	"github.com/nearside/nearside/codec"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/text"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // Config says how a cache loads and keeps its values. Zero means the default, negative switches off.
@@ -124,7 +125,7 @@ const inDoubt = time.Minute
 // modify what a pointer, a slice or a map in them refers to.
 type Cache[K comparable, V any] struct {
 	name string
-	e    *engine.Cache[K, V]
+	e    *typed.Cache[K, V]
 }
 
 // New makes a cache whose keys are name, a colon, and the key: "user:42". It panics on what a programmer got wrong: a
@@ -134,7 +135,7 @@ func New[K comparable, V any](c *Client, name string, cfg Config[K, V]) *Cache[K
 	if err != nil {
 		panic(fmt.Sprintf("nearside: New(%q): %v", name, err))
 	}
-	c.register("nearside.New", name, cache.e, cache.e.Hash(cfg.Jitter, cfg.Expire != nil))
+	c.register("nearside.New", name, cache.e, cache.e.Hash())
 	c.shared.CheckKeys(name + ":*")
 	return cache
 }
@@ -182,31 +183,23 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 	if c, ok := cfg.Codec.(interface{ DecodedSize([]byte) int }); ok {
 		weigh = c.DecodedSize
 	}
-	return &Cache[K, V]{name: name, e: engine.New(c.shared, engine.Config[K, V]{
-		Key: key, Load: cfg.Load, LoadMany: cfg.LoadMany, Encode: cfg.Codec.Encode, Decode: cfg.Codec.Decode,
-		Life: lifeFunc(cfg),
-		TTL:  cfg.TTL, Glob: name + ":*",
-		Stale: max(cfg.Stale, 0), NotFoundTTL: max(cfg.NotFoundTTL, 0), Hold: max(cfg.Hold, 0), InDoubt: cmp.Or(cfg.InDoubt, inDoubt),
-		LoadTimeout: cfg.LoadTimeout, SoftTimeout: max(cfg.SoftTimeout, 0), Refresh: max(cfg.Refresh, 0), MaxValue: cfg.MaxValue, MaxLoads: cfg.MaxLoads,
-		Near: engine.NearConfig[K, V]{
+	var decodeTo func([]byte, *V) error
+	if c, ok := cfg.Codec.(interface{ DecodeTo([]byte, *V) error }); ok {
+		decodeTo = c.DecodeTo
+	}
+	return &Cache[K, V]{name: name, e: typed.New(c.shared, typed.Config[K, V]{
+		Policy: engine.Policy{
+			Glob: name + ":*", TTL: cfg.TTL, Jitter: max(cfg.Jitter, 0), Stale: max(cfg.Stale, 0), NotFoundTTL: max(cfg.NotFoundTTL, 0),
+			Hold: max(cfg.Hold, 0), InDoubt: cmp.Or(cfg.InDoubt, inDoubt), LoadTimeout: cfg.LoadTimeout, SoftTimeout: max(cfg.SoftTimeout, 0),
+			Refresh: max(cfg.Refresh, 0), MaxLoads: cfg.MaxLoads,
+		},
+		Key: key, Parse: text.KeyReader(name, cfg.Key), Load: cfg.Load, LoadMany: cfg.LoadMany,
+		Encode: cfg.Codec.Encode, Decode: cfg.Codec.Decode, DecodeTo: decodeTo, Expire: cfg.Expire, MaxValue: cfg.MaxValue,
+		Near: typed.NearConfig[V]{
 			Size: max(cfg.NearSize, 0), Bytes: uint64(max(cfg.NearBytes, 0)), Max: cfg.NearMax, Untracked: max(cfg.NearUntracked, 0),
-			Parse: text.KeyReader(name, cfg.Key), Clone: cfg.Clone, Weigh: weigh,
+			Clone: cfg.Clone, Weigh: weigh,
 		},
 	})}, nil
-}
-
-// lifeFunc returns how long a value is fresh.
-func lifeFunc[K comparable, V any](cfg Config[K, V]) func(K, string, V) time.Duration {
-	jitter := max(cfg.Jitter, 0)
-	return func(k K, key string, v V) time.Duration {
-		ttl := cfg.TTL
-		if cfg.Expire != nil {
-			if d := cfg.Expire(k, v); d > 0 {
-				ttl = d
-			}
-		}
-		return engine.Jittered(ttl, jitter, key)
-	}
 }
 
 // Source says where an answer came from.
@@ -222,7 +215,7 @@ const (
 )
 
 // Entry is a value and what is known about it.
-type Entry[V any] = engine.Entry[V]
+type Entry[V any] = typed.Entry[V]
 
 // Get returns the value of k: from the store, else loaded, by one process for all. ErrNotFound if there is no such row.
 // An error of the loader is returned wrapped, and never remembered. What was loaded is on its way to Redis when Get returns it, and
@@ -236,21 +229,7 @@ func (c *Cache[K, V]) GetEntry(ctx context.Context, k K) (Entry[V], error) { ret
 // GetMany is Get of many keys: for each 500 of them, one round trip for those that the store has, and one load for the rest. What does not exist is not
 // in the map, and is no error. On an error the map holds what succeeded.
 func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
-	found := make(map[K]V, len(ks))
-	ks = c.e.TakeNear(ctx, ks, found)
-	if len(ks) == 0 {
-		return found, nil
-	}
-	var failed error
-	for i, a := range c.e.GetMany(ctx, ks) {
-		switch {
-		case a.Err == nil:
-			found[ks[i]] = a.Entry.Value
-		case failed == nil && !errors.Is(a.Err, ErrNotFound):
-			failed = a.Err
-		}
-	}
-	return found, failed
+	return c.e.GetMap(ctx, ks)
 }
 
 // Peek returns what the store holds, and never loads. ErrNotFound if it holds nothing that can be read, and while an
@@ -271,7 +250,7 @@ func (c *Cache[K, V]) TTL(ctx context.Context, k K) (time.Duration, error) {
 	case infos[0].TTL < 0:
 		return -1, nil
 	}
-	return max(infos[0].TTL-c.e.Config.Stale, 0), nil
+	return max(infos[0].TTL-c.e.Stale, 0), nil
 }
 
 // Prefetch loads the keys that the store lacks, in the background, 500 at a time. It never blocks and reports nothing; keys

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 var (
@@ -51,7 +52,7 @@ var (
 // The keys that it names fail, whatever the map has for them; one with ErrNotFound has no row. Those that it does not name have the
 // row that is in the map, or no row if the map lacks it. With an empty BatchError no key failed. Joined with another error
 // (errors.Join) it is an error of all keys.
-type BatchError[K comparable] = engine.BatchError[K]
+type BatchError[K comparable] = typed.BatchError[K]
 
 // PanicError is the error that callers get whose loader panicked, with the panic's value and stack.
 type PanicError = engine.PanicError

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // Update writes the database through the cache. write holds the whole transaction, commit included, and returns the new
@@ -64,14 +65,14 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks ...K) error {
 // Set stores a value without asking anybody, for seeding. Of two calls the last wins, not the one with the newer row: to
 // write a row use Update.
 func (c *Cache[K, V]) Set(ctx context.Context, k K, v V) error {
-	return c.e.Set(ctx, []engine.Put[K, V]{{K: k, V: v}})
+	return c.e.Set(ctx, []typed.Put[K, V]{{K: k, V: v}})
 }
 
 // SetMany is Set of many values, 500 in one round trip.
 func (c *Cache[K, V]) SetMany(ctx context.Context, vs map[K]V) error {
-	puts := make([]engine.Put[K, V], 0, len(vs))
+	puts := make([]typed.Put[K, V], 0, len(vs))
 	for k, v := range vs {
-		puts = append(puts, engine.Put[K, V]{K: k, V: v})
+		puts = append(puts, typed.Put[K, V]{K: k, V: v})
 	}
 	return c.e.Set(ctx, puts)
 }

@@ -35,6 +35,9 @@ func (c jsonCodec[V]) Decode(data []byte) (v V, err error) {
 	return v, err
 }
 
+// DecodeTo is Decode to where the caller keeps the value.
+func (c jsonCodec[V]) DecodeTo(data []byte, v *V) error { return c.unmarshal(data, v) }
+
 // alike reports whether the mirror decodes a type as encoding/json does. seen are the types that have been looked at, of which
 // some are part of themselves.
 func alike(t reflect.Type, seen map[reflect.Type]bool) bool {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"github.com/nearside/nearside"
-	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // HashConfig says how hashes are loaded and kept.
@@ -45,7 +45,7 @@ func NewHash[K comparable, V any](client *nearside.Client, name string, c HashCo
 		panic(fmt.Sprintf("shape.NewHash(%q): %v", name, err))
 	}
 	h := &Hash[K, V]{fields: f, ver: c.Version}
-	e := engine.CollectionConfig[K]{Kind: store.Hash, Versioned: c.Version != nil}
+	e := typed.CollectionConfig[K]{Kind: store.Hash, Versioned: c.Version != nil}
 	if c.Load != nil {
 		e.Load = func(ctx context.Context, k K, emit func(store.Element) error) error {
 			v, err := c.Load(ctx, k)

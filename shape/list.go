@@ -7,8 +7,8 @@ import (
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/codec"
-	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // ListConfig says how lists are loaded and kept.
@@ -53,7 +53,7 @@ func NewList[K comparable, T any](client *nearside.Client, name string, c ListCo
 	default:
 		from = first(from, c.Cap)
 	}
-	l.base = newBase(client, "NewList", name, c.Settings, c.Key, engine.CollectionConfig[K]{Kind: store.List, Load: from})
+	l.base = newBase(client, "NewList", name, c.Settings, c.Key, typed.CollectionConfig[K]{Kind: store.List, Load: from})
 	return l
 }
 

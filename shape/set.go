@@ -7,8 +7,8 @@ import (
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/codec"
-	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // SetConfig says how sets are loaded and kept.
@@ -31,7 +31,7 @@ type Set[K comparable, T any] struct{ members[K, T] }
 // NewSet makes a cache of sets whose keys are name, a colon, and the key: "friends:42". It panics as nearside.New does.
 func NewSet[K comparable, T any](client *nearside.Client, name string, c SetConfig[K, T]) *Set[K, T] {
 	s := &Set[K, T]{newMembers[K](c.Member)}
-	e := engine.CollectionConfig[K]{Kind: store.Set, Load: loader(c.Load, c.Stream, s.element)}
+	e := typed.CollectionConfig[K]{Kind: store.Set, Load: loader(c.Load, c.Stream, s.element)}
 	if c.LoadOne != nil {
 		e.LoadOne = func(ctx context.Context, k K, member string) (e store.Element, ok bool, err error) {
 			v, err := s.read(member)

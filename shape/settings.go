@@ -12,6 +12,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/text"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // Settings are those that all shapes have. Zero means the default, negative switches off; what a field means is said at
@@ -46,12 +47,12 @@ type Settings struct {
 // base is what all shapes have in common.
 type base[K comparable] struct {
 	name string
-	e    *engine.Collection[K]
+	e    *typed.Collection[K]
 }
 
 // newBase makes a cache of collections; what is set in c but for Kind, Load, LoadOne and Versioned comes from s. It panics on what
 // a programmer got wrong.
-func newBase[K comparable](client *nearside.Client, call, name string, s Settings, key func(K) string, c engine.CollectionConfig[K]) base[K] {
+func newBase[K comparable](client *nearside.Client, call, name string, s Settings, key func(K) string, c typed.CollectionConfig[K]) base[K] {
 	call = "shape." + call
 	var err error
 	switch {
@@ -69,16 +70,16 @@ func newBase[K comparable](client *nearside.Client, call, name string, s Setting
 	if err != nil {
 		panic(fmt.Sprintf("%s(%q): %v", call, name, err))
 	}
-	ttl, jitter := positive(s.TTL, time.Hour), max(cmp.Or(s.Jitter, 0.1), 0)
-	c.Life = func(_ K, key string) time.Duration { return engine.Jittered(ttl, jitter, key) }
-	c.TTL, c.Glob = ttl, name+":*"
-	c.Stale, c.NotFoundTTL, c.Hold = max(s.Stale, 0), max(cmp.Or(s.NotFoundTTL, ttl), 0), max(s.Hold, 0)
-	c.InDoubt = cmp.Or(s.InDoubt, time.Minute)
-	c.LoadTimeout, c.SoftTimeout = positive(s.LoadTimeout, 10*time.Second), max(s.SoftTimeout, 0)
-	c.Refresh, c.MaxLoads, c.MaxElements = max(s.Refresh, 0), max(s.MaxLoads, 0), max(s.MaxElements, 0)
+	ttl := positive(s.TTL, time.Hour)
+	c.Policy = engine.Policy{
+		Glob: name + ":*", TTL: ttl, Jitter: max(cmp.Or(s.Jitter, 0.1), 0), Stale: max(s.Stale, 0),
+		NotFoundTTL: max(cmp.Or(s.NotFoundTTL, ttl), 0), Hold: max(s.Hold, 0), InDoubt: cmp.Or(s.InDoubt, time.Minute),
+		LoadTimeout: positive(s.LoadTimeout, 10*time.Second), SoftTimeout: max(s.SoftTimeout, 0), Refresh: max(s.Refresh, 0), MaxLoads: max(s.MaxLoads, 0),
+	}
+	c.Parse, c.MaxElements = text.KeyReader(name, key), max(s.MaxElements, 0)
 	inside := bind.Of(client)
-	b := base[K]{name, engine.NewCollection(inside.Shared, c)}
-	inside.Register(call, name, b.e, b.e.Hash(jitter))
+	b := base[K]{name, typed.NewCollection(inside.Shared, c)}
+	inside.Register(call, name, b.e, b.e.Hash())
 	inside.Shared.CheckKeys(c.Glob)
 	return b
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nearside/nearside/codec"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // Scored is a member with its score.
@@ -51,7 +52,7 @@ type SortedSet[K comparable, T any] struct {
 // nearside.New does.
 func NewSortedSet[K comparable, T any](client *nearside.Client, name string, c SortedSetConfig[K, T]) *SortedSet[K, T] {
 	s := &SortedSet[K, T]{members: newMembers[K](c.Member), reverse: !c.Ascending, grow: c.GrowingScores}
-	e := engine.CollectionConfig[K]{Kind: store.SortedSet, Versioned: c.GrowingScores}
+	e := typed.CollectionConfig[K]{Kind: store.SortedSet, Versioned: c.GrowingScores}
 	e.Load = loader(c.Load, c.Stream, func(v Scored[T]) (store.Element, error) {
 		text, err := s.encode(v.Member)
 		return store.Element{Member: text, Score: v.Score}, err

@@ -23,28 +23,26 @@ func TestBatchThatIsLeftInPart(t *testing.T) {
 				s := NewShared(memory.New(memory.Options{}), time.Second, time.Second, slog.New(slog.DiscardHandler))
 				defer s.Close(context.Background())
 				var asked []string
-				c := New(s, Config[string, string]{
-					Key: func(k string) (string, error) { return k, nil },
-					LoadMany: func(_ context.Context, ks []string) (map[string]string, error) {
-						asked = append(asked, ks...)
-						rows := make(map[string]string)
-						for _, k := range ks {
-							rows[k] = "row of " + k
+				c := New(s, Config{
+					Policy: Policy{LoadTimeout: time.Minute, MaxLoads: 1},
+					LoadMany: func(_ context.Context, ks []Key, found []Loaded) {
+						for i, k := range ks {
+							asked = append(asked, k.Text)
+							found[i].Value = "row of " + k.Text
 						}
-						return rows, nil
 					},
-					Encode: func(v string) ([]byte, error) { return []byte(v), nil }, Decode: func(b []byte) (string, error) { return string(b), nil },
-					Life: func(string, string, string) time.Duration { return time.Hour }, LoadTimeout: time.Minute, MaxLoads: 1, MaxValue: 100,
+					Encode: func(v any) ([]byte, error) { return []byte(v.(string)), nil }, Decode: func(b []byte) (any, error) { return string(b), nil },
+					MaxValue: 100,
 				})
 				if !c.places.try() { // another load has the place
 					t.Fatal("there is no place")
 				}
-				var js jobs[string, string]
+				var js jobs
 				var callers []interface{ Leave() }
 				for _, k := range []string{"a", "b", "c"} {
 					ticket, call := c.flights.Join(k)
 					callers = append(callers, ticket)
-					js = append(js, &job[string, string]{k: k, key: k, ctx: t.Context(), call: call})
+					js = append(js, &job{key: k, ctx: t.Context(), call: call})
 				}
 				var all sync.WaitGroup
 				all.Go(func() { c.run(js) })

@@ -11,6 +11,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // chunks measures what a load sends at once.
@@ -34,8 +35,9 @@ func TestChunksAreBoundedInBytes(t *testing.T) {
 	s := engine.NewShared(m, time.Second, time.Second, slog.New(slog.DiscardHandler))
 	defer s.Close(context.Background())
 	text := strings.Repeat("x", 100<<10)
-	c := engine.NewCollection(s, engine.CollectionConfig[string]{
-		Kind: store.List, Key: func(k string) (string, error) { return k, nil }, LoadTimeout: time.Minute,
+	c := typed.NewCollection(s, typed.CollectionConfig[string]{
+		Policy: engine.Policy{LoadTimeout: time.Minute, TTL: time.Hour},
+		Kind:   store.List, Key: func(k string) (string, error) { return k, nil },
 		Load: func(_ context.Context, _ string, emit func(store.Element) error) error {
 			for i := range 100 {
 				if err := emit(store.Element{Member: fmt.Sprint(i, text)}); err != nil {
@@ -44,7 +46,6 @@ func TestChunksAreBoundedInBytes(t *testing.T) {
 			}
 			return nil
 		},
-		Life: func(string, string) time.Duration { return time.Hour },
 	})
 	v, err := c.Query(t.Context(), "a", store.Query{Part: store.Size})
 	if err != nil || v.N != 100 {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -17,11 +18,11 @@ const (
 
 // claim asks for the leases. It finishes what the store can answer, and sorts the rest: mine are to be read by this process, others
 // are read by another one.
-func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, others jobs[K, V]) {
+func (c *Cache) claim(js jobs) (mine, others jobs) {
 	for len(js) > 0 {
-		var again jobs[K, V]
+		var again jobs
 		claims := make([]store.Claim, 0, len(js))
-		asked := make(jobs[K, V], 0, len(js))
+		asked := make(jobs, 0, len(js))
 		token := "" // of all keys: the claims are one command
 		var leased map[string]bool
 		if len(js) > 1 {
@@ -46,7 +47,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, others jobs[K, V]) {
 			j.claimMark = j.call.Mark()
 			asked = append(asked, j)
 			claims = append(claims, store.Claim{
-				Key: j.key, Token: j.token, Lease: c.leaseLife(), Again: !j.waits.IsZero(), Stale: max(c.Config.Stale, j.early), Dead: j.dead, TTL: j.ttl, Kind: c.gather.kind,
+				Key: j.key, Token: j.token, Lease: c.leaseLife(), Again: !j.waits.IsZero(), Stale: max(c.Policy.Stale, j.early), Dead: j.dead, TTL: j.ttl, Kind: c.kind,
 			})
 		}
 		if len(claims) == 0 {
@@ -85,7 +86,7 @@ func (c *Cache[K, V]) claim(js jobs[K, V]) (mine, others jobs[K, V]) {
 var errOvertaken = errors.New("the server was replaced while it was asked")
 
 // granted returns the phase that follows the answer to a claim. What the store could answer is done.
-func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) phase {
+func (c *Cache) granted(j *job, g store.Grant) phase {
 	if g.Err != nil || g.State != store.Waiting || g.Holder != j.holder { // else it is asked again and again
 		traceOf(j.ctx).claimed(j.key, g)
 	}
@@ -106,7 +107,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) phase {
 	case store.Waiting:
 		return c.waitFor(j, g.Holder)
 	case store.Absent:
-		c.finish(j, &result[V]{entry: Entry[V]{Source: Negative, Age: -1, TTL: g.TTL}, err: c.absent(j.key)}, j.claimMark)
+		c.finish(j, &result{entry: Entry{Source: Negative, Age: -1, TTL: g.TTL}, err: c.Absent(j.key)}, j.claimMark)
 		return done
 	case store.Foreign:
 		c.undecodable(j.key, fmt.Errorf("it is a %s", g.Holder))
@@ -118,7 +119,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) phase {
 		return claiming
 	}
 	c.count.AddN(tally.BytesRead, len(g.Value))
-	v, err := c.Decode(g.Value)
+	v, err := c.strategy.decode(g.Value)
 	if err != nil {
 		c.undecodable(j.key, err)
 		if same(j.dead, g.Value) {
@@ -132,7 +133,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) phase {
 	if j.holders > 0 {
 		c.count.Add(tally.CoalescedFleet)
 	}
-	r := &result[V]{entry: c.stored(j.k, j.key, v, g.TTL)}
+	r := &result{entry: c.stored(j.k(), v, g.TTL)}
 	switch {
 	case g.State == store.Stale && c.SoftTimeout > 0:
 		return c.waitFor(j, g.Holder) // for the fresh value of another process
@@ -152,7 +153,7 @@ func (c *Cache[K, V]) granted(j *job[K, V], g store.Grant) phase {
 // waitFor decides whether another's load is waited for. A holder that lives ends its lease within LoadTimeout, and one that is dead
 // loses it within a lease's life. So a longer wait is for a lease that is not one, or whose holder has other settings, and the
 // job loads without a lease. A lease of this process that could not be given back is waited for within the budget alone.
-func (c *Cache[K, V]) waitFor(j *job[K, V], holder string) phase {
+func (c *Cache) waitFor(j *job, holder string) phase {
 	if now := time.Now(); holder != j.holder || j.waits.IsZero() {
 		j.holder, j.waits = holder, now
 		j.holders++
@@ -166,15 +167,15 @@ func (c *Cache[K, V]) waitFor(j *job[K, V], holder string) phase {
 }
 
 // waiter waits for the loads of other processes: until the store sends a push for one of them, and in any case for a while.
-type waiter[K comparable, V any] struct {
-	c       *Cache[K, V]
+type waiter struct {
+	c       *Cache
 	changed <-chan struct{} // at the next push; nil: the store sends none
 	unwatch func()
 	pause   time.Duration // the last
 }
 
 // wait returns when the leases are to be claimed again. It returns false if the client is closed.
-func (w *waiter[K, V]) wait(js jobs[K, V]) bool {
+func (w *waiter) wait(js jobs) bool {
 	w.pause = max(firstPoll, min(2*w.pause, lastPoll))
 	var started <-chan struct{} // when the store begins to send pushes
 	if w.changed == nil {
@@ -203,7 +204,7 @@ func (w *waiter[K, V]) wait(js jobs[K, V]) bool {
 }
 
 // watch has the store send a push at the next change of a key, if it can.
-func (w *waiter[K, V]) watch(js jobs[K, V]) {
+func (w *waiter) watch(js jobs) {
 	t := w.c.Shared.tracking()
 	if t == nil {
 		return
@@ -218,9 +219,14 @@ func (w *waiter[K, V]) watch(js jobs[K, V]) {
 }
 
 // stop ends watch.
-func (w *waiter[K, V]) stop() {
+func (w *waiter) stop() {
 	if w.changed != nil {
 		w.unwatch()
 		w.changed = nil
 	}
+}
+
+// same reports whether a claim named these bytes as dead already.
+func same(d *store.Dead, value []byte) bool {
+	return d != nil && d.Type == "" && bytes.Equal(d.Value, value)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // closing calls a function behind a claim, before its answer is given.
@@ -36,14 +37,14 @@ func TestCloseGivesBackLeases(t *testing.T) {
 	defer m.Close()
 	s := &closing{Store: m}
 	sh := engine.NewShared(s, 5*time.Second, time.Second, slog.New(slog.DiscardHandler))
-	c := engine.New(sh, engine.Config[string, []byte]{
+	c := typed.New(sh, typed.Config[string, []byte]{
 		Key: func(k string) (string, error) { return k, nil },
 		Load: func(ctx context.Context, _ string) ([]byte, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		},
 		Encode: func(v []byte) ([]byte, error) { return v, nil }, Decode: func(v []byte) ([]byte, error) { return v, nil },
-		Life: func(string, string, []byte) time.Duration { return time.Minute }, LoadTimeout: time.Minute, MaxValue: 100,
+		Policy: engine.Policy{TTL: time.Minute, LoadTimeout: time.Minute}, MaxValue: 100,
 	})
 	m.Acquire(t.Context(), []store.Claim{{Key: "elsewhere", Token: "t1", Lease: time.Minute}})
 	closed := make(chan error, 1)
@@ -97,7 +98,7 @@ func TestReleaseIsRepeated(t *testing.T) {
 				s := &refusesOften{Store: m}
 				sh := engine.NewShared(s, time.Second, time.Second, slog.New(slog.DiscardHandler))
 				loads, fail := make(chan struct{}), make(chan struct{})
-				c := engine.New(sh, engine.Config[string, []byte]{
+				c := typed.New(sh, typed.Config[string, []byte]{
 					Key: func(k string) (string, error) { return k, nil },
 					Load: func(context.Context, string) ([]byte, error) {
 						close(loads)
@@ -105,7 +106,7 @@ func TestReleaseIsRepeated(t *testing.T) {
 						return nil, errors.New("the database is down")
 					},
 					Encode: func(v []byte) ([]byte, error) { return v, nil }, Decode: func(v []byte) ([]byte, error) { return v, nil },
-					Life: func(string, string, []byte) time.Duration { return time.Minute }, LoadTimeout: time.Minute, MaxValue: 100,
+					Policy: engine.Policy{TTL: time.Minute, LoadTimeout: time.Minute}, MaxValue: 100,
 				})
 				go c.Get(t.Context(), "a")
 				<-loads

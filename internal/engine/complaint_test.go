@@ -14,6 +14,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // log is a logger and what it was given.
@@ -64,9 +65,9 @@ func TestCacheThatDoesNotCacheSaysSo(t *testing.T) {
 		name    string
 		problem string // a part of its text
 		line    string // of the log
-		change  func(b *bench, c *engine.Config[string, string], bad *bool)
+		change  func(b *bench, c *typed.Config[string, string], bad *bool)
 	}{
-		{"too large", "larger than MaxValue (12 bytes, and 5 are allowed)", "none was stored", func(b *bench, c *engine.Config[string, string], bad *bool) {
+		{"too large", "larger than MaxValue (12 bytes, and 5 are allowed)", "none was stored", func(b *bench, c *typed.Config[string, string], bad *bool) {
 			c.MaxValue = 5
 			c.Load = func(context.Context, string) (string, error) {
 				if *bad {
@@ -75,7 +76,7 @@ func TestCacheThatDoesNotCacheSaysSo(t *testing.T) {
 				return "0", nil
 			}
 		}},
-		{"not encoded", "cannot be encoded", "a value cannot be encoded", func(b *bench, c *engine.Config[string, string], bad *bool) {
+		{"not encoded", "cannot be encoded", "a value cannot be encoded", func(b *bench, c *typed.Config[string, string], bad *bool) {
 			encode := c.Encode
 			c.Encode = func(v string) ([]byte, error) {
 				if *bad {
@@ -84,7 +85,7 @@ func TestCacheThatDoesNotCacheSaysSo(t *testing.T) {
 				return encode(v)
 			}
 		}},
-		{"not decoded", "do not decode", "do not decode", func(b *bench, c *engine.Config[string, string], bad *bool) {
+		{"not decoded", "do not decode", "do not decode", func(b *bench, c *typed.Config[string, string], bad *bool) {
 			decode := c.Decode
 			c.Decode = func(d []byte) (string, error) {
 				if *bad {
@@ -93,24 +94,24 @@ func TestCacheThatDoesNotCacheSaysSo(t *testing.T) {
 				return decode(d)
 			}
 		}},
-		{"claims without an answer", "did not answer within the budget (25ms)", "none was stored", func(b *bench, c *engine.Config[string, string], bad *bool) {
+		{"claims without an answer", "did not answer within the budget (25ms)", "none was stored", func(b *bench, c *typed.Config[string, string], bad *bool) {
 			b.store = &mute{Store: b.store, on: true}
 		}},
-		{"barred", "during a write or its Hold", "none was stored", func(b *bench, c *engine.Config[string, string], bad *bool) {
+		{"barred", "during a write or its Hold", "none was stored", func(b *bench, c *typed.Config[string, string], bad *bool) {
 			b.store = barred{b.store}
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				bad := true
-				b := open(t, func(b *bench, c *engine.Config[string, string]) {
+				b := open(t, func(b *bench, c *typed.Config[string, string]) {
 					c.Glob = "user:*"
 					c.Load = func(context.Context, string) (string, error) { return "0", nil }
 					test.change(b, c, &bad)
 				})
 				out := new(log)
 				b.shared.Logger = slog.New(slog.NewTextHandler(out, nil))
-				b.Cache = engine.New(b.shared, b.Config)
+				b.Cache = typed.New(b.shared, b.cfg)
 				for range 200 {
 					if _, err := b.Get(t.Context(), "a"); err != nil {
 						t.Fatal(err)
@@ -145,7 +146,7 @@ func TestCacheThatDoesNotCacheSaysSo(t *testing.T) {
 func TestTwoTypesUnderOneName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, nil)
-		other := b.Config
+		other := b.cfg
 		other.Encode = func(v string) ([]byte, error) { return []byte("<" + v + ">"), nil }
 		other.Decode = func(d []byte) (string, error) {
 			if d[0] != '<' {
@@ -155,9 +156,9 @@ func TestTwoTypesUnderOneName(t *testing.T) {
 		}
 		shared := engine.NewShared(b.store, 25*time.Millisecond, time.Second, slog.New(slog.DiscardHandler))
 		defer shared.Close(context.Background())
-		second := engine.New(shared, other)
+		second := typed.New(shared, other)
 		for range 20 {
-			for _, c := range []*engine.Cache[string, string]{b.Cache, second} {
+			for _, c := range []*typed.Cache[string, string]{b.Cache, second} {
 				if v, err := c.Get(t.Context(), "a"); v != "1" || err != nil {
 					t.Fatalf("got %q, %v", v, err)
 				}
@@ -190,7 +191,7 @@ func TestPanicsAreSaidOnce(t *testing.T) {
 // What now and then is too large, or was overtaken, is no complaint of the cache.
 func TestCacheThatCachesSaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			c.MaxValue = 5
 			c.Load = func(_ context.Context, k string) (string, error) {
 				if k == "large" {

@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // dying is a store whose client dies before the end of its write, and whose begins may be answered by nobody.
@@ -38,7 +38,7 @@ func (d *dying) Begin(ctx context.Context, in []store.Intent) []store.Outcome {
 func TestWriterDiesBesideALaggingReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var at atomic.Int64 // of the commit, Unix nanoseconds
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			c.Hold = 5 * time.Second
 			c.Load = func(context.Context, string) (string, error) {
 				if n := at.Load(); n == 0 || time.Since(time.Unix(0, n)) < 4*time.Second {
@@ -60,7 +60,7 @@ func TestWriterDiesBesideALaggingReplica(t *testing.T) {
 // The same where the begin was carried out long before the write began.
 func TestWriterDiesBehindASlowBegin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(b *bench, c *engine.Config[string, string]) { b.store = &dying{Store: b.store, deaf: true} })
+		b := open(t, func(b *bench, c *typed.Config[string, string]) { b.store = &dying{Store: b.store, deaf: true} })
 		b.shared.WriteBudget = 5 * time.Second
 		b.set("a", "1")
 		go b.Update(t.Context(), "a", func(ctx context.Context) (string, error) {

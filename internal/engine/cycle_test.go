@@ -14,17 +14,18 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // loader returns a cache over the bench's store, whose keys are the name, a colon and the key.
-func (b *bench) loader(name string, load func(context.Context, string) (string, error), change func(*engine.Config[string, string])) *engine.Cache[string, string] {
-	cfg := b.Config
+func (b *bench) loader(name string, load func(context.Context, string) (string, error), change func(*typed.Config[string, string])) *typed.Cache[string, string] {
+	cfg := b.cfg
 	cfg.Key = func(k string) (string, error) { return name + ":" + k, nil }
 	cfg.Load, cfg.LoadMany = load, nil
 	if change != nil {
 		change(&cfg)
 	}
-	return engine.New(b.shared, cfg)
+	return typed.New(b.shared, cfg)
 }
 
 // many makes a LoadMany of a Load.
@@ -62,9 +63,9 @@ func TestLoaderThatReadsItsOwnKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := open(t, nil)
-				var users *engine.Cache[string, string]
+				var users *typed.Cache[string, string]
 				load := func(ctx context.Context, k string) (string, error) { return users.Get(ctx, k) }
-				users = b.loader("user", load, func(c *engine.Config[string, string]) {
+				users = b.loader("user", load, func(c *typed.Config[string, string]) {
 					if batch {
 						c.Load, c.LoadMany = nil, many(load)
 					}
@@ -82,12 +83,12 @@ func TestLoaderThatReadsItsOwnKey(t *testing.T) {
 func TestCircleOfCaches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, nil)
-		var users, teams, towns *engine.Cache[string, string]
+		var users, teams, towns *typed.Cache[string, string]
 		users = b.loader("user", func(ctx context.Context, k string) (string, error) {
 			as := teams.GetMany(ctx, []string{"6", "7"})
 			return as[1].Entry.Value, as[1].Err
 		}, nil)
-		teams = b.loader("team", nil, func(c *engine.Config[string, string]) {
+		teams = b.loader("team", nil, func(c *typed.Config[string, string]) {
 			c.LoadMany = many(func(ctx context.Context, k string) (string, error) {
 				if k == "6" {
 					return "six", nil
@@ -111,7 +112,7 @@ func TestCircleOfCaches(t *testing.T) {
 func TestCircleOfCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, nil)
-		var users *engine.Cache[string, string]
+		var users *typed.Cache[string, string]
 		users = b.loader("user", func(ctx context.Context, k string) (string, error) {
 			time.Sleep(10 * time.Millisecond)
 			return users.Get(ctx, map[string]string{"1": "2", "2": "3", "3": "1"}[k])
@@ -135,7 +136,7 @@ func TestCircleOfCalls(t *testing.T) {
 func TestDiamondIsNoCircle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, nil)
-		var users *engine.Cache[string, string]
+		var users *typed.Cache[string, string]
 		users = b.loader("user", func(ctx context.Context, k string) (string, error) {
 			time.Sleep(10 * time.Millisecond)
 			if k == "0" {
@@ -164,14 +165,14 @@ func TestDiamondIsNoCircle(t *testing.T) {
 func TestCollectionThatReadsItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, nil)
-		var friends *engine.Collection[string]
-		friends = engine.NewCollection(b.shared, engine.CollectionConfig[string]{
-			Kind: store.Set, Key: func(k string) (string, error) { return "friends:" + k, nil }, LoadTimeout: 10 * time.Second,
+		var friends *typed.Collection[string]
+		friends = typed.NewCollection(b.shared, typed.CollectionConfig[string]{
+			Policy: engine.Policy{LoadTimeout: 10 * time.Second, TTL: time.Hour},
+			Kind:   store.Set, Key: func(k string) (string, error) { return "friends:" + k, nil },
 			Load: func(ctx context.Context, k string, emit func(store.Element) error) error {
 				_, err := friends.Query(ctx, k, store.Query{Part: store.All})
 				return err
 			},
-			Life: func(string, string) time.Duration { return time.Hour },
 		})
 		began := time.Now()
 		_, err := friends.Query(t.Context(), "1", store.Query{Part: store.All})
@@ -181,8 +182,8 @@ func TestCollectionThatReadsItself(t *testing.T) {
 
 // Loads that need others of their cache run on one place: they neither exhaust MaxLoads nor wait for who waits for them.
 func TestNestedLoadsNeedNoPlaces(t *testing.T) {
-	for name, ask := range map[string]func(*engine.Cache[string, string], context.Context, []string) error{
-		"Get": func(c *engine.Cache[string, string], ctx context.Context, ks []string) error {
+	for name, ask := range map[string]func(*typed.Cache[string, string], context.Context, []string) error{
+		"Get": func(c *typed.Cache[string, string], ctx context.Context, ks []string) error {
 			errs := make(chan error, len(ks))
 			for _, k := range ks {
 				go func() { _, err := c.Get(ctx, k); errs <- err }()
@@ -193,7 +194,7 @@ func TestNestedLoadsNeedNoPlaces(t *testing.T) {
 			}
 			return all
 		},
-		"GetMany": func(c *engine.Cache[string, string], ctx context.Context, ks []string) (all error) {
+		"GetMany": func(c *typed.Cache[string, string], ctx context.Context, ks []string) (all error) {
 			for _, a := range c.GetMany(ctx, ks) {
 				all = errors.Join(all, a.Err)
 			}
@@ -204,14 +205,14 @@ func TestNestedLoadsNeedNoPlaces(t *testing.T) {
 			t.Run(fmt.Sprint(name, " MaxLoads=", limit), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b := open(t, nil)
-					var up *engine.Cache[string, string]
+					var up *typed.Cache[string, string]
 					up = b.loader("up", func(ctx context.Context, k string) (string, error) {
 						time.Sleep(time.Millisecond)
 						if len(k) == 1 {
 							return k, nil
 						}
 						return up.Get(ctx, k[:len(k)-1])
-					}, func(c *engine.Config[string, string]) { c.MaxLoads = limit })
+					}, func(c *typed.Config[string, string]) { c.MaxLoads = limit })
 					var ks []string
 					for n := range 40 {
 						ks = append(ks, fmt.Sprintf("1%03d", n))
@@ -237,7 +238,7 @@ func TestQueuedLoadThatNobodyWaitsFor(t *testing.T) {
 			ran.Store(k, true)
 			time.Sleep(time.Second)
 			return k, nil
-		}, func(c *engine.Config[string, string]) { c.MaxLoads = 1 })
+		}, func(c *typed.Config[string, string]) { c.MaxLoads = 1 })
 		ctx, leave := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		get := func(ctx context.Context, k string) {
@@ -286,7 +287,7 @@ func TestBatchThatNobodyWaitsFor(t *testing.T) {
 			loads.Add(1)
 			time.Sleep(100 * time.Millisecond)
 			return k, nil
-		}, func(c *engine.Config[string, string]) { c.MaxLoads = 8 })
+		}, func(c *typed.Config[string, string]) { c.MaxLoads = 8 })
 		var ks []string
 		for n := range 3000 {
 			ks = append(ks, strconv.Itoa(n))

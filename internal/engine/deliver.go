@@ -13,7 +13,7 @@ import (
 
 // deliverEarly answers the callers that need not wait for the fill. It comes after all are encoded, since rows of one load may
 // have parts in common, which a caller may modify.
-func (c *Cache[K, V]) deliverEarly(js jobs[K, V], results []result[V]) {
+func (c *Cache) deliverEarly(js jobs, results []result) {
 	early := false
 	for i, j := range js {
 		if c.answersBeforeFill(j, results[i].err) {
@@ -34,12 +34,12 @@ func (c *Cache[K, V]) deliverEarly(js jobs[K, V], results []result[V]) {
 //   - an in-process store (a fill is no round trip)
 //   - a collection (large ones are read back from the store)
 //   - a failed load (a caller that retries at once must not join the same call)
-func (c *Cache[K, V]) answersBeforeFill(j *job[K, V], err error) bool {
-	return j.leased && c.shareUntil(j, err) == j.loadMark && c.gather.kind == "" && !c.Store.Local()
+func (c *Cache) answersBeforeFill(j *job, err error) bool {
+	return j.leased && c.shareUntil(j, err) == j.loadMark && c.kind == "" && !c.Store.Local()
 }
 
 // shareUntil returns the mark before which a caller must have joined to take the result if its fill is rejected.
-func (c *Cache[K, V]) shareUntil(j *job[K, V], err error) int {
+func (c *Cache) shareUntil(j *job, err error) int {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return flight.Everyone // a failure cannot be stale
 	}
@@ -47,12 +47,12 @@ func (c *Cache[K, V]) shareUntil(j *job[K, V], err error) int {
 }
 
 // deliver answers the callers, by what became of the fills.
-func (c *Cache[K, V]) deliver(js jobs[K, V], out []loaded[V], results []result[V]) {
+func (c *Cache) deliver(js jobs, out []Loaded, results []result) {
 	var unresolved []store.Lease
 	for i, j := range js {
-		c.report(j, out[i].err)
+		c.report(j, out[i].Err)
 		until := c.shareUntil(j, results[i].err)
-		if j.outcome.OK && until != flight.Everyone && c.gather.kind == "" { // members that were written meanwhile are in the store, and not in the result
+		if j.outcome.OK && until != flight.Everyone && c.kind == "" { // members that were written meanwhile are in the store, and not in the result
 			until = j.fillMark // there was no invalidation until then
 		}
 		if j.unresolved || j.outcome.Err != nil {
@@ -67,15 +67,15 @@ func (c *Cache[K, V]) deliver(js jobs[K, V], out []loaded[V], results []result[V
 }
 
 // finish ends a job. Callers that may not have its result share the next one.
-func (c *Cache[K, V]) finish(j *job[K, V], r *result[V], until int) {
+func (c *Cache) finish(j *job, r *result, until int) {
 	if next := j.call.Finish(r, until); next != nil {
 		// If the store did not answer, callers that have waited for it once do not wait again.
-		c.leadOne(newJob(job[K, V]{k: j.k, key: j.key, ctx: untraced(j.ctx), call: next, keepAll: j.keepAll, useless: useless{bypass: j.bypass || j.unresolved}}))
+		c.leadOne(newJob(job{key: j.key, of: j.of, ctx: untraced(j.ctx), call: next, keepAll: j.keepAll, useless: useless{bypass: j.bypass || j.unresolved}}))
 	}
 }
 
 // report counts what became of a load that ended with err, and tells a trace of the fill.
-func (c *Cache[K, V]) report(j *job[K, V], err error) {
+func (c *Cache) report(j *job, err error) {
 	if j.phase == delivering {
 		c.reportNoLease(j, err)
 		return
@@ -99,14 +99,14 @@ func (c *Cache[K, V]) report(j *job[K, V], err error) {
 }
 
 // countUnfilled counts a value that was loaded and is not stored.
-func (c *Cache[K, V]) countUnfilled(err error) {
+func (c *Cache) countUnfilled(err error) {
 	if err == nil {
 		c.count.Add(tally.Unfilled)
 	}
 }
 
 // reportNoLease counts what was loaded without a lease, and tells a trace why it is not filled.
-func (c *Cache[K, V]) reportNoLease(j *job[K, V], err error) {
+func (c *Cache) reportNoLease(j *job, err error) {
 	c.countUnfilled(err)
 	switch {
 	case err != nil:
@@ -125,7 +125,7 @@ func (c *Cache[K, V]) reportNoLease(j *job[K, V], err error) {
 }
 
 // reportNotStored notes a fill that stored nothing.
-func (c *Cache[K, V]) reportNotStored(err error) {
+func (c *Cache) reportNotStored(err error) {
 	switch {
 	case err == nil:
 		c.ails.unfilled(overtaken, "")
@@ -149,5 +149,5 @@ func tellFill(ctx context.Context, key string, o store.Outcome) {
 	}
 }
 
-// absent is the error of a key without a row.
-func (c *Cache[K, V]) absent(key string) error { return fmt.Errorf("%.100q: %w", key, ErrNotFound) }
+// Absent is the error of a key without a row.
+func (c *Cache) Absent(key string) error { return fmt.Errorf("%.100q: %w", key, ErrNotFound) }

@@ -14,6 +14,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // distant is a store to which writes take a while.
@@ -36,7 +37,7 @@ func (s *distant) Release(ctx context.Context, leases []store.Lease) []store.Out
 
 // far opens a bench whose fills take 10 ms.
 func far(t *testing.T) *bench {
-	return open(t, func(b *bench, c *engine.Config[string, string]) {
+	return open(t, func(b *bench, c *typed.Config[string, string]) {
 		b.store = &distant{b.store, 10 * time.Millisecond}
 		c.NotFoundTTL = time.Minute
 	})
@@ -151,7 +152,7 @@ func TestBatchesAndTraces(t *testing.T) {
 // traced. That one returns when its trace is complete.
 func TestTracedCallsDeliverEarlyToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			b.store = &distant{b.store, 10 * time.Millisecond}
 			c.MaxLoads = 1
 		})
@@ -202,7 +203,7 @@ func TestWhoLooksFindsWhatWasLoaded(t *testing.T) {
 // for keys without one.
 func TestWhoLooksWaitsForNoMoreThanTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(b *bench, _ *engine.Config[string, string]) { b.store = &distant{b.store, time.Minute} })
+		b := open(t, func(b *bench, _ *typed.Config[string, string]) { b.store = &distant{b.store, time.Minute} })
 		b.Get(t.Context(), "a")
 		began := time.Now()
 		if infos, err := b.Inspect(t.Context(), []string{"a", "b"}); err != nil || infos[0].Err != nil || infos[1].Err != nil {
@@ -234,18 +235,11 @@ func (s *claiming) Acquire(ctx context.Context, claims []store.Claim) []store.Gr
 func TestTwoLoadsOfAKeyHaveTwoTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &claiming{tokens: make(chan string, 10)}
-		var b *bench
-		asked := 0
-		b = open(t, func(b *bench, c *engine.Config[string, string]) {
-			s.Store, b.store = b.store, s
-			c.Key = func(k string) (string, error) {
-				if asked++; asked == 3 { // while the batch is put together
-					b.Invalidate(t.Context(), []string{"a"})
-				}
-				return k, nil
-			}
-		})
-		b.Prefetch(t.Context(), []string{"a", "b", "a"})
+		b := open(t, func(b *bench, _ *typed.Config[string, string]) { s.Store, b.store = b.store, s })
+		ctx := engine.WithTrace(t.Context(), &engine.Trace{Joined: func(string) { // while the batch is put together
+			b.Invalidate(t.Context(), []string{"a"})
+		}})
+		b.GetMany(ctx, []string{"a", "b", "b", "a"})
 		first, second, again := <-s.tokens, <-s.tokens, <-s.tokens
 		if first != second || first == again {
 			t.Errorf("the tokens of a, b and a: %s, %s, %s", first, second, again)
@@ -259,14 +253,13 @@ func TestLoadedValuesAreCopied(t *testing.T) {
 		s := engine.NewShared(&distant{memory.New(memory.Options{}), 10 * time.Millisecond}, time.Minute, time.Minute, slog.New(slog.DiscardHandler))
 		t.Cleanup(func() { s.Close(context.Background()) })
 		began := make(chan struct{})
-		c := engine.New(s, engine.Config[string, []byte]{
-			Key:         func(k string) (string, error) { return k, nil },
-			Load:        func(context.Context, string) ([]byte, error) { <-began; return []byte("right"), nil },
-			Encode:      func(v []byte) ([]byte, error) { return v, nil },
-			Decode:      func(d []byte) ([]byte, error) { return d, nil },
-			Life:        func(string, string, []byte) time.Duration { return time.Hour },
-			LoadTimeout: time.Minute, MaxValue: 100,
-			Near: engine.NearConfig[string, []byte]{Size: 10, Max: time.Minute, Clone: bytes.Clone},
+		c := typed.New(s, typed.Config[string, []byte]{
+			Key:    func(k string) (string, error) { return k, nil },
+			Load:   func(context.Context, string) ([]byte, error) { <-began; return []byte("right"), nil },
+			Encode: func(v []byte) ([]byte, error) { return v, nil },
+			Decode: func(d []byte) ([]byte, error) { return d, nil },
+			Policy: engine.Policy{LoadTimeout: time.Minute}, MaxValue: 100,
+			Near: typed.NearConfig[[]byte]{Size: 10, Max: time.Minute, Clone: bytes.Clone},
 		})
 		var both sync.WaitGroup
 		for range 2 {

@@ -108,7 +108,7 @@ func (s *Shared) lostWrite(ctx context.Context, ins []*intent) {
 
 func longestDoubt(ins []*intent) (d time.Duration) {
 	for _, in := range ins {
-		d = max(d, in.doubt)
+		d = max(d, in.c.Policy.InDoubt)
 	}
 	return d
 }
@@ -118,16 +118,16 @@ func (s *Shared) doubt(ctx context.Context, ins []*intent, settled func(context.
 	now := time.Now()
 	d := &doubt{settled: settled, ins: ins, until: now.Add(longestDoubt(ins)), renew: now.Add(longestRenewal), every: longestRenewal}
 	for _, in := range ins {
-		in.count.Add(tally.InDoubt)
+		in.c.count.Add(tally.InDoubt)
 		traceOf(ctx).filled(in.key, ErrInDoubt)
-		d.every = min(d.every, max(shortestRenewal, max(in.doubt, in.limit)/4))
+		d.every = min(d.every, max(shortestRenewal, max(in.c.Policy.InDoubt, in.limit)/4))
 		if in.err != nil { // no intent stands, as far as is known
-			in.cache.Keep(in.key, in.hold, in.err)
+			in.c.recovery.Keep(in.key, in.c.Hold, in.err)
 			d.renew = now
 		} else if due := in.began.Add(in.limit); due.Before(d.renew) {
 			d.renew = due
 		}
-		in.forget(in.key)
+		in.c.forget(in.key)
 	}
 	most := s.MaxInDoubt
 	if most <= 0 {
@@ -136,9 +136,9 @@ func (s *Shared) doubt(ctx context.Context, ins []*intent, settled func(context.
 	kept, renew := s.doubts.add(d, cause, most)
 	if !kept {
 		for _, in := range ins {
-			if in.cache.BypassUntil(d.until) { // what can be asked about them is not: it would have to be kept
+			if in.c.recovery.BypassUntil(d.until) { // what can be asked about them is not: it would have to be kept
 				s.Logger.Warn("more writes are in doubt than are kept: a cache is read past the store until all of it is invalidated",
-					"keys", in.cache.Glob, "not before", d.until.Format(time.RFC3339))
+					"keys", in.c.recovery.Glob, "not before", d.until.Format(time.RFC3339))
 			}
 		}
 		return
@@ -371,7 +371,7 @@ func (s *Shared) renew(ds []*doubt) {
 	for _, in := range ins {
 		in.trim()
 		if in.err != nil {
-			in.cache.Keep(in.key, in.hold, in.err)
+			in.c.recovery.Keep(in.key, in.c.Hold, in.err)
 		}
 	}
 	s.doubts.mu.Lock()
@@ -420,7 +420,7 @@ func (s *Shared) endDoubts(ctx context.Context) error {
 			what = "key has a write whose outcome is not known"
 		}
 		return fmt.Errorf("%d %s, such as %.100q: %w; nothing is cached for them for %v, and what becomes visible later is not invalidated",
-			keys, what, first.key, ErrInDoubt, first.doubt)
+			keys, what, first.key, ErrInDoubt, first.c.Policy.InDoubt)
 	}
 }
 
@@ -430,7 +430,7 @@ func (p *doubts) left() (asked bool, keys int, first *intent) {
 	defer p.mu.Unlock()
 	for d := range p.open {
 		asked = asked || d.settled != nil
-		if in := d.ins[0]; first == nil || in.doubt > first.doubt {
+		if in := d.ins[0]; first == nil || in.c.Policy.InDoubt > first.c.Policy.InDoubt {
 			first = in
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 var errLost = errors.New("the connection was lost")
@@ -77,9 +78,9 @@ func (b *begins) flush(key string) {
 const longest = time.Minute
 
 // doubtful is a bench whose writes may be in doubt.
-func doubtful(t testing.TB, change func(*engine.Config[string, string])) (*bench, *begins, *journal) {
+func doubtful(t testing.TB, change func(*typed.Config[string, string])) (*bench, *begins, *journal) {
 	st := &begins{tokens: map[string][]string{}}
-	b := open(t, func(b *bench, c *engine.Config[string, string]) {
+	b := open(t, func(b *bench, c *typed.Config[string, string]) {
 		st.Store = b.store
 		b.store, b.delay = st, time.Millisecond
 		c.InDoubt, c.Glob = longest, "*"
@@ -480,11 +481,11 @@ func TestCloseInDoubt(t *testing.T) {
 		inner := memory.New(memory.Options{})
 		defer inner.Close()
 		s := engine.NewShared(keepOpen{inner}, 25*time.Millisecond, time.Second, slog.New(slog.DiscardHandler))
-		c := engine.New(s, engine.Config[string, string]{
+		c := typed.New(s, typed.Config[string, string]{
+			Policy: engine.Policy{TTL: time.Hour, LoadTimeout: time.Second, InDoubt: longest},
 			Key:    func(k string) (string, error) { return k, nil },
 			Load:   func(context.Context, string) (string, error) { return "", engine.ErrNotFound },
-			Encode: func(v string) ([]byte, error) { return []byte(v), nil }, Decode: func(d []byte) (string, error) { return string(d), nil },
-			Life: func(string, string, string) time.Duration { return time.Hour }, LoadTimeout: time.Second, MaxValue: 100, InDoubt: longest,
+			Encode: func(v string) ([]byte, error) { return []byte(v), nil }, Decode: func(d []byte) (string, error) { return string(d), nil }, MaxValue: 100,
 		})
 		for key, err := range map[string]error{
 			"a": errLost,
@@ -537,7 +538,7 @@ func TestCloseDoesNotWaitForTime(t *testing.T) {
 // A process that dies in the middle of a write leaves an intent that outlives the commit.
 func TestIntentOutlivesADeadWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, _, _ := doubtful(t, func(c *engine.Config[string, string]) { c.LoadTimeout = 10 * time.Second })
+		b, _, _ := doubtful(t, func(c *typed.Config[string, string]) { c.LoadTimeout = 10 * time.Second })
 		release := make(chan struct{})
 		done := make(chan struct{})
 		go func() {
@@ -595,13 +596,13 @@ func TestMemberInDoubt(t *testing.T) {
 			}
 		}()
 		var score, loads atomic.Int64
-		c := engine.NewCollection(s, engine.CollectionConfig[string]{
-			Kind: store.SortedSet, Key: func(k string) (string, error) { return k, nil },
+		c := typed.NewCollection(s, typed.CollectionConfig[string]{
+			Policy: engine.Policy{TTL: time.Hour, LoadTimeout: 10 * time.Second, InDoubt: longest},
+			Kind:   store.SortedSet, Key: func(k string) (string, error) { return k, nil },
 			Load: func(_ context.Context, _ string, emit func(store.Element) error) error {
 				loads.Add(1)
 				return emit(store.Element{Member: "ada", Score: float64(score.Load())})
 			},
-			Life: func(string, string) time.Duration { return time.Hour }, LoadTimeout: 10 * time.Second, InDoubt: longest,
 		})
 		read := func() (float64, int64) {
 			t.Helper()

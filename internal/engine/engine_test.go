@@ -19,13 +19,15 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // bench is a cache over a memory store, and the database behind it. Tests run it in a synctest bubble: time is fake.
 type bench struct {
-	*engine.Cache[string, string]
+	*typed.Cache[string, string]
+	cfg    typed.Config[string, string]
 	store  store.Store
 	shared *engine.Shared
 	loads  atomic.Int64
@@ -58,21 +60,20 @@ func (b *bench) load(ctx context.Context, k string) (string, error) {
 }
 
 // open returns a bench; change may alter its cache's settings and its store.
-func open(t testing.TB, change func(*bench, *engine.Config[string, string])) *bench {
+func open(t testing.TB, change func(*bench, *typed.Config[string, string])) *bench {
 	t.Helper()
 	b := &bench{rows: map[string]string{"a": "1"}, delay: 50 * time.Millisecond, store: memory.New(memory.Options{})}
-	cfg := engine.Config[string, string]{
-		Key: func(k string) (string, error) { return k, nil }, Load: b.load,
-		Encode:      func(v string) ([]byte, error) { return json.Marshal(v) },
-		Decode:      func(d []byte) (v string, err error) { err = json.Unmarshal(d, &v); return v, err },
-		Life:        func(string, string, string) time.Duration { return time.Hour },
-		LoadTimeout: 10 * time.Second, MaxValue: 1 << 20,
+	cfg := typed.Config[string, string]{
+		Policy: engine.Policy{TTL: time.Hour, LoadTimeout: 10 * time.Second},
+		Key:    func(k string) (string, error) { return k, nil }, Load: b.load,
+		Encode: func(v string) ([]byte, error) { return json.Marshal(v) },
+		Decode: func(d []byte) (v string, err error) { err = json.Unmarshal(d, &v); return v, err }, MaxValue: 1 << 20,
 	}
 	if change != nil {
 		change(b, &cfg)
 	}
 	b.shared = engine.NewShared(b.store, 25*time.Millisecond, time.Second, cmp.Or(b.logger, slog.New(slog.DiscardHandler)))
-	b.Cache = engine.New(b.shared, cfg)
+	b.cfg, b.Cache = cfg, typed.New(b.shared, cfg)
 	t.Cleanup(func() {
 		if err := b.shared.Close(context.Background()); !errors.Is(err, b.left) {
 			t.Error(err)
@@ -169,7 +170,7 @@ func (barred) Acquire(_ context.Context, cs []store.Claim) []store.Grant {
 // While nothing can be filled there is one load at a time, and nobody waits for more than two.
 func TestNobodyWaitsForMoreThanTwoLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(b *bench, _ *engine.Config[string, string]) { b.store = barred{b.store} })
+		b := open(t, func(b *bench, _ *typed.Config[string, string]) { b.store = barred{b.store} })
 		var wg sync.WaitGroup
 		for i := range 200 {
 			wg.Go(func() {
@@ -221,7 +222,7 @@ func TestCancelIsItsCallersOwn(t *testing.T) {
 
 func TestStaleIsServedWhileOneLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(_ *bench, c *engine.Config[string, string]) { c.Stale = time.Minute })
+		b := open(t, func(_ *bench, c *typed.Config[string, string]) { c.Stale = time.Minute })
 		b.Get(t.Context(), "a")
 		b.set("a", "2")
 		time.Sleep(time.Hour + time.Second)
@@ -249,7 +250,7 @@ func TestStaleIsServedWhileOneLoads(t *testing.T) {
 
 func TestAbsence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(_ *bench, c *engine.Config[string, string]) { c.NotFoundTTL = time.Minute })
+		b := open(t, func(_ *bench, c *typed.Config[string, string]) { c.NotFoundTTL = time.Minute })
 		for range 3 {
 			if _, err := b.Get(t.Context(), "x"); !errors.Is(err, engine.ErrNotFound) {
 				t.Fatalf("got %v", err)
@@ -298,7 +299,7 @@ func TestUndecodableValueIsReplaced(t *testing.T) {
 
 func TestTooLargeIsServedAndNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(_ *bench, c *engine.Config[string, string]) { c.MaxValue = 10 })
+		b := open(t, func(_ *bench, c *typed.Config[string, string]) { c.MaxValue = 10 })
 		b.set("a", strings.Repeat("x", 100))
 		if v, err := b.Get(t.Context(), "a"); len(v) != 100 || err != nil {
 			t.Errorf("got %d bytes, %v", len(v), err)
@@ -386,7 +387,7 @@ func TestInvalidateIsSentAgain(t *testing.T) {
 	}{{0, "[[a b]]", nil}, {1, "[[a b] [b]]", nil}, {2, "[[a b] [b] [b]]", nil}, {9, "[[a b] [b] [b]]", engine.ErrUnavailable}} {
 		synctest.Test(t, func(t *testing.T) {
 			f := &fickle{fails: c.fails}
-			b := open(t, func(b *bench, _ *engine.Config[string, string]) { f.Store, b.store = b.store, f })
+			b := open(t, func(b *bench, _ *typed.Config[string, string]) { f.Store, b.store = b.store, f })
 			if _, err := b.Invalidate(t.Context(), []string{"a", "b"}); !errors.Is(err, c.err) {
 				t.Errorf("%d failures: got %v, want %v", c.fails, err, c.err)
 			}
@@ -400,7 +401,7 @@ func TestReadsGoOnWithoutTheStore(t *testing.T) {
 	for name, takes := range map[string]time.Duration{"refused": 0, "hangs": time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := open(t, func(b *bench, _ *engine.Config[string, string]) { b.store = dead{b.store, takes} })
+				b := open(t, func(b *bench, _ *typed.Config[string, string]) { b.store = dead{b.store, takes} })
 				begin := time.Now()
 				var wg sync.WaitGroup
 				for range 100 {
@@ -467,7 +468,7 @@ func TestUpdate(t *testing.T) {
 func TestColdCacheClaimsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reads := &counting{Store: memory.New(memory.Options{})}
-		b := open(t, func(b *bench, _ *engine.Config[string, string]) { b.store.Close(); b.store = reads })
+		b := open(t, func(b *bench, _ *typed.Config[string, string]) { b.store.Close(); b.store = reads })
 		for i := range 20 {
 			k := fmt.Sprint(i)
 			b.set(k, k)

@@ -13,8 +13,8 @@ import (
 )
 
 // interpretAll converts what was read to results, and decides how each lease ends: with a fill, or by a release.
-func (c *Cache[K, V]) interpretAll(js jobs[K, V], out []loaded[V], results []result[V]) (fills []store.Fill, releases []store.Lease) {
-	if slices.ContainsFunc(js, func(j *job[K, V]) bool { return j.leased }) {
+func (c *Cache) interpretAll(js jobs, out []Loaded, results []result) (fills []store.Fill, releases []store.Lease) {
+	if slices.ContainsFunc(js, func(j *job) bool { return j.leased }) {
 		c.letGo(js)
 		fills = make([]store.Fill, 0, len(js))
 	}
@@ -33,22 +33,22 @@ func (c *Cache[K, V]) interpretAll(js jobs[K, V], out []loaded[V], results []res
 		j.phase = filling
 		fills = append(fills, fill)
 		if !fill.Absent {
-			c.readBack(j.k, j.key)
+			c.readBack(j.k())
 		}
 	}
 	return fills, releases
 }
 
 // interpret converts the loader's return values to a result and a fill. ok is false if there is nothing to store.
-func (c *Cache[K, V]) interpret(j *job[K, V], l *loaded[V], r *result[V]) (fill store.Fill, ok bool) {
+func (c *Cache) interpret(j *job, l *Loaded, r *result) (fill store.Fill, ok bool) {
 	r.entry.Source = Load
 	switch {
-	case errors.Is(l.err, ErrNotFound):
+	case errors.Is(l.Err, ErrNotFound):
 		c.count.Add(tally.LoadNotFound)
 		c.loadHealth.Note(true)
-		r.err = l.err
-		if l.err == ErrNotFound { //lint:ignore errorlint one that is wrapped says more, and stays
-			r.err = c.absent(j.key)
+		r.err = l.Err
+		if l.Err == ErrNotFound { //lint:ignore errorlint one that is wrapped says more, and stays
+			r.err = c.Absent(j.key)
 		}
 		if c.NotFoundTTL > 0 {
 			return store.Fill{Key: j.key, Token: j.token, Absent: true, TTL: c.NotFoundTTL}, true
@@ -57,55 +57,31 @@ func (c *Cache[K, V]) interpret(j *job[K, V], l *loaded[V], r *result[V]) (fill 
 			traceOf(j.ctx).filled(j.key, errAbsence)
 		}
 		return fill, false
-	case l.err != nil:
-		c.count.LoadFailed(l.err)
+	case l.Err != nil:
+		c.count.LoadFailed(l.Err)
 		c.loadHealth.Note(false)
 		r.entry.Source = ""
-		r.err = fmt.Errorf("load %.100q: %w", j.key, l.err)
+		r.err = fmt.Errorf("load %.100q: %w", j.key, l.Err)
 		return fill, false
 	}
 	c.count.Add(tally.LoadOK)
 	c.loadHealth.Note(true)
-	r.entry.Value = l.v
-	r.entry.TTL = c.Life(j.k, j.key, l.v)
-	switch {
-	case !j.leased:
-		return fill, false
-	case l.partial != nil:
-		traceOf(j.ctx).filled(j.key, l.partial)
-		c.countUnfilled(l.err)
-		if !errors.Is(l.partial, errLost) {
-			c.count.Add(tally.StoreError)
-			c.reportNotStored(l.partial)
-		} else {
-			c.reportNotStored(nil)
-		}
-		return fill, false
-	case c.gather.kind != "":
-		return store.Fill{Key: j.key, Token: j.token, Kind: c.gather.kind, Last: l.last, TTL: r.entry.TTL + c.Config.Stale, Empty: c.NotFoundTTL}, true
-	}
-	value, err := c.Encode(l.v)
-	if err != nil {
-		c.count.Add(tally.CodecError)
-		c.ails.unencodable(j.key, err)
-		c.ails.unfilled(notEncoded, err.Error())
-		traceOf(j.ctx).filled(j.key, err)
+	r.entry.Value = l.Value
+	r.entry.TTL = c.freshFor(j.k(), l.Value)
+	if !j.leased {
 		return fill, false
 	}
-	c.ails.good(unencoded)
-	if len(value) > c.MaxValue {
-		c.count.Add(tally.TooLarge)
-		c.ails.unfilled(tooLarge, fmt.Sprintf("%d bytes, and %d are allowed", len(value), c.MaxValue))
-		traceOf(j.ctx).filled(j.key, fmt.Errorf("%w: %d bytes, at most %d are stored", ErrTooLarge, len(value), c.MaxValue))
+	fill, why := c.strategy.fill(j, l, r.entry.TTL)
+	if why != nil {
+		traceOf(j.ctx).filled(j.key, why)
 		return fill, false
 	}
-	c.count.AddN(tally.BytesWritten, len(value))
-	return store.Fill{Key: j.key, Token: j.token, Value: value, TTL: r.entry.TTL + c.Config.Stale}, true
+	return fill, true
 }
 
 // fill ends the leases, and gives each job the outcome. Callers that joined after the load began wait here, so each piece has the
 // budget of a step: a command that is not answered by then is carried out all the same, and counts as unfilled.
-func (c *Cache[K, V]) fill(js jobs[K, V], fills []store.Fill, releases []store.Lease) {
+func (c *Cache) fill(js jobs, fills []store.Fill, releases []store.Lease) {
 	if len(fills) > 0 {
 		js.setOutcomes(filling, inPieces(fills, bytesOfFill, func(some []store.Fill) []store.Outcome { return c.Store.Fill(c.step(), some) }))
 	}
@@ -121,7 +97,7 @@ func bytesOfLease(l *store.Lease) int { return len(l.Key) }
 // caller. It tries again for a while, since other processes wait for a lease that is left until it expires: as often as other
 // commands if it fails, and longer if the node was not asked, since a circuit that is open may be closed in a moment. At Close
 // the load that calls this waits.
-func (c *Cache[K, V]) release(ctx context.Context, leases []store.Lease) {
+func (c *Cache) release(ctx context.Context, leases []store.Lease) {
 	c.lose(leases)
 	limit := min(c.WriteBudget, releaseLimit)
 	give := func() {

@@ -6,15 +6,37 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/nearside/nearside/internal/collection"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 )
 
-// gather is how the values of a cache are loaded that are collections: chunk by chunk into the store, under the lease.
-type gather[K comparable, V any] struct {
-	kind store.Kind
-	load func(context.Context, *job[K, V]) loaded[V]
+// collections is the strategy of loads of collections: chunk by chunk into the store, under the lease.
+type collections struct {
+	c   *Cache
+	cfg *CollectionConfig
+}
+
+func (s *collections) loadsMany() bool                          { return false }
+func (s *collections) loadMany(context.Context, jobs, []Loaded) {}
+func (s *collections) expire(Key, any) time.Duration            { return 0 }
+func (s *collections) decode([]byte) (any, error)               { return contents{}, nil } // queries read it from the store
+
+func (s *collections) fill(j *job, l *Loaded, ttl time.Duration) (fill store.Fill, why error) {
+	c := s.c
+	switch {
+	case l.partial == nil:
+		return store.Fill{Key: j.key, Token: j.token, Kind: c.kind, Last: l.last, TTL: ttl + c.Policy.Stale, Empty: c.NotFoundTTL}, nil
+	case errors.Is(l.partial, errLost):
+		c.reportNotStored(nil)
+	default:
+		c.count.Add(tally.StoreError)
+		c.reportNotStored(l.partial)
+	}
+	c.countUnfilled(nil)
+	return fill, l.partial
 }
 
 // contents is what a load of a collection tells those who wait for it.
@@ -123,25 +145,25 @@ func (in *intake) arrive(most int) {
 	}
 }
 
-// gather loads a collection: into the store if the job has a lease, and into this process as far as it is kept there.
-func (c *Collection[K]) gather(ctx context.Context, j *job[K, contents]) loaded[contents] {
+// load loads a collection: into the store if the job has a lease, and into this process as far as it is kept there.
+func (s *collections) load(ctx context.Context, j *job) Loaded {
 	in := &intake{
-		s: c.c.Shared, ctx: ctx, kind: c.Kind, key: j.key, keepAll: j.keepAll, most: c.MaxElements, local: collection.New(c.Kind),
+		s: s.c.Shared, ctx: ctx, kind: s.cfg.Kind, key: j.key, keepAll: j.keepAll, most: s.cfg.MaxElements, local: collection.New(s.cfg.Kind),
 	}
 	if j.leased {
 		in.token = j.token
 	}
-	err := c.Load(ctx, j.k, in.add)
+	err := s.cfg.Load(ctx, j.k(), in.add)
 	if in.arrive(0); in.err != nil {
 		err = in.err // what its loader made of it is of no use
 	}
 	switch {
 	case errors.Is(err, errLost):
-		return loaded[contents]{partial: in.partial}
+		return Loaded{partial: in.partial}
 	case errors.Is(err, ErrNotFound) && in.n == 0, err == nil:
-		return loaded[contents]{v: contents{in.local}, partial: in.partial, last: in.chunk}
+		return Loaded{Value: contents{in.local}, partial: in.partial, last: in.chunk}
 	case errors.Is(err, ErrNotFound):
 		err = fmt.Errorf("the loader emitted %d elements, and then said that there are none: %v", in.n, err)
 	}
-	return loaded[contents]{err: err}
+	return Loaded{Err: err}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // historic is a store whose data set a test lets go back in time.
@@ -61,7 +62,7 @@ func (h *historic) Acquire(ctx context.Context, claims []store.Claim) []store.Gr
 func old(t testing.TB) (*outage, *historic) {
 	var h *historic
 	o := &outage{log: new(journal)}
-	o.bench = open(t, func(b *bench, c *engine.Config[string, string]) {
+	o.bench = open(t, func(b *bench, c *typed.Config[string, string]) {
 		o.f = &failing{Store: b.store}
 		h = &historic{failing: o.f}
 		b.store = h
@@ -192,20 +193,20 @@ func TestEmptiedCaches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *historic
 		o := &outage{log: new(journal)}
-		o.bench = open(t, func(b *bench, c *engine.Config[string, string]) {
+		o.bench = open(t, func(b *bench, c *typed.Config[string, string]) {
 			o.f = &failing{Store: b.store}
 			h = &historic{failing: o.f}
 			b.store = h
 			c.Glob = "a*"
 		})
-		named := func(name string) *engine.Cache[string, string] {
-			return engine.New(o.shared, engine.Config[string, string]{
-				Key: func(k string) (string, error) { return name + ":" + k, nil }, Load: o.load, Encode: o.Encode, Decode: o.Decode,
-				Life: o.Life, LoadTimeout: time.Second, MaxValue: 1 << 20, Glob: name + ":*",
+		named := func(name string) *typed.Cache[string, string] {
+			return typed.New(o.shared, typed.Config[string, string]{
+				Policy: engine.Policy{TTL: o.TTL, LoadTimeout: time.Second, Glob: name + ":*"},
+				Key:    func(k string) (string, error) { return name + ":" + k, nil }, Load: o.load, Encode: o.cfg.Encode, Decode: o.cfg.Decode, MaxValue: 1 << 20,
 			})
 		}
 		b, c := named("b"), named("c")
-		for _, cache := range []*engine.Cache[string, string]{o.Cache, b, c} {
+		for _, cache := range []*typed.Cache[string, string]{o.Cache, b, c} {
 			cache.Get(t.Context(), "a")
 		}
 		synctest.Wait()
@@ -214,7 +215,7 @@ func TestEmptiedCaches(t *testing.T) {
 		emptied, sweeps := h.told()
 		want(t, "sweeps", sweeps, 1)
 		want(t, "told", len(emptied), 2)
-		for cache, source := range map[*engine.Cache[string, string]]engine.Source{o.Cache: engine.Load, b: engine.Load, c: engine.Store} {
+		for cache, source := range map[*typed.Cache[string, string]]engine.Source{o.Cache: engine.Load, b: engine.Load, c: engine.Store} {
 			if e, err := cache.Entry(t.Context(), "a"); e.Source != source || err != nil {
 				t.Errorf("from %s (%v), want %s", e.Source, err, source)
 			}

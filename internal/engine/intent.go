@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nearside/nearside/internal/meter"
-	"github.com/nearside/nearside/internal/recovery"
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
@@ -16,15 +14,9 @@ import (
 
 // intent is a begun write of one key.
 type intent struct {
-	key    string
-	limit  time.Duration // of the write
-	hold   time.Duration
-	doubt  time.Duration    // how long after it has failed its commit may still become visible; zero: not at all
-	drop   func()           // removes it from the near tier, before the write
-	forget func(key string) // ends what this process shares of the key
-	kind   store.Kind
-	count  *meter.Meter
-	cache  *recovery.Cache
+	c     *Cache
+	key   string
+	limit time.Duration // of the write
 
 	mark    uint64 // before the write
 	behind  bool   // its end was not delivered
@@ -37,11 +29,8 @@ type intent struct {
 // Written names a key for Mutate.
 type Written struct{ in *intent }
 
-// Written returns the key of k for Mutate.
-func (c *Cache[K, V]) Written(k K) (Written, error) {
-	key, err := c.key(k)
-	return Written{c.intent(key)}, err
-}
+// Written returns a key for Mutate.
+func (c *Cache) Written(key string) (Written, error) { return Written{c.intent(key)}, c.check(key) }
 
 // Mutate runs a database transaction that changes several keys. They are all invalidated, whatever write returns; after an
 // error that leaves its outcome open, when that is known (doubt.go). The write has as long as the shortest of their intents stands.
@@ -93,9 +82,9 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 		switch {
 		case err != nil:
 		case in.behind:
-			in.count.Add(tally.Behind)
+			in.c.count.Add(tally.Behind)
 		default:
-			in.count.Add(tally.ByMutate)
+			in.c.count.Add(tally.ByMutate)
 		}
 	}
 	if err == nil && behind != nil {
@@ -111,7 +100,7 @@ const leaseMargin = time.Second // an intent outlives its write by this
 // a lagging replica shows it. docs/model has what breaks without each. An intent of a large batch stands for longer, since the
 // other pieces are begun before the write.
 func (s *Shared) life(in *intent) time.Duration {
-	return store.Sum(in.limit, s.WriteBudget, in.doubt, in.hold, leaseMargin)
+	return store.Sum(in.limit, s.WriteBudget, in.c.Policy.InDoubt, in.c.Hold, leaseMargin)
 }
 
 // begin announces writes. Each sending draws a fresh token and names the earlier ones: a late copy of an old one must
@@ -121,7 +110,7 @@ func (s *Shared) begin(ctx context.Context, ins []*intent) {
 	ctx, cancel := s.detached(ctx, most)
 	defer cancel()
 	for _, in := range ins {
-		in.drop()
+		in.c.drop(in.key)
 		in.mark = s.deferred.Mark()
 	}
 	answers := retry.SendEach(ctx, s.WriteBudget, retry.LongFirst, func(a retry.Attempt, left []int) []store.Outcome {
@@ -148,7 +137,7 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 	defer cancel()
 	for i, in := range ins {
 		e := &ends[i]
-		e.Key, e.Token, e.Earlier, e.Hold = in.key, in.token, in.earlier, in.hold
+		e.Key, e.Token, e.Earlier, e.Hold = in.key, in.token, in.earlier, in.c.Hold
 	}
 	var failed error
 	lost := make(map[string]bool)
@@ -169,11 +158,11 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 	for _, in := range ins {
 		if lost[in.key] {
 			in.behind = true
-			in.cache.Keep(in.key, in.hold, failed)
+			in.c.recovery.Keep(in.key, in.c.Hold, failed)
 		} else {
 			s.deferred.Done(in.key, in.mark)
 		}
-		in.forget(in.key)
+		in.c.forget(in.key)
 	}
 	return failed
 }
@@ -183,8 +172,8 @@ func (s *Shared) endWrites(ctx context.Context, ins []*intent, ends []store.End)
 func (s *Shared) unsettle(ctx context.Context, ins []*intent, lost map[string]bool) (failed error) {
 	byHold := make(map[time.Duration][]string)
 	for _, in := range ins {
-		if in.kind != "" && !lost[in.key] {
-			byHold[in.hold] = append(byHold[in.hold], in.key)
+		if in.c.kind != "" && !lost[in.key] {
+			byHold[in.c.Hold] = append(byHold[in.c.Hold], in.key)
 		}
 	}
 	for hold, keys := range byHold {

@@ -9,9 +9,9 @@ import (
 	"github.com/nearside/nearside/internal/store"
 )
 
-// Jittered shortens ttl by up to its share jitter. How much is a function of the key alone, so that every process knows
+// jittered shortens ttl by up to its share jitter. How much is a function of the key alone, so that every process knows
 // the life of every value.
-func Jittered(ttl time.Duration, jitter float64, key string) time.Duration {
+func jittered(ttl time.Duration, jitter float64, key string) time.Duration {
 	ttl = store.Bounded(ttl) // the largest ones would be another number as a float64
 	if jitter <= 0 {
 		return ttl

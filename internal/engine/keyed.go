@@ -35,25 +35,13 @@ func (s *Settings) Has(key string) bool {
 }
 
 // Settings returns what the cache was made with.
-func (c *Config[K, V]) Settings() Settings {
-	return Settings{
-		Glob: c.Glob, Ours: c.Ours, TTL: c.TTL, Stale: c.Stale, NotFoundTTL: c.NotFoundTTL, Hold: c.Hold, LoadTimeout: c.LoadTimeout,
-		Refresh: c.Refresh, MaxLoads: c.MaxLoads, NearSize: c.Near.Size, NearBytes: c.Near.Bytes,
+func (c *Cache) Settings() Settings {
+	s := Settings{
+		Kind: c.kind, Glob: c.Glob, Ours: c.Ours, TTL: c.TTL, Stale: c.Stale, NotFoundTTL: c.NotFoundTTL, Hold: c.Hold, LoadTimeout: c.LoadTimeout,
+		Refresh: c.Refresh, MaxLoads: c.MaxLoads,
 	}
-}
-
-// Settings returns what the cache was made with.
-func (c *Collection[K]) Settings() Settings {
-	s := c.c.Settings()
-	s.Kind = c.Kind
+	if c.near != nil {
+		s.NearSize, s.NearBytes = c.near.cfg.Size, c.near.cfg.Bytes
+	}
 	return s
-}
-
-// InvalidateKeys removes collections by their keys in the store.
-func (c *Collection[K]) InvalidateKeys(ctx context.Context, keys []string) ([]bool, error) {
-	had, err := c.c.InvalidateKeys(ctx, keys)
-	for _, key := range keys {
-		c.alone.Forget(key)
-	}
-	return had, err
 }

@@ -50,18 +50,18 @@ const (
 func (s *Shared) leaseLife() time.Duration { return cmp.Or(s.LeaseLife, store.LeaseLife) }
 
 // lease is the one that a job holds.
-func (j *job[K, V]) lease() store.Lease {
+func (j *job) lease() store.Lease {
 	return store.Lease{Key: j.key, Token: j.token, Kind: j.held.kind}
 }
 
 // hold has the leases of jobs renewed until they are let go. They were claimed at a time.
-func (c *Cache[K, V]) hold(js jobs[K, V], claimed time.Time) {
+func (c *Cache) hold(js jobs, claimed time.Time) {
 	l := &c.leases
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, j := range js {
 		if j.leased && j.held.of == nil {
-			j.held.of, j.held.kind, j.held.since = j, c.gather.kind, claimed
+			j.held.of, j.held.kind, j.held.since = j, c.kind, claimed
 			l.insert(&j.held)
 		}
 	}
@@ -71,7 +71,7 @@ func (c *Cache[K, V]) hold(js jobs[K, V], claimed time.Time) {
 }
 
 // letGo ends the renewal of the leases of jobs, before the leases are ended.
-func (c *Cache[K, V]) letGo(js jobs[K, V]) {
+func (c *Cache) letGo(js jobs) {
 	c.leases.mu.Lock()
 	defer c.leases.mu.Unlock()
 	for _, j := range js {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // renewals counts them, and has some fail.
@@ -34,15 +35,15 @@ func (s *renewals) Renew(ctx context.Context, leases []store.Lease, life time.Du
 }
 
 // pair opens two caches of two processes over one store, whose loads take a while.
-func pair(t *testing.T, delay time.Duration, change func(*engine.Config[string, string])) (s *renewals, first, second *bench) {
-	first = open(t, func(b *bench, c *engine.Config[string, string]) {
+func pair(t *testing.T, delay time.Duration, change func(*typed.Config[string, string])) (s *renewals, first, second *bench) {
+	first = open(t, func(b *bench, c *typed.Config[string, string]) {
 		s = &renewals{Store: b.store}
 		b.store, b.delay = s, delay
 		if change != nil {
 			change(c)
 		}
 	})
-	second = open(t, func(b *bench, c *engine.Config[string, string]) {
+	second = open(t, func(b *bench, c *typed.Config[string, string]) {
 		b.store.Close()
 		b.store, b.delay = s, delay
 		if change != nil {
@@ -128,7 +129,7 @@ func TestQueuedLoadsKeepTheirLeases(t *testing.T) {
 	for name, maxLoads := range map[string]int{"a batch": 0, "MaxLoads": 4} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, a, b := pair(t, time.Second, func(c *engine.Config[string, string]) { c.MaxLoads = maxLoads })
+				s, a, b := pair(t, time.Second, func(c *typed.Config[string, string]) { c.MaxLoads = maxLoads })
 				keys := make([]string, 40)
 				for i := range keys {
 					keys[i] = fmt.Sprint("key", i)
@@ -191,7 +192,7 @@ func TestNoWaitWithoutBound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := open(t, func(b *bench, _ *engine.Config[string, string]) {
+				b := open(t, func(b *bench, _ *typed.Config[string, string]) {
 					b.store = &occupied{Store: b.store, holder: c.holder}
 				})
 				began := time.Now()
@@ -211,7 +212,7 @@ func TestNoWaitWithoutBound(t *testing.T) {
 func TestErrorsWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &occupied{holder: func() string { return "foo" }}
-		b := open(t, func(b *bench, _ *engine.Config[string, string]) { s.Store, b.store = b.store, s })
+		b := open(t, func(b *bench, _ *typed.Config[string, string]) { s.Store, b.store = b.store, s })
 		began := time.Now()
 		time.AfterFunc(time.Second, func() { s.fail.Store(true) })
 		if v, err := b.Get(t.Context(), "a"); v != "1" || err != nil {
@@ -255,7 +256,7 @@ func refused(n int) []store.Outcome {
 func TestOwnLeaseThatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &refusing{}
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			s.Store, b.store = b.store, s
 			c.LoadMany = func(ctx context.Context, ks []string) (map[string]string, error) {
 				return map[string]string{"a": "1", "b": "1"}, nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 func TestLoaderThatPanics(t *testing.T) {
@@ -23,7 +24,7 @@ func TestLoaderThatPanics(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := open(t, func(b *bench, c *engine.Config[string, string]) { c.Load = load })
+				b := open(t, func(b *bench, c *typed.Config[string, string]) { c.Load = load })
 				_, err := b.Get(t.Context(), "a")
 				var p *engine.PanicError
 				if !errors.As(err, &p) {
@@ -38,11 +39,11 @@ func TestLoaderThatPanics(t *testing.T) {
 }
 
 // What says how long a value lives runs where the loader does: its panic costs its opinion, and no more.
-func TestLifeThatPanics(t *testing.T) {
+func TestExpireThatPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			c.TTL = time.Minute
-			c.Life = func(string, string, string) time.Duration { panic("boom") }
+			c.Expire = func(string, string) time.Duration { panic("boom") }
 		})
 		for range 2 {
 			if v, err := b.Get(t.Context(), "a"); v != "1" || err != nil {
@@ -59,7 +60,7 @@ func TestLifeThatPanics(t *testing.T) {
 
 func TestLoaderThatIsDeaf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			c.LoadTimeout = time.Second
 			c.Load = func(context.Context, string) (string, error) { time.Sleep(time.Minute); return "", nil }
 		})
@@ -76,7 +77,7 @@ func TestLoaderThatIsDeaf(t *testing.T) {
 // have ended are not touched.
 func TestDeafLoadersShareADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			c.LoadTimeout = time.Second
 			c.Load = func(_ context.Context, k string) (string, error) {
 				if strings.HasPrefix(k, "deaf") {
@@ -118,7 +119,7 @@ func TestDeafLoadersShareADeadline(t *testing.T) {
 func TestMaxLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int64
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			c.MaxLoads, c.LoadTimeout = 3, time.Second
 			c.Load = func(ctx context.Context, k string) (string, error) {
 				n := now.Add(1)

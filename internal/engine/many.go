@@ -13,66 +13,35 @@ import (
 )
 
 // Answer is what GetMany found for one key.
-type Answer[V any] struct {
-	Entry Entry[V]
+type Answer struct {
+	Entry Entry
 	Err   error
 }
 
 // GetMany is Get of many keys: one trip for what the store has, one claim and one load for the rest. The answers are in
-// the order of ks.
-func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) []Answer[V] {
-	return c.many(ctx, ks, c.lives())
-}
-
-// TakeNear puts what is kept in the process into found, and returns the other keys, for GetMany. A batch that is near as a
-// whole then costs nothing but the map.
-func (c *Cache[K, V]) TakeNear(ctx context.Context, ks []K, found map[K]V) (rest []K) {
-	if c.near == nil || traceOf(ctx) != nil { // a trace is told of all keys by GetMany
-		return ks
-	}
-	for _, k := range ks {
-		switch e, ok := c.kept(k); {
-		case !ok:
-			rest = append(rest, k)
-		case !e.Absent:
-			found[k] = c.give(e.Value)
-		}
-	}
-	return rest
-}
+// the order of ks. What is kept in the process is the caller's to look at, before.
+func (c *Cache) GetMany(ctx context.Context, ks []Key) []Answer { return c.many(ctx, ks, c.lives()) }
 
 // Entries is GetMany with what is known about each value.
-func (c *Cache[K, V]) Entries(ctx context.Context, ks []K) []Answer[V] { return c.many(ctx, ks, true) }
+func (c *Cache) Entries(ctx context.Context, ks []Key) []Answer { return c.many(ctx, ks, true) }
 
-func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
-	out := make([]Answer[V], len(ks))
+func (c *Cache) many(ctx context.Context, ks []Key, ttl bool) []Answer {
+	out := make([]Answer, len(ks))
 	if traceOf(ctx) != nil {
 		defer c.tellAnswers(ctx, ks, out)
 	}
-	keys := make([]string, 0, len(ks))
-	at := make([]int, 0, len(ks)) // the place in ks of each key
+	keys := make([]string, len(ks))
+	var at []int // the place in ks of each key; nil: they are the same
 	for i, k := range ks {
-		if c.near != nil {
-			e, ok := c.kept(k)
-			if traced.Load() {
-				c.tellNear(ctx, k, ok, ok && e.Absent)
-			}
-			if ok {
-				out[i].Entry, out[i].Err = c.described(k, e, ttl)
-				continue
-			}
+		if keys[i] = k.Text; at == nil && c.check(k.Text) != nil {
+			keys, at = c.valid(ks, out)
+			break
 		}
-		key, err := c.key(k)
-		if err != nil {
-			out[i].Entry, out[i].Err = c.failed(err)
-			continue
-		}
-		keys, at = append(keys, key), append(at, i)
 	}
 	if len(keys) == 0 {
 		return out
 	}
-	w := wanted[K, V]{c: c, ctx: ctx, ks: ks, keys: keys, at: at, ttl: ttl, out: out}
+	w := wanted{c: c, ctx: ctx, ks: ks, keys: keys, at: at, ttl: ttl, out: out}
 	if len(keys) > c.pace.keys() {
 		w.batch = c.newBatch()
 	}
@@ -94,30 +63,50 @@ func (c *Cache[K, V]) many(ctx context.Context, ks []K, ttl bool) []Answer[V] {
 	return out
 }
 
+// valid returns the keys that can be asked for, and their places in ks. The others fail.
+func (c *Cache) valid(ks []Key, out []Answer) (keys []string, at []int) {
+	for i, k := range ks {
+		if err := c.check(k.Text); err != nil {
+			out[i].Entry, out[i].Err = c.Failed(err)
+			continue
+		}
+		keys, at = append(keys, k.Text), append(at, i)
+	}
+	return keys, at
+}
+
 // wanted are the keys of a batch that are not kept in the process.
-type wanted[K comparable, V any] struct {
-	c     *Cache[K, V]
+type wanted struct {
+	c     *Cache
 	ctx   context.Context
-	ks    []K
+	ks    []Key
 	keys  []string
-	at    []int // the place in ks and out of each key
+	at    []int // the place in ks and out of each key; nil: they are the same
 	ttl   bool
-	out   []Answer[V]
+	out   []Answer
 	batch *batch // nil: there is one piece
 
-	room    []job[K, V]                // for what is missing
-	missing jobs[K, V]                 // what is to be loaded, by us or by others
-	places  []int                      // in out, of each
-	tickets []flight.Ticket[result[V]] // of those whose calls were joined
-	begun   []int                      // of a large batch: the tickets there were, when each load but the last began
-	waited  int                        // tickets whose calls were waited for
+	room    []job                   // for what is missing
+	missing jobs                    // what is to be loaded, by us or by others
+	places  []int                   // in out, of each
+	tickets []flight.Ticket[result] // of those whose calls were joined
+	begun   []int                   // of a large batch: the tickets there were, when each load but the last began
+	waited  int                     // tickets whose calls were waited for
 
 	soon context.Context // until when fresh values are waited for, instead of stale ones; nil: nothing was waited for yet
 	stop context.CancelFunc
 }
 
+// place returns where the answer of a key belongs.
+func (w *wanted) place(n int) int {
+	if w.at == nil {
+		return n
+	}
+	return w.at[n]
+}
+
 // read takes what the store has of a piece of the keys. The rest begins to load before that is decoded.
-func (w *wanted[K, V]) read(from, to int) {
+func (w *wanted) read(from, to int) {
 	c, keys := w.c, w.keys[from:to]
 	last := to == len(w.keys)
 	if w.batch.isLate() || w.batch != nil && w.ctx.Err() != nil {
@@ -138,21 +127,21 @@ func (w *wanted[K, V]) read(from, to int) {
 		}
 	}()
 	epoch := c.deferred.Epoch()
-	past := c.pastOf(keys) // behind the reservations: see Cache.get
+	past := c.pastOf(keys) // behind the reservations: see Cache.find
 	items := c.lookMany(w.ctx, epoch, sought, keys, past, w.ttl)
 	for n := range items {
 		w.batch.note(items[n].Err) // in a cluster, of one node perhaps
 	}
 	take := func(n int) {
-		k := w.ks[w.at[from+n]]
-		e, why := Entry[V]{}, useless{bypass: true}
+		k := w.ks[w.place(from+n)]
+		e, why := Entry{}, useless{bypass: true}
 		if past == nil || !past[n] {
-			why = c.served(w.ctx, k, keys[n], items[n], &e)
+			why = c.served(w.ctx, k, items[n], &e)
 		}
 		r := reserved[n]
 		reserved[n] = nil
-		c.retain(sought, r, k, e, items[n])
-		if w.out[w.at[from+n]].Entry = e; why != (useless{}) {
+		c.retain(sought, r, e, items[n])
+		if w.out[w.place(from+n)].Entry = e; why != (useless{}) {
 			w.miss(from+n, why)
 		}
 	}
@@ -179,7 +168,7 @@ func (w *wanted[K, V]) read(from, to int) {
 }
 
 // bypass has a piece loaded without a look at the store.
-func (w *wanted[K, V]) bypass(from, to int) {
+func (w *wanted) bypass(from, to int) {
 	w.expect(to - from)
 	for n := from; n < to; n++ {
 		traceOf(w.ctx).store(w.keys[n], false, 0, errNotAsked)
@@ -188,19 +177,19 @@ func (w *wanted[K, V]) bypass(from, to int) {
 }
 
 // expect makes room for n keys more that are missing, in one piece.
-func (w *wanted[K, V]) expect(n int) {
-	w.room = make([]job[K, V], n)
+func (w *wanted) expect(n int) {
+	w.room = make([]job, n)
 	w.missing, w.places, w.tickets = slices.Grow(w.missing, n), slices.Grow(w.places, n), slices.Grow(w.tickets, n)
 }
 
-func (w *wanted[K, V]) miss(n int, why useless) {
-	i := w.at[n]
+func (w *wanted) miss(n int, why useless) {
+	i := w.place(n)
 	if len(w.room) == 0 {
-		w.room = make([]job[K, V], 1)
+		w.room = make([]job, 1)
 	}
 	j := &w.room[0]
 	w.room = w.room[1:]
-	*j = job[K, V]{k: w.ks[i], key: w.keys[n], ctx: w.ctx, ttl: w.ttl, batch: w.batch, useless: why}
+	*j = job{key: w.keys[n], of: w.ks[i].Of, ctx: w.ctx, ttl: w.ttl, batch: w.batch, useless: why}
 	w.missing = append(w.missing, j)
 	w.places = append(w.places, i)
 }
@@ -210,7 +199,7 @@ const loadsUnderWay = 2
 
 // load begins to load what is missing by now: each piece that is full, and the rest too if the batch has no more keys. A key's
 // call is joined when its piece begins, so that other callers of the key do not wait for all the pieces before it.
-func (w *wanted[K, V]) load(rest bool) {
+func (w *wanted) load(rest bool) {
 	for {
 		most := PieceKeys
 		if w.batch != nil && !w.batch.isLate() {
@@ -228,7 +217,7 @@ func (w *wanted[K, V]) load(rest bool) {
 			if err := w.ctx.Err(); err != nil { // it is over for this caller, who alone wants them
 				for n := range fresh {
 					a := &w.out[w.places[len(w.tickets)+n]]
-					a.Entry, a.Err = w.c.failed(err)
+					a.Entry, a.Err = w.c.Failed(err)
 				}
 				w.missing, w.places = w.missing[:len(w.tickets)], w.places[:len(w.tickets)]
 				return
@@ -242,13 +231,13 @@ func (w *wanted[K, V]) load(rest bool) {
 }
 
 // join joins the calls of keys that are missing, and runs the new ones as one piece.
-func (w *wanted[K, V]) join(fresh jobs[K, V]) {
+func (w *wanted) join(fresh jobs) {
 	c := w.c
-	mine := make(jobs[K, V], 0, len(fresh))
+	mine := make(jobs, 0, len(fresh))
 	for _, j := range fresh {
 		by, err := c.reading(w.ctx, j.key)
 		if err != nil {
-			w.tickets = append(w.tickets, flight.Done(&result[V]{err: err}))
+			w.tickets = append(w.tickets, flight.Done(&result{err: err}))
 			continue
 		}
 		j.by = by
@@ -266,7 +255,7 @@ func (w *wanted[K, V]) join(fresh jobs[K, V]) {
 }
 
 // wait waits for the calls of the first tickets, but for those that were waited for already.
-func (w *wanted[K, V]) wait(tickets int) {
+func (w *wanted) wait(tickets int) {
 	c := w.c
 	if w.soon == nil && tickets > w.waited {
 		if w.soon = w.ctx; c.SoftTimeout > 0 {
@@ -280,7 +269,7 @@ func (w *wanted[K, V]) wait(tickets int) {
 			a.Entry, a.Err = c.fresher(w.ctx, w.soon, j.key, ticket, j.led, a.Entry)
 		} else if r, err := await(w.ctx, w.ctx, ticket, j.led); err != nil {
 			ticket.Leave()
-			a.Entry, a.Err = c.failed(err)
+			a.Entry, a.Err = c.Failed(err)
 		} else {
 			a.Entry, a.Err = c.answer(j.key, r)
 		}
@@ -290,13 +279,13 @@ func (w *wanted[K, V]) wait(tickets int) {
 	}
 }
 
-func (w *wanted[K, V]) end() {
+func (w *wanted) end() {
 	if w.stop != nil {
 		w.stop()
 	}
 }
 
-func (c *Cache[K, V]) lookMany(ctx context.Context, epoch uint64, s seeker, keys []string, past []bool, ttl bool) (items []store.Item) {
+func (c *Cache) lookMany(ctx context.Context, epoch uint64, s seeker, keys []string, past []bool, ttl bool) (items []store.Item) {
 	began := time.Now()
 	rctx, cancel := c.readContext(ctx, began.Add(c.budget()))
 	defer cancel()
@@ -325,7 +314,7 @@ func (c *Cache[K, V]) lookMany(ctx context.Context, epoch uint64, s seeker, keys
 }
 
 // pastOf is past of many keys; nil: of none.
-func (c *Cache[K, V]) pastOf(keys []string) []bool {
+func (c *Cache) pastOf(keys []string) []bool {
 	if c.deferred.Idle() {
 		return nil
 	}

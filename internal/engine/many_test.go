@@ -14,6 +14,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 func TestGetMany(t *testing.T) {
@@ -21,7 +22,7 @@ func TestGetMany(t *testing.T) {
 		t.Run(fmt.Sprint("LoadMany=", batch), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var calls atomic.Int64
-				b := open(t, func(b *bench, c *engine.Config[string, string]) {
+				b := open(t, func(b *bench, c *typed.Config[string, string]) {
 					if batch {
 						c.LoadMany = func(ctx context.Context, ks []string) (map[string]string, error) {
 							calls.Add(1)
@@ -56,7 +57,7 @@ func TestGetMany(t *testing.T) {
 func TestGetManyLoadsWhileItDecodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		loading, once := make(chan struct{}), sync.Once{}
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			decode := c.Decode
 			c.Load = nil
 			c.Decode = func(data []byte) (string, error) {
@@ -88,9 +89,9 @@ func TestGetManyLoadsWhileItDecodes(t *testing.T) {
 // A loader that knows which rows failed lets the others be absent.
 func TestRowErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			c.LoadMany = func(context.Context, []string) (map[string]string, error) {
-				return map[string]string{"a": "1"}, engine.BatchError[string]{"broken": errors.New("no number")}
+				return map[string]string{"a": "1"}, typed.BatchError[string]{"broken": errors.New("no number")}
 			}
 		})
 		as := b.GetMany(t.Context(), []string{"a", "broken", "absent"})
@@ -112,7 +113,7 @@ func TestTwoBatchesCrossed(t *testing.T) {
 		b := open(t, nil)
 		shared := engine.NewShared(b.store, 25*time.Millisecond, time.Second, slog.New(slog.DiscardHandler))
 		defer shared.Close(t.Context())
-		other := engine.New(shared, b.Config)
+		other := typed.New(shared, b.cfg)
 		b.set("b", "2")
 		var wg sync.WaitGroup
 		begin := time.Now()

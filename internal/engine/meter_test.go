@@ -11,6 +11,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // A store that is away refuses in some nanoseconds, which must not look like a store that is fast.
@@ -24,13 +25,12 @@ func TestRefusalsAreNoReads(t *testing.T) {
 	}})
 	s := engine.NewShared(st, time.Second, time.Second, slog.New(slog.DiscardHandler))
 	defer s.Close(context.Background())
-	c := engine.New(s, engine.Config[int, int]{
-		Key:         func(k int) (string, error) { return fmt.Sprint("k:", k), nil },
-		Load:        func(_ context.Context, k int) (int, error) { return k, nil },
-		Encode:      func(v int) ([]byte, error) { return []byte{byte(v)}, nil },
-		Decode:      func(b []byte) (int, error) { return int(b[0]), nil },
-		Life:        func(int, string, int) time.Duration { return time.Hour },
-		LoadTimeout: time.Minute, MaxValue: 10,
+	c := typed.New(s, typed.Config[int, int]{
+		Policy: engine.Policy{TTL: time.Hour, LoadTimeout: time.Minute},
+		Key:    func(k int) (string, error) { return fmt.Sprint("k:", k), nil },
+		Load:   func(_ context.Context, k int) (int, error) { return k, nil },
+		Encode: func(v int) ([]byte, error) { return []byte{byte(v)}, nil },
+		Decode: func(b []byte) (int, error) { return int(b[0]), nil }, MaxValue: 10,
 	})
 	read := func() (reads, refused uint64) {
 		before := c.Stats()

@@ -11,26 +11,42 @@ import (
 )
 
 // NearConfig are the settings of a cache's tier in the process. The zero value is: none.
-type NearConfig[K comparable, V any] struct {
-	Size      int                    // entries
-	Bytes     uint64                 // of values, by Weigh, and what keeping them costs
-	Max       time.Duration          // how long an entry is kept at most
-	Untracked time.Duration          // the same where the store does not tell of changes; zero: nothing is kept then
-	Parse     func(string) (K, bool) // the key of a text; nil: it cannot be told
-	Weigh     func([]byte) int       // bytes of an encoded value when it is decoded; nil: they are those of the encoded one
-	Clone     func(V) V              // of values that callers modify; nil: they are shared
+type NearConfig struct {
+	Size      int              // entries
+	Bytes     uint64           // of values, by Weigh, and what keeping them costs
+	Max       time.Duration    // how long an entry is kept at most
+	Untracked time.Duration    // the same where the store does not tell of changes; zero: nothing is kept then
+	Weigh     func([]byte) int // bytes of an encoded value when it is decoded; nil: they are those of the encoded one
+	Clone     func(any) any    // of values that callers modify; nil: they are shared
+
+	// Make returns the tier, which whoever looks into it by other keys than texts keeps too.
+	Make func(clock *near.Clock, size int, bytes uint64) NearTier
+}
+
+// NearTier is a *near.Tier, whatever its keys are.
+type NearTier interface {
+	GetText(key string) (*near.Entry, bool)
+	Reserve(key string) (*near.Reservation, *near.Read)
+	Leave(r *near.Reservation, missing bool)
+	Fill(r *near.Reservation, e near.Entry, sent, d time.Duration, size int) bool
+	Drop(key string) bool
+	Lost()
+	Clear()
+	SetBytes(n uint64)
+	Len() int
+	Bytes() uint64
 }
 
 // nearTier is the tier of one cache.
-type nearTier[K comparable, V any] struct {
-	cfg NearConfig[K, V]
-	*near.Tier[K, V]
+type nearTier struct {
+	NearTier
+	cfg   NearConfig
 	count *meter.Meter
-	back  readBack[K]
+	back  readBack
 }
 
 // changed drops a key that another process has changed, or this one.
-func (t *nearTier[K, V]) changed(text string) {
+func (t *nearTier) changed(text string) {
 	if t.Drop(text) {
 		t.count.Add(tally.ByPush)
 	}
@@ -38,13 +54,14 @@ func (t *nearTier[K, V]) changed(text string) {
 }
 
 // lost ends what is kept, since changes may have been missed.
-func (t *nearTier[K, V]) lost() {
+func (t *nearTier) lost() {
 	t.Lost()
 	t.count.Add(tally.ByLost)
 }
 
 // newNear adds a tier to a cache.
-func newNear[K comparable, V any](s *Shared, c NearConfig[K, V], m *meter.Meter, text func(K) string) *nearTier[K, V] {
+func newNear(s *Shared, c NearConfig, m *meter.Meter) *nearTier {
+	c.Max, c.Untracked = store.Bounded(c.Max), store.Bounded(c.Untracked)
 	if c.Size <= 0 && c.Bytes == 0 {
 		return nil
 	}
@@ -52,9 +69,7 @@ func newNear[K comparable, V any](s *Shared, c NearConfig[K, V], m *meter.Meter,
 	if shared {
 		c.Bytes = s.NearBytes
 	}
-	t := &nearTier[K, V]{cfg: c, count: m, Tier: near.New(near.Options[K, V]{
-		Size: c.Size, Bytes: c.Bytes, Text: text, Parse: c.Parse, Clock: s.near.clock,
-	})}
+	t := &nearTier{NearTier: c.Make(s.near.clock, c.Size, c.Bytes), cfg: c, count: m}
 	s.mu.Lock()
 	var all []tier
 	if old := s.near.all.Load(); old != nil {
@@ -76,51 +91,41 @@ func newNear[K comparable, V any](s *Shared, c NearConfig[K, V], m *meter.Meter,
 	return t
 }
 
-// kept returns what is kept in the process of k: a value, or its absence.
-func (c *Cache[K, V]) kept(k K) (*near.Entry[V], bool) {
-	e, ok := c.near.Get(k)
-	if ok {
-		if hit, due := c.count.NearHit(); due {
-			c.sample(k, hit)
-		}
-	}
-	return e, ok
-}
+// NearHit counts an answer from what is kept in the process. If sample is true the caller measures one more look, and tells
+// SampleNear.
+func (c *Cache) NearHit() (hit meter.Hit, sample bool) { return c.count.NearHit() }
 
-// sample examines one of some hits: which key it is, and how long such a hit takes.
-func (c *Cache[K, V]) sample(k K, hit meter.Hit) {
-	if !hit.Chosen() {
-		return
+// SampleNear notes which key was hit, and how long such a hit takes.
+func (c *Cache) SampleNear(key string, took time.Duration) { c.count.NearSampled(key, took) }
+
+// kept returns what is kept in the process of a key: a value, or its absence.
+func (c *Cache) kept(key string) (*near.Entry, bool) {
+	e, ok := c.near.GetText(key)
+	if !ok {
+		return nil, false
 	}
-	key, err := c.Key(k)
-	if err != nil {
-		key = ""
+	if hit, due := c.NearHit(); due && hit.Chosen() {
+		began := time.Now()
+		c.near.GetText(key)
+		c.SampleNear(key, time.Since(began))
 	}
-	began := time.Now()
-	c.near.Get(k)
-	c.count.NearSampled(key, time.Since(began))
+	return e, true
 }
 
 // give is a value for a caller, who may modify it if there is a Clone.
-func (c *Cache[K, V]) give(v V) V {
+func (c *Cache) give(v any) any {
 	if c.near != nil && c.near.cfg.Clone != nil {
 		return c.near.cfg.Clone(v)
 	}
 	return v
 }
 
-// missing is the error of a key whose absence is kept.
-func (c *Cache[K, V]) missing(k K) error {
-	key, _ := c.Key(k)
-	return c.absent(key)
-}
-
-// described is the answer of what is kept for k; without ttl, all but its times.
-func (c *Cache[K, V]) described(k K, e *near.Entry[V], ttl bool) (Entry[V], error) {
-	out := Entry[V]{Source: Near, Age: -1}
+// Near returns the answer of what is kept of a key; without ttl, all but its times.
+func (c *Cache) Near(key string, e *near.Entry, ttl bool) (Entry, error) {
+	out := Entry{Source: Near, Age: -1}
 	var err error
 	if e.Absent {
-		err = c.missing(k)
+		err = c.Absent(key)
 	} else {
 		out.Value = c.give(e.Value)
 	}
@@ -146,7 +151,7 @@ type seeker struct {
 }
 
 // seek begins a read.
-func (c *Cache[K, V]) seek() (s seeker) {
+func (c *Cache) seek() (s seeker) {
 	if c.near == nil {
 		return s
 	}
@@ -158,7 +163,7 @@ func (c *Cache[K, V]) seek() (s seeker) {
 }
 
 // reserve announces the read of a key; nil: nothing will be kept. Another one may be under way.
-func (c *Cache[K, V]) reserve(s seeker, key string) (*near.Reservation, *near.Read) {
+func (c *Cache) reserve(s seeker, key string) (*near.Reservation, *near.Read) {
 	if s.longest <= 0 {
 		return nil, nil
 	}
@@ -168,26 +173,26 @@ func (c *Cache[K, V]) reserve(s seeker, key string) (*near.Reservation, *near.Re
 // share waits for another one's read of a key. What that keeps near may be given to those who came while it was under way: had
 // they come a moment later they would have found it, or would have found that it was dropped. Not ok: they look for themselves,
 // unless it is missing. If it is ok the reservation r has ended.
-func (c *Cache[K, V]) share(ctx context.Context, read *near.Read, r *near.Reservation, k K, ttl bool, until time.Time) (e Entry[V], ok, missing bool, err error) {
+func (c *Cache) share(ctx context.Context, read *near.Read, r *near.Reservation, key string, ttl bool, until time.Time) (e Entry, ok, missing bool, err error) {
 	select {
 	case <-read.Done:
 	case <-c.steps().At(until).Done():
 		return e, false, false, nil
 	case <-ctx.Done():
 		c.near.Leave(r, false)
-		e, err = c.failed(ctx.Err())
+		e, err = c.Failed(ctx.Err())
 		return e, true, false, err
 	}
-	if kept, had := c.kept(k); had {
+	if kept, had := c.kept(key); had {
 		c.near.Leave(r, false) // before Clone, which may panic
-		e, err = c.described(k, kept, ttl)
+		e, err = c.Near(key, kept, ttl)
 		return e, true, false, err
 	}
 	return e, false, read.Missing, nil
 }
 
 // retain ends a reservation: with a value that is fresh, or with nothing.
-func (c *Cache[K, V]) retain(s seeker, r *near.Reservation, k K, e Entry[V], item store.Item) {
+func (c *Cache) retain(s seeker, r *near.Reservation, e Entry, item store.Item) {
 	switch {
 	case r == nil:
 		return
@@ -204,9 +209,9 @@ func (c *Cache[K, V]) retain(s seeker, r *near.Reservation, k K, e Entry[V], ite
 	}()
 	v := c.give(e.Value)
 	cloned = true
-	n := near.Entry[V]{Value: v, Loaded: near.Unknown, Fresh: near.Unknown}
+	n := near.Entry{Value: v, Loaded: near.Unknown, Fresh: near.Unknown}
 	if item.TTL > 0 {
-		fresh := item.TTL - c.Config.Stale
+		fresh := item.TTL - c.Policy.Stale
 		life = min(life, fresh)
 		n.Fresh = int64(s.sent + fresh)
 	}
@@ -217,13 +222,13 @@ func (c *Cache[K, V]) retain(s seeker, r *near.Reservation, k K, e Entry[V], ite
 	if weigh := c.near.cfg.Weigh; weigh != nil {
 		size = max(size, weigh(item.Value))
 	}
-	c.near.Fill(r, k, n, s.sent, life, size)
+	c.near.Fill(r, n, s.sent, life, size)
 }
 
 // retainAbsences keeps what claims were told does not exist. Claims are not tracked, so that it is read once more, behind the
 // answer: the next one who asks is the first to gain.
-func (c *Cache[K, V]) retainAbsences(js jobs[K, V], grants []store.Grant) {
-	var gone jobs[K, V]
+func (c *Cache) retainAbsences(js jobs, grants []store.Grant) {
+	var gone jobs
 	if c.near != nil && c.Shared.near.track.Load() != nil {
 		for i, j := range js {
 			if grants[i].Err == nil && grants[i].State == store.Absent {
@@ -236,34 +241,34 @@ func (c *Cache[K, V]) retainAbsences(js jobs[K, V], grants []store.Grant) {
 	}
 }
 
-func (c *Cache[K, V]) retainAbsent(js jobs[K, V]) {
+func (c *Cache) retainAbsent(js jobs) {
 	s := c.seek()
 	if s.t == nil {
 		return
 	}
 	epoch := c.deferred.Epoch()
 	reserved := make([]*near.Reservation, 0, len(js))
-	asked, keys := js[:0], make([]string, 0, len(js))
+	keys := make([]string, 0, len(js))
 	for _, j := range js {
 		r, _ := c.reserve(s, j.key)
-		if c.recovery.Bypasses(j.key) { // behind the reservation: see Cache.get
+		if c.recovery.Bypasses(j.key) { // behind the reservation: see Cache.find
 			c.near.Leave(r, false)
 			continue
 		}
-		reserved, asked, keys = append(reserved, r), append(asked, j), append(keys, j.key)
+		reserved, keys = append(reserved, r), append(keys, j.key)
 	}
 	for i, d := range s.t.Absences(c.step(), keys) {
 		if d <= 0 || c.deferred.Overtaken(epoch) {
 			c.near.Leave(reserved[i], false)
 			continue
 		}
-		e := near.Entry[V]{Absent: true, Loaded: near.Unknown, Fresh: int64(s.sent + d)}
-		c.near.Fill(reserved[i], asked[i].k, e, s.sent, min(d, s.longest), 0)
+		e := near.Entry{Absent: true, Loaded: near.Unknown, Fresh: int64(s.sent + d)}
+		c.near.Fill(reserved[i], e, s.sent, min(d, s.longest), 0)
 	}
 }
 
 // drop removes keys from the near tier, before they are changed.
-func (c *Cache[K, V]) drop(keys ...string) {
+func (c *Cache) drop(keys ...string) {
 	if c.near == nil || near.WithoutDrop.Load() {
 		return
 	}
@@ -273,7 +278,10 @@ func (c *Cache[K, V]) drop(keys ...string) {
 }
 
 // forget ends what this process shares of a key that was changed, or may have been.
-func (c *Cache[K, V]) forget(key string) {
+func (c *Cache) forget(key string) {
 	c.flights.Forget(key)
+	if c.kind != "" {
+		c.whole.Forget(key)
+	}
 	c.drop(key)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // gated is a memory store whose tracked reads wait, once they have read, until they are let through.
@@ -52,26 +53,25 @@ func (g *gated) close() (open func()) {
 }
 
 // nearCache is a cache near of numbers, each of which is its key at first.
-func nearCache(t *testing.T, budget time.Duration, change ...func(*engine.Config[int, string])) (*gated, *engine.Cache[int, string], *atomic.Int64) {
+func nearCache(t *testing.T, budget time.Duration, change ...func(*typed.Config[int, string])) (*gated, *typed.Cache[int, string], *atomic.Int64) {
 	g := &gated{Store: memory.New(memory.Options{})}
 	s := engine.NewShared(g, budget, time.Minute, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { s.Close(context.Background()) })
 	loads := new(atomic.Int64)
-	cfg := engine.Config[int, string]{
-		Key: func(k int) (string, error) { return fmt.Sprint("k:", k), nil },
+	cfg := typed.Config[int, string]{
+		Policy: engine.Policy{TTL: time.Hour, LoadTimeout: time.Minute},
+		Key:    func(k int) (string, error) { return fmt.Sprint("k:", k), nil },
 		Load: func(_ context.Context, k int) (string, error) {
 			return fmt.Sprint(k, " of load ", loads.Add(1)), nil
 		},
-		Encode:      func(v string) ([]byte, error) { return []byte(v), nil },
-		Decode:      func(b []byte) (string, error) { return string(b), nil },
-		Life:        func(int, string, string) time.Duration { return time.Hour },
-		LoadTimeout: time.Minute, MaxValue: 100,
-		Near: engine.NearConfig[int, string]{Size: 100, Max: time.Minute},
+		Encode: func(v string) ([]byte, error) { return []byte(v), nil },
+		Decode: func(b []byte) (string, error) { return string(b), nil }, MaxValue: 100,
+		Near: typed.NearConfig[string]{Size: 100, Max: time.Minute},
 	}
 	for _, f := range change {
 		f(&cfg)
 	}
-	c := engine.New(s, cfg)
+	c := typed.New(s, cfg)
 	eventually.True(t, "a value is kept near", func() bool { // tracking begins behind New
 		c.Get(t.Context(), 0)
 		_, _, ok := c.Kept(0)
@@ -100,7 +100,7 @@ func TestLoadedIsKeptNear(t *testing.T) {
 // A Clone that panics while a filled value is read back for the near tier costs that entry alone. The caller has a copy of
 // the loader's own value; only what is read back has been decoded.
 func TestCloneThatPanics(t *testing.T) {
-	_, c, _ := nearCache(t, time.Minute, func(cfg *engine.Config[int, string]) {
+	_, c, _ := nearCache(t, time.Minute, func(cfg *typed.Config[int, string]) {
 		cfg.Decode = func(b []byte) (string, error) { return "decoded " + string(b), nil }
 		cfg.Near.Clone = func(v string) string {
 			if strings.HasPrefix(v, "decoded 1 ") {
@@ -208,7 +208,7 @@ func TestSharedReadThatDoesNotEnd(t *testing.T) {
 // A Clone that panics in its caller's read ends what others wait for: they look for themselves at once.
 func TestCloneThatPanicsIsNotWaitedFor(t *testing.T) {
 	var panics atomic.Bool
-	_, c, _ := nearCache(t, time.Minute, func(cfg *engine.Config[int, string]) {
+	_, c, _ := nearCache(t, time.Minute, func(cfg *typed.Config[int, string]) {
 		cfg.Near.Clone = func(v string) string {
 			if panics.Load() {
 				panic("Clone")
@@ -221,7 +221,7 @@ func TestCloneThatPanicsIsNotWaitedFor(t *testing.T) {
 		"GetMany": func() { c.GetMany(t.Context(), []int{2, 3, 4}) },
 	} {
 		for _, k := range []int{2, 3, 4} {
-			if err := c.Set(t.Context(), []engine.Put[int, string]{{K: k, V: "set"}}); err != nil {
+			if err := c.Set(t.Context(), []typed.Put[int, string]{{K: k, V: "set"}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -249,12 +249,13 @@ func TestCloneThatPanicsIsNotWaitedFor(t *testing.T) {
 func TestKeptDoesNotKeepItsKey(t *testing.T) {
 	shared := engine.NewShared(memory.New(memory.Options{}), time.Minute, time.Minute, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { shared.Close(context.Background()) })
-	c := engine.New(shared, engine.Config[string, string]{
+	c := typed.New(shared, typed.Config[string, string]{
+		Policy: engine.Policy{TTL: time.Hour, LoadTimeout: time.Minute},
 		Key:    func(k string) (string, error) { return k, nil },
 		Load:   func(_ context.Context, k string) (string, error) { return k, nil },
-		Encode: func(v string) ([]byte, error) { return []byte(v), nil }, Decode: func(b []byte) (string, error) { return string(b), nil },
-		Life: func(string, string, string) time.Duration { return time.Hour }, LoadTimeout: time.Minute, MaxValue: 100,
-		Near: engine.NearConfig[string, string]{Size: 100, Max: time.Minute, Parse: func(s string) (string, bool) { return s, true }},
+		Encode: func(v string) ([]byte, error) { return []byte(v), nil }, Decode: func(b []byte) (string, error) { return string(b), nil }, MaxValue: 100,
+		Parse: func(s string) (string, bool) { return s, true },
+		Near:  typed.NearConfig[string]{Size: 100, Max: time.Minute},
 	})
 	eventually.True(t, "a value is kept near", func() bool {
 		c.Get(t.Context(), "user:1")

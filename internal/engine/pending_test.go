@@ -18,6 +18,7 @@ import (
 	"github.com/nearside/nearside/internal/recovery"
 	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 var errAway = errors.New("away")
@@ -102,9 +103,9 @@ type outage struct {
 	log *journal
 }
 
-func away(t testing.TB, change func(*engine.Config[string, string])) *outage {
+func away(t testing.TB, change func(*typed.Config[string, string])) *outage {
 	o := &outage{log: new(journal)}
-	o.bench = open(t, func(b *bench, c *engine.Config[string, string]) {
+	o.bench = open(t, func(b *bench, c *typed.Config[string, string]) {
 		o.f = &failing{Store: b.store}
 		b.store, b.logger = o.f, slog.New(slog.NewTextHandler(o.log, nil))
 		c.Glob = "*"
@@ -148,7 +149,7 @@ func TestLostInvalidationsAreKept(t *testing.T) {
 			return err
 		},
 		"set": func(o *outage, ctx context.Context) error {
-			return o.Set(ctx, []engine.Put[string, string]{{K: "a", V: "2"}})
+			return o.Set(ctx, []typed.Put[string, string]{{K: "a", V: "2"}})
 		},
 		"update": func(o *outage, ctx context.Context) error {
 			v, err := o.Update(ctx, "a", func(context.Context) (string, error) { return "2", nil })
@@ -164,7 +165,7 @@ func TestLostInvalidationsAreKept(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := away(t, func(c *engine.Config[string, string]) { c.Stale = time.Minute })
+				o := away(t, func(c *typed.Config[string, string]) { c.Stale = time.Minute })
 				ctx := t.Context()
 				o.gets(t, "a", "1", engine.Load)
 				o.set("a", "2")
@@ -372,13 +373,13 @@ func TestPendingRandomized(t *testing.T) {
 				other := engine.NewShared(o.f.Store, 25*time.Millisecond, time.Second, o.shared.Logger)
 				defer other.Close(context.Background())
 				loads := seed.Locked(rng)
-				cfg := o.Config
+				cfg := o.cfg
 				cfg.Load = func(ctx context.Context, k string) (string, error) {
 					v, err := o.load(ctx, k)
 					time.Sleep(upTo(loads, 300*time.Millisecond)) // it may fill long after
 					return v, err
 				}
-				elsewhere := engine.New(other, cfg)
+				elsewhere := typed.New(other, cfg)
 				var wg sync.WaitGroup
 				outages := seed.Split(rng)
 				wg.Go(func() {

@@ -135,10 +135,10 @@ func (b *batch) note(err error) {
 	}
 }
 
-func (c *Cache[K, V]) newBatch() *batch { return &batch{places: places{free: c.atOnce()}} }
+func (c *Cache) newBatch() *batch { return &batch{places: places{free: c.atOnce()}} }
 
 // atOnce is how many loads of single keys a batch runs at once: not all of MaxLoads, so that others get their turn.
-func (c *Cache[K, V]) atOnce() int {
+func (c *Cache) atOnce() int {
 	n := cmp.Or(c.BatchLoads, loadsAtOnce)
 	if c.MaxLoads > 0 {
 		n = min(n, c.MaxLoads/2)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // hung is a store that answers nothing, and counts what it was asked.
@@ -62,18 +63,18 @@ func (h *hung) End(ctx context.Context, es []store.End) []store.Outcome {
 func TestBatchOnAHungStoreWaitsForOnePiece(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := new(hung)
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			h.Store = b.store
 			b.store = h
 			c.Load, c.LoadMany = nil, many(func(_ context.Context, k string) (string, error) { return k, nil })
 		})
 		var ks []string
-		var puts []engine.Put[string, string]
+		var puts []typed.Put[string, string]
 		var keys []engine.Written
 		for n := range 20_000 {
 			k := fmt.Sprint(n)
 			w, _ := b.Written(k)
-			ks, puts, keys = append(ks, k), append(puts, engine.Put[string, string]{K: k, V: k}), append(keys, w)
+			ks, puts, keys = append(ks, k), append(puts, typed.Put[string, string]{K: k, V: k}), append(keys, w)
 		}
 		began := time.Now()
 		for i, a := range b.GetMany(t.Context(), ks) {
@@ -109,7 +110,7 @@ func TestBatchOnAHungStoreWaitsForOnePiece(t *testing.T) {
 func TestPiecesShrinkWithSlowness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(slowly)
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			s.Store = b.store
 			b.store = s
 			c.Load, c.LoadMany = nil, many(func(_ context.Context, k string) (string, error) { return k, nil })
@@ -117,7 +118,7 @@ func TestPiecesShrinkWithSlowness(t *testing.T) {
 		var ks []string
 		for n := range 3000 {
 			ks = append(ks, fmt.Sprint(n))
-			b.Set(t.Context(), []engine.Put[string, string]{{K: ks[n], V: ks[n]}})
+			b.Set(t.Context(), []typed.Put[string, string]{{K: ks[n], V: ks[n]}})
 		}
 		loads := func() uint64 { return b.Stats().Loads }
 		for range 6 { // a batch that is not answered halves the pieces

@@ -25,11 +25,11 @@ const (
 )
 
 // job is a key that is being claimed, read and filled by this process.
-type job[K comparable, V any] struct {
-	k       K
+type job struct {
 	key     string
+	of      any             // what the application calls the key: Key.Of
 	ctx     context.Context // of the caller that started it; only its values are used
-	call    *flight.Call[result[V]]
+	call    *flight.Call[result]
 	ttl     bool          // the caller asks how long the value lives
 	early   time.Duration // a value with less TTL than this is to be loaded anew, although it is fresh
 	keepAll bool          // of a collection: the result has all of it, however large
@@ -54,44 +54,48 @@ type job[K comparable, V any] struct {
 	fillMark int           // of the command that ends the lease
 	outcome  store.Outcome // of that command
 
-	scratch *scratch[K, V] // nil until it is read by itself
+	scratch *scratch // nil until it is read by itself
 }
+
+// k returns the key of a job.
+func (j *job) k() Key { return Key{j.key, j.of} }
 
 // leaseOf returns what the token of a job's claim stands for in the store.
-func (c *Cache[K, V]) leaseOf(j *job[K, V]) store.Lease {
-	return store.Lease{Key: j.key, Token: j.token, Kind: c.gather.kind}
+func (c *Cache) leaseOf(j *job) store.Lease {
+	return store.Lease{Key: j.key, Token: j.token, Kind: c.kind}
 }
 
-// scratch is what a job needs to be read by itself, in one piece: three allocations less for each load.
-type scratch[K comparable, V any] struct {
-	attempt attempt[K, V]
-	jobs    [1]*job[K, V]
-	loaded  [1]loaded[V]
+// scratch is what a job needs to be read by itself, in one piece: four allocations less for each load.
+type scratch struct {
+	attempt attempt
+	jobs    [1]*job
+	loaded  [1]Loaded
+	results [1]result
 }
 
 // jobWithScratch is a job that will be read by itself, all of it in one piece.
-type jobWithScratch[K comparable, V any] struct {
-	job     job[K, V]
-	scratch scratch[K, V]
+type jobWithScratch struct {
+	job     job
+	scratch scratch
 }
 
-func newJob[K comparable, V any](j job[K, V]) *job[K, V] {
-	both := &jobWithScratch[K, V]{job: j}
+func newJob(j job) *job {
+	both := &jobWithScratch{job: j}
 	both.job.scratch = &both.scratch
 	return &both.job
 }
 
-func (j *job[K, V]) ensureScratch() *scratch[K, V] {
+func (j *job) ensureScratch() *scratch {
 	if j.scratch == nil {
-		j.scratch = new(scratch[K, V])
+		j.scratch = new(scratch)
 	}
 	return j.scratch
 }
 
-type jobs[K comparable, V any] []*job[K, V]
+type jobs []*job
 
 // setOutcomes gives the jobs of a phase the outcomes of their command, in order.
-func (js jobs[K, V]) setOutcomes(p phase, outcomes []store.Outcome) {
+func (js jobs) setOutcomes(p phase, outcomes []store.Outcome) {
 	for _, j := range js {
 		if j.phase == p {
 			j.outcome, outcomes = outcomes[0], outcomes[1:]
@@ -100,7 +104,7 @@ func (js jobs[K, V]) setOutcomes(p phase, outcomes []store.Outcome) {
 }
 
 // lead runs new jobs in the background.
-func (c *Cache[K, V]) lead(js jobs[K, V]) {
+func (c *Cache) lead(js jobs) {
 	if len(js) == 1 {
 		c.leadOne(js[0])
 	} else if len(js) > 0 && !c.spawn(func() { c.run(js) }) {
@@ -108,7 +112,7 @@ func (c *Cache[K, V]) lead(js jobs[K, V]) {
 	}
 }
 
-func (c *Cache[K, V]) leadOne(j *job[K, V]) {
+func (c *Cache) leadOne(j *job) {
 	j.ensureScratch().attempt.c = c
 	if !c.workers.Run(j) {
 		c.failClosed(j)
@@ -116,19 +120,19 @@ func (c *Cache[K, V]) leadOne(j *job[K, V]) {
 }
 
 // Do is what leadOne has a worker do.
-func (j *job[K, V]) Do() {
+func (j *job) Do() {
 	c := j.scratch.attempt.c
-	if j.bypass && c.Config.Load != nil {
+	if j.bypass {
 		c.readOne(j) // the store is unavailable: nothing is claimed, and nothing filled
 	} else {
-		c.run(jobs[K, V]{j})
+		c.run(jobs{j})
 	}
 }
 
 // run takes jobs the first half of their way, to the call of the loader. What is granted is read before anything is waited for:
 // otherwise two batches that hold what the other one wants would wait for each other.
-func (c *Cache[K, V]) run(js jobs[K, V]) {
-	w := waiter[K, V]{c: c}
+func (c *Cache) run(js jobs) {
+	w := waiter{c: c}
 	for {
 		mine, others := c.claim(js)
 		if len(others) == 0 {
@@ -141,7 +145,7 @@ func (c *Cache[K, V]) run(js jobs[K, V]) {
 		}
 		if js = others; !w.wait(js) {
 			for _, j := range js {
-				c.finish(j, &result[V]{err: ErrClosed}, flight.Everyone)
+				c.finish(j, &result{err: ErrClosed}, flight.Everyone)
 			}
 			return
 		}
@@ -150,8 +154,13 @@ func (c *Cache[K, V]) run(js jobs[K, V]) {
 
 // complete takes jobs the second half of their way, from what the loader returned to the answer. Of each attempt to read it is
 // called once: when the loader has returned, or when its time is over (read.go).
-func (c *Cache[K, V]) complete(js jobs[K, V], out []loaded[V]) {
-	results := make([]result[V], len(js))
+func (c *Cache) complete(js jobs, out []Loaded) {
+	var results []result
+	if one := js[0].scratch; one != nil && len(js) == 1 {
+		results = one.results[:]
+	} else {
+		results = make([]result, len(js))
+	}
 	fills, releases := c.interpretAll(js, out, results)
 	c.deliverEarly(js, results)
 	c.fill(js, fills, releases)
@@ -159,11 +168,11 @@ func (c *Cache[K, V]) complete(js jobs[K, V], out []loaded[V]) {
 }
 
 // failClosed ends jobs that no worker will run, and gives back their leases, for which other processes would wait.
-func (c *Cache[K, V]) failClosed(js ...*job[K, V]) {
+func (c *Cache) failClosed(js ...*job) {
 	var held []store.Lease
 	c.letGo(js)
 	for _, j := range js {
-		j.call.Finish(&result[V]{err: ErrClosed}, flight.Everyone)
+		j.call.Finish(&result{err: ErrClosed}, flight.Everyone)
 		if j.leased || j.unresolved {
 			held = append(held, c.leaseOf(j))
 		}

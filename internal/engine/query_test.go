@@ -12,6 +12,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // A query that cannot be answered is its caller's error, whether the collection is cached, loaded or neither; the database is not
@@ -20,13 +21,13 @@ func TestBadQuery(t *testing.T) {
 	s := engine.NewShared(memory.New(memory.Options{}), time.Second, time.Second, slog.New(slog.DiscardHandler))
 	defer s.Close(context.Background())
 	var loads atomic.Int32
-	c := engine.NewCollection(s, engine.CollectionConfig[string]{
-		Kind: store.SortedSet, Key: func(k string) (string, error) { return k, nil },
+	c := typed.NewCollection(s, typed.CollectionConfig[string]{
+		Policy: engine.Policy{TTL: time.Minute, LoadTimeout: time.Second},
+		Kind:   store.SortedSet, Key: func(k string) (string, error) { return k, nil },
 		Load: func(_ context.Context, _ string, emit func(store.Element) error) error {
 			loads.Add(1)
 			return emit(store.Element{Member: "a", Score: 1})
 		},
-		Life: func(string, string) time.Duration { return time.Minute }, LoadTimeout: time.Second,
 	})
 	nan := store.Bound{Score: math.NaN()}
 	for _, q := range []store.Query{{Part: store.ByScore, Min: nan}, {Part: store.Intersect}, {Part: store.ByMember, MinMember: "<", MaxMember: "+"}} {

@@ -14,12 +14,12 @@ import (
 )
 
 // read calls the loader: of one key, of many at once, or of many one by one. Each call ends in complete.
-func (c *Cache[K, V]) read(js jobs[K, V]) {
+func (c *Cache) read(js jobs) {
 	switch {
 	case len(js) == 0:
-	case len(js) == 1 && c.Config.Load != nil:
+	case len(js) == 1:
 		c.readOne(js[0])
-	case c.LoadMany != nil:
+	case c.strategy.loadsMany():
 		c.readBatch(js)
 	default:
 		c.readEach(js)
@@ -27,7 +27,7 @@ func (c *Cache[K, V]) read(js jobs[K, V]) {
 }
 
 // attemptOf returns the attempt of a job that is read by itself.
-func (c *Cache[K, V]) attemptOf(j *job[K, V]) *attempt[K, V] {
+func (c *Cache) attemptOf(j *job) *attempt {
 	one := j.ensureScratch()
 	a := &one.attempt
 	if a.js == nil {
@@ -37,19 +37,13 @@ func (c *Cache[K, V]) attemptOf(j *job[K, V]) *attempt[K, V] {
 	return a
 }
 
-func (c *Cache[K, V]) readOne(j *job[K, V]) {
+func (c *Cache) readOne(j *job) {
 	a, one := c.attemptOf(j), j.scratch
-	a.run(func() {
-		if c.gather.load != nil {
-			one.loaded[0] = c.gather.load(a, j)
-			return
-		}
-		one.loaded[0].v, one.loaded[0].err = c.Config.Load(a, j.k)
-	})
+	a.run(func() { one.loaded[0] = c.strategy.load(a, j) })
 }
 
 // readEach reads jobs one by one, some at the same time. It returns when the last has begun.
-func (c *Cache[K, V]) readEach(js jobs[K, V]) {
+func (c *Cache) readEach(js jobs) {
 	b := js[0].batch
 	if b == nil {
 		b = c.newBatch()
@@ -84,33 +78,27 @@ func (c *Cache[K, V]) readEach(js jobs[K, V]) {
 	begun.Wait()
 }
 
-func (c *Cache[K, V]) readBatch(js jobs[K, V]) {
-	a := &attempt[K, V]{c: c, js: js, out: make([]loaded[V], len(js))}
-	a.run(func() {
-		ks := make([]K, len(a.js)) // callers may have left while it waited for its place
-		for i, j := range a.js {
-			ks[i] = j.k
-		}
-		found, err := c.LoadMany(a, ks)
-		c.assign(a.js, found, err, a.out)
-	})
+func (c *Cache) readBatch(js jobs) {
+	a := &attempt{c: c, js: js, out: make([]Loaded, len(js))}
+	a.run(func() { c.strategy.loadMany(a, a.js, a.out) }) // of a.js: callers may have left while it waited for its place
 }
 
-// loaded is what the loader said about one key.
-type loaded[V any] struct {
-	v       V
-	err     error
+// Loaded is what the loader said about one key.
+type Loaded struct {
+	Value any
+	Err   error
+
 	partial error           // of a collection: why not all of it has reached the store
 	last    []store.Element // of a collection: what the fill is to bring
 }
 
 // attempt is one call of a loader, for one key or for several. It is the loader's context.
-type attempt[K comparable, V any] struct {
+type attempt struct {
 	workers.Within
-	c       *Cache[K, V]
-	js      jobs[K, V]
-	out     []loaded[V] // written by the loader
-	after   func()      // called in the end; nil: nothing is
+	c       *Cache
+	js      jobs
+	out     []Loaded // written by the loader
+	after   func()   // called in the end; nil: nothing is
 	watch   workers.Watcher
 	start   time.Time      // zero until run, unless it is known before
 	over    atomic.Bool    // it is completed, or is being completed
@@ -121,7 +109,7 @@ type attempt[K comparable, V any] struct {
 
 // run calls the loader under the time limit of loads, and completes once: with what the loader returned, or without it if it
 // ignores its context, since its callers must not wait for it. A panic or a Goexit harms only them.
-func (a *attempt[K, V]) run(load func()) {
+func (a *attempt) run(load func()) {
 	c := a.c
 	a.ended.Add(1)
 	if a.start.IsZero() { // a look at the clock is a twentieth of a load while the store is away
@@ -139,7 +127,7 @@ func (a *attempt[K, V]) run(load func()) {
 		j.loadMark = j.call.Mark()
 	}
 	if a.place == none {
-		a.end(failAll[V](len(a.js), c.timeoutError(c.MaxLoads)))
+		a.end(failAll(len(a.js), c.timeoutError(c.MaxLoads)))
 		return
 	}
 	if c.places != nil {
@@ -156,9 +144,9 @@ func (a *attempt[K, V]) run(load func()) {
 		if p := recover(); p != nil {
 			stack := debug.Stack()
 			c.ails.panics("a loader panicked", a.js[0].key, p, stack)
-			out = failAll[V](len(a.js), &PanicError{Value: p, Stack: stack})
+			out = failAll(len(a.js), &PanicError{Value: p, Stack: stack})
 		} else if !returned {
-			out = failAll[V](len(a.js), &PanicError{}) // Goexit
+			out = failAll(len(a.js), &PanicError{}) // Goexit
 		}
 		limit.Unwatch(&a.watch)
 		if a.place == own {
@@ -166,8 +154,8 @@ func (a *attempt[K, V]) run(load func()) {
 		}
 		if limit.Err() != nil {
 			for i := range out {
-				if errors.Is(out[i].err, context.DeadlineExceeded) || c.Shared.ctx.Err() != nil && out[i].err != nil {
-					out[i].err = c.timeoutError(0)
+				if errors.Is(out[i].Err, context.DeadlineExceeded) || c.Shared.ctx.Err() != nil && out[i].Err != nil {
+					out[i].Err = c.timeoutError(0)
 				}
 			}
 		}
@@ -180,11 +168,11 @@ func (a *attempt[K, V]) run(load func()) {
 }
 
 // DeadlinePassed completes without the loader, which has not returned in its time.
-func (a *attempt[K, V]) DeadlinePassed() { a.end(failAll[V](len(a.js), a.c.timeoutError(0))) }
+func (a *attempt) DeadlinePassed() { a.end(failAll(len(a.js), a.c.timeoutError(0))) }
 
 // end completes, once. The call that comes second returns when the first is done: at Close the deadline completes, in a goroutine
 // that Close does not wait for, and the load that it waits for must not be over before its lease is given back.
-func (a *attempt[K, V]) end(out []loaded[V]) {
+func (a *attempt) end(out []Loaded) {
 	if !a.over.CompareAndSwap(false, true) {
 		a.ended.Wait()
 		return
@@ -193,7 +181,7 @@ func (a *attempt[K, V]) end(out []loaded[V]) {
 	if traced.Load() {
 		took := time.Since(a.start)
 		for i, j := range a.js {
-			traceOf(j.ctx).loadEnded(j.key, took, out[i].err)
+			traceOf(j.ctx).loadEnded(j.key, took, out[i].Err)
 		}
 	}
 	a.c.complete(a.js, out)
@@ -203,16 +191,16 @@ func (a *attempt[K, V]) end(out []loaded[V]) {
 }
 
 // failAll returns the same error for n keys.
-func failAll[V any](n int, err error) []loaded[V] {
-	out := make([]loaded[V], n)
+func failAll(n int, err error) []Loaded {
+	out := make([]Loaded, n)
 	for i := range out {
-		out[i].err = err
+		out[i].Err = err
 	}
 	return out
 }
 
 // findPlace takes a place of MaxLoads. A load whose callers have all left while it waited for one is not run.
-func (a *attempt[K, V]) findPlace(limit context.Context) place {
+func (a *attempt) findPlace(limit context.Context) place {
 	p := a.c.places
 	if p == nil {
 		return unlimited
@@ -246,7 +234,7 @@ func (a *attempt[K, V]) findPlace(limit context.Context) place {
 }
 
 // deserted reports whether nobody waits for any of the keys.
-func (a *attempt[K, V]) deserted() bool {
+func (a *attempt) deserted() bool {
 	for _, j := range a.js {
 		if !j.call.Deserted() {
 			return false
@@ -258,10 +246,10 @@ func (a *attempt[K, V]) deserted() bool {
 var errDeserted = errors.New("not loaded: its callers have left before it had a place among MaxLoads")
 
 // abandon ends the jobs for which nobody waits, gives back their leases, and returns the others.
-func (c *Cache[K, V]) abandon(js jobs[K, V]) (left jobs[K, V]) {
+func (c *Cache) abandon(js jobs) (left jobs) {
 	var held []store.Lease
 	for i, j := range js {
-		if !j.call.Abandon(&result[V]{err: errDeserted}) {
+		if !j.call.Abandon(&result{err: errDeserted}) {
 			left = append(left, j)
 			continue
 		}
@@ -278,17 +266,17 @@ func (c *Cache[K, V]) abandon(js jobs[K, V]) (left jobs[K, V]) {
 }
 
 // Value returns the attempt itself for loadingKey, so that a read of its loader is known.
-func (a *attempt[K, V]) Value(key any) any {
+func (a *attempt) Value(key any) any {
 	if _, ok := key.(loadingKey); ok {
 		return a
 	}
 	return a.Within.Value(key)
 }
 
-func (a *attempt[K, V]) of() any      { return a.c }
-func (a *attempt[K, V]) placed() bool { return a.place.held() || a.batched.held() }
+func (a *attempt) of() any      { return a.c }
+func (a *attempt) placed() bool { return a.place.held() || a.batched.held() }
 
-func (a *attempt[K, V]) covers(of any, key string) bool {
+func (a *attempt) covers(of any, key string) bool {
 	if of != any(a.c) {
 		return false
 	}
@@ -300,7 +288,7 @@ func (a *attempt[K, V]) covers(of any, key string) bool {
 	return false
 }
 
-func (a *attempt[K, V]) keys() []string {
+func (a *attempt) keys() []string {
 	keys := make([]string, len(a.js))
 	for i, j := range a.js {
 		keys[i] = j.key
@@ -309,7 +297,7 @@ func (a *attempt[K, V]) keys() []string {
 }
 
 // reading notes that the load whose loader reads with ctx, if there is one, waits for a key. The wait must be ended by leave.
-func (c *Cache[K, V]) reading(ctx context.Context, key string) (l loading, err error) {
+func (c *Cache) reading(ctx context.Context, key string) (l loading, err error) {
 	if l = loadingOf(ctx); l != nil {
 		err = waits.enter(l, resource{c, key})
 	}
@@ -317,7 +305,7 @@ func (c *Cache[K, V]) reading(ctx context.Context, key string) (l loading, err e
 }
 
 // timeoutError is the error of a load that was ended by its limit. queued is how many loads it waited for if it did not begin, or zero.
-func (c *Cache[K, V]) timeoutError(queued int) error {
+func (c *Cache) timeoutError(queued int) error {
 	switch {
 	case c.Shared.ctx.Err() != nil:
 		return ErrClosed

@@ -21,26 +21,21 @@ const (
 )
 
 // readBack are the keys that this process fills. The zero value is ready.
-type readBack[K comparable] struct {
-	mu      sync.Mutex   // guards the rest
-	waiting map[string]K // for the push of their fill
-	ready   []filled[K]
+type readBack struct {
+	mu      sync.Mutex     // guards the rest
+	waiting map[string]any // for the push of their fill, by text; each with Key.Of
+	ready   []Key
 	wake    chan struct{} // something is ready
 	running bool          // a goroutine comes for them
 }
 
-type filled[K comparable] struct {
-	k   K
-	key string
-}
-
 // pushed is called for each change that is told of.
-func (b *readBack[K]) pushed(key string) {
+func (b *readBack) pushed(key string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if k, ok := b.waiting[key]; ok {
+	if of, ok := b.waiting[key]; ok {
 		delete(b.waiting, key)
-		b.ready = append(b.ready, filled[K]{k, key})
+		b.ready = append(b.ready, Key{key, of})
 		select {
 		case b.wake <- struct{}{}:
 		default:
@@ -49,12 +44,12 @@ func (b *readBack[K]) pushed(key string) {
 }
 
 // take returns what is to be read, all that waits included if late. Nothing, late: the goroutine is to end.
-func (b *readBack[K]) take(late bool) []filled[K] {
+func (b *readBack) take(late bool) []Key {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if late {
-		for key, k := range b.waiting {
-			b.ready = append(b.ready, filled[K]{k, key})
+		for key, of := range b.waiting {
+			b.ready = append(b.ready, Key{key, of})
 		}
 		clear(b.waiting)
 	}
@@ -65,7 +60,7 @@ func (b *readBack[K]) take(late bool) []filled[K] {
 }
 
 // readBack reads a key, which is about to be filled, when it has been.
-func (c *Cache[K, V]) readBack(k K, key string) {
+func (c *Cache) readBack(k Key) {
 	if c.near == nil || c.Shared.near.track.Load() == nil {
 		return
 	}
@@ -73,17 +68,17 @@ func (c *Cache[K, V]) readBack(k K, key string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.waiting == nil {
-		b.waiting, b.wake = make(map[string]K), make(chan struct{}, 1)
+		b.waiting, b.wake = make(map[string]any), make(chan struct{}, 1)
 	}
 	if len(b.waiting)+len(b.ready) < readBackMost {
-		b.waiting[key] = k
+		b.waiting[k.Text] = k.Of
 	}
 	if !b.running {
 		b.running = c.spawn(c.runReadBack)
 	}
 }
 
-func (c *Cache[K, V]) runReadBack() {
+func (c *Cache) runReadBack() {
 	b := &c.near.back
 	timer := time.NewTimer(readBackAfter)
 	defer timer.Stop()
@@ -108,25 +103,25 @@ func (c *Cache[K, V]) runReadBack() {
 }
 
 // readFilled reads keys and keeps them near.
-func (c *Cache[K, V]) readFilled(all []filled[K]) {
+func (c *Cache) readFilled(all []Key) {
 	s := c.seek()
 	if s.t == nil {
 		return
 	}
 	var reserved []*near.Reservation
-	var asked []filled[K]
+	var asked []Key
 	var keys []string
 	epoch := c.deferred.Epoch()
-	for _, f := range all {
-		if _, had := c.near.Get(f.k); had {
+	for _, k := range all {
+		if _, had := c.near.GetText(k.Text); had {
 			continue // somebody has read it meanwhile
 		}
-		r, _ := c.reserve(s, f.key)
-		if c.recovery.Bypasses(f.key) { // behind the reservation: see Cache.get
+		r, _ := c.reserve(s, k.Text)
+		if c.recovery.Bypasses(k.Text) { // behind the reservation: see Cache.find
 			c.near.Leave(r, false)
 			continue
 		}
-		reserved, asked, keys = append(reserved, r), append(asked, f), append(keys, f.key)
+		reserved, asked, keys = append(reserved, r), append(asked, k), append(keys, k.Text)
 	}
 	if len(keys) == 0 {
 		return
@@ -140,15 +135,15 @@ func (c *Cache[K, V]) readFilled(all []filled[K]) {
 }
 
 // keepFilled keeps what was read back. It copies for those who modify what they get, which may panic: nobody is called to blame.
-func (c *Cache[K, V]) keepFilled(s seeker, r *near.Reservation, f filled[K], item store.Item) {
+func (c *Cache) keepFilled(s seeker, r *near.Reservation, k Key, item store.Item) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.ails.panics("Clone panicked: a value is not kept near", f.key, p, debug.Stack())
+			c.ails.panics("Clone panicked: a value is not kept near", k.Text, p, debug.Stack())
 		}
 	}()
-	var e Entry[V]
-	if v, err := c.Decode(item.Value); item.Err == nil && item.Found && err == nil {
-		e = c.stored(f.k, f.key, v, item.TTL)
+	var e Entry
+	if v, err := c.strategy.decode(item.Value); item.Err == nil && item.Found && err == nil {
+		e = c.stored(k, v, item.TTL)
 	}
-	c.retain(s, r, f.k, e, item)
+	c.retain(s, r, e, item)
 }

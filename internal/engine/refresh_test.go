@@ -10,9 +10,10 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/typed"
 )
 
-func soft(_ *bench, c *engine.Config[string, string]) {
+func soft(_ *bench, c *typed.Config[string, string]) {
 	c.Stale, c.SoftTimeout = time.Minute, 200*time.Millisecond
 }
 
@@ -106,7 +107,7 @@ func TestNoStaleValueOfWhatIsGone(t *testing.T) {
 // While the database fails all loads, stale values are served without an attempt for each of them.
 func TestDatabaseAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(_ *bench, c *engine.Config[string, string]) { c.Stale = time.Hour })
+		b := open(t, func(_ *bench, c *typed.Config[string, string]) { c.Stale = time.Hour })
 		b.stale(t)
 		b.fail, b.delay = errors.New("the database is away"), 0
 		before := b.loads.Load()
@@ -134,12 +135,12 @@ func TestDatabaseAway(t *testing.T) {
 // A hot key is loaded anew before it is stale, by one of all processes, and no reader ever waits.
 func TestRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(b *bench, c *engine.Config[string, string]) { c.Refresh, b.delay = 1, 2*time.Second })
-		other := engine.New(b.shared, b.Cache.Config) // of another process, by the same store
+		b := open(t, func(b *bench, c *typed.Config[string, string]) { c.Refresh, b.delay = 1, 2*time.Second })
+		other := typed.New(b.shared, b.cfg) // of another process, by the same store
 		b.Get(t.Context(), "a")
 		waited, loads := 0, b.loads.Load()
 		for range 3 * 3600 * 10 { // 3 h, ten reads a second
-			for _, c := range []*engine.Cache[string, string]{b.Cache, other} {
+			for _, c := range []*typed.Cache[string, string]{b.Cache, other} {
 				if e, err := c.Entry(t.Context(), "a"); err != nil || e.Source != engine.Store {
 					waited++
 				}
@@ -159,7 +160,7 @@ func TestRefresh(t *testing.T) {
 // Nothing is loaded early before the cost of a load is known, nor when much of the life is left.
 func TestRefreshIsRare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, func(b *bench, c *engine.Config[string, string]) { c.Refresh, b.delay = 1, 50*time.Millisecond })
+		b := open(t, func(b *bench, c *typed.Config[string, string]) { c.Refresh, b.delay = 1, 50*time.Millisecond })
 		for i := range 50 {
 			b.set(fmt.Sprint(i), "1")
 			b.Get(t.Context(), fmt.Sprint(i))

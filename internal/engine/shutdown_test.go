@@ -10,13 +10,14 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // A second Close waits for the first, and returns the same: a deferred Close must not end the program while another one delivers.
 func TestSecondCloseWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f *failing
-		b := open(t, func(b *bench, _ *engine.Config[string, string]) {
+		b := open(t, func(b *bench, _ *typed.Config[string, string]) {
 			f = &failing{Store: b.store}
 			b.store = f
 		})
@@ -93,7 +94,7 @@ func (r *releasing) Release(ctx context.Context, leases []store.Lease) []store.O
 func TestCloseWaitsForLoadsThatWereGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := new(releasing)
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			r.Store, b.store = b.store, r
 			c.Load = func(ctx context.Context, _ string) (string, error) {
 				<-ctx.Done()

@@ -20,13 +20,13 @@ type Meter interface {
 }
 
 // HotKeys returns the n keys that were read most since it was last called, the hottest first.
-func (c *Cache[K, V]) HotKeys(n int) []hotkeys.Key { return c.count.HotKeys(n) }
+func (c *Cache) HotKeys(n int) []hotkeys.Key { return c.count.HotKeys(n) }
 
 // Tally returns all that the cache counts.
-func (c *Cache[K, V]) Tally() tally.Tally { return c.count.Tally() }
+func (c *Cache) Tally() tally.Tally { return c.count.Tally() }
 
 // Stats returns the counters of now.
-func (c *Cache[K, V]) Stats() meter.Stats {
+func (c *Cache) Stats() meter.Stats {
 	s := c.count.Stats()
 	if c.near != nil {
 		s.NearEntries, s.NearBytes = c.near.Len(), c.near.Bytes()

@@ -8,17 +8,18 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // More than are kept: the cache is read past until it was swept, and no key of it stays behind.
 func TestOverflow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := away(t, func(c *engine.Config[string, string]) { c.Hold = 3 * time.Second })
+		o := away(t, func(c *typed.Config[string, string]) { c.Hold = 3 * time.Second })
 		o.shared.SetMaxPending(10)
 		ctx := t.Context()
-		other := engine.New(o.shared, engine.Config[string, string]{
-			Key: func(k string) (string, error) { return "other:" + k, nil }, Load: o.load, Encode: o.Encode, Decode: o.Decode,
-			Life: o.Life, LoadTimeout: time.Second, MaxValue: 1 << 20, Glob: "other:*",
+		other := typed.New(o.shared, typed.Config[string, string]{
+			Policy: engine.Policy{TTL: o.TTL, LoadTimeout: time.Second, Glob: "other:*"},
+			Key:    func(k string) (string, error) { return "other:" + k, nil }, Load: o.load, Encode: o.cfg.Encode, Decode: o.cfg.Decode, MaxValue: 1 << 20,
 		})
 		var keys []string
 		for i := range 30 {

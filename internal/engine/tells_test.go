@@ -6,8 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // slowToTell is a store that takes a while until it tells of changes, and notes when it was asked to tell of a key.
@@ -38,7 +38,7 @@ func (t *telling) Await(context.Context, []string) (<-chan struct{}, func(), err
 func TestWaitersAreToldFromTheBeginning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowToTell{takes: 40 * time.Millisecond, asked: make(chan time.Time, 1)}
-		b := open(t, func(b *bench, _ *engine.Config[string, string]) {
+		b := open(t, func(b *bench, _ *typed.Config[string, string]) {
 			s.Store, b.store = b.store, s
 		})
 		s.Acquire(t.Context(), []store.Claim{{Key: "a", Token: store.NewToken(), Lease: 10 * time.Second}})

@@ -170,34 +170,33 @@ func (t *Trace) answered(key string, source Source, err error) {
 	}
 }
 
-// tellNear tells a trace whether k is kept in this process, or its absence, which is the answer then.
-func (c *Cache[K, V]) tellNear(ctx context.Context, k K, found, absent bool) {
+// Traced reports whether any call may be traced. Until then nobody looks for a trace.
+func Traced() bool { return traced.Load() }
+
+// TellNear tells a trace whether a key is kept in this process, or its absence, which is the answer then.
+func (c *Cache) TellNear(ctx context.Context, key string, found, absent bool) {
 	t := traceOf(ctx)
 	if t == nil {
 		return
 	}
-	key, _ := c.Key(k)
 	t.near(key, found)
 	if found && absent {
-		t.answered(key, Near, c.absent(key))
+		t.answered(key, Near, c.Absent(key))
 	} else if found {
 		t.answered(key, Near, nil)
 	}
 }
 
-// tellAnswers tells a trace how a read of many ended; those from near have told already.
-func (c *Cache[K, V]) tellAnswers(ctx context.Context, ks []K, out []Answer[V]) {
+// tellAnswers tells a trace how a read of many ended.
+func (c *Cache) tellAnswers(ctx context.Context, ks []Key, out []Answer) {
 	for i, a := range out {
-		if a.Entry.Source != Near {
-			c.tellAnswer(ctx, ks[i], a.Entry.Source, a.Err)
-		}
+		c.tellAnswer(ctx, ks[i].Text, a.Entry.Source, a.Err)
 	}
 }
 
-// tellAnswer tells a trace how a read of k ended.
-func (c *Cache[K, V]) tellAnswer(ctx context.Context, k K, source Source, err error) {
+// tellAnswer tells a trace how a read of a key ended.
+func (c *Cache) tellAnswer(ctx context.Context, key string, source Source, err error) {
 	if t := traceOf(ctx); t != nil {
-		key, _ := c.Key(k)
 		t.answered(key, source, err)
 	}
 }

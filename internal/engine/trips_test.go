@@ -11,6 +11,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // trips counts what is sent about collections.
@@ -52,8 +53,9 @@ func TestTripsOfACollection(t *testing.T) {
 			m := &trips{Store: memory.New(memory.Options{})}
 			s := engine.NewShared(m, time.Second, time.Second, slog.New(slog.DiscardHandler))
 			defer s.Close(context.Background())
-			c := engine.NewCollection(s, engine.CollectionConfig[int]{
-				Kind: kind, Key: func(n int) (string, error) { return fmt.Sprint(n), nil }, LoadTimeout: time.Minute, NotFoundTTL: time.Hour,
+			c := typed.NewCollection(s, typed.CollectionConfig[int]{
+				Policy: engine.Policy{LoadTimeout: time.Minute, NotFoundTTL: time.Hour, TTL: time.Hour},
+				Kind:   kind, Key: func(n int) (string, error) { return fmt.Sprint(n), nil },
 				Load: func(_ context.Context, n int, emit func(store.Element) error) error { // as many elements as the key says
 					for i := range n {
 						if err := emit(store.Element{Member: fmt.Sprint(i)}); err != nil {
@@ -62,7 +64,6 @@ func TestTripsOfACollection(t *testing.T) {
 					}
 					return nil
 				},
-				Life: func(int, string) time.Duration { return time.Hour },
 			})
 			read := func(n int, want string) {
 				t.Helper()

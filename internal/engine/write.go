@@ -13,10 +13,10 @@ import (
 // Update writes the database through the cache: write holds the whole transaction, commit included, and returns the new
 // value. An error of write ends in an invalidation: at once if the error says that the outcome is final, else when it is
 // known (doubt.go).
-func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Context) (V, error)) (v V, err error) {
-	key, err := c.key(k)
-	if err != nil {
-		return v, err
+func (c *Values) Update(ctx context.Context, k Key, write func(context.Context) (any, error)) (v any, err error) {
+	key := k.Text
+	if err := c.check(key); err != nil {
+		return nil, err
 	}
 	in := c.intent(key)
 	c.begin(ctx, []*intent{in})
@@ -38,13 +38,8 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 		return v, c.failedWrite(ctx, "update", []*intent{in}, err)
 	}
 	end := &ends[0]
-	if value, e := c.Encode(v); e != nil {
-		c.count.Add(tally.CodecError)
-		c.ails.unencodable(key, e)
-	} else if len(value) > c.MaxValue {
-		c.count.Add(tally.TooLarge)
-	} else {
-		end.Value, end.Put, end.TTL = value, in.err == nil, c.Life(k, key, v)+c.Config.Stale
+	if value, err := c.values.encode(key, v); err == nil {
+		end.Value, end.Put, end.TTL = value, in.err == nil, c.freshFor(k, v)+c.Policy.Stale
 	}
 	if behind := c.endWrites(ctx, []*intent{in}, ends); behind != nil {
 		c.count.Add(tally.Behind)
@@ -54,22 +49,14 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 	return v, nil
 }
 
-func (c *Cache[K, V]) intent(key string) *intent {
-	return &intent{key: key, limit: c.LoadTimeout, hold: c.Hold, doubt: c.Config.InDoubt, drop: func() { c.drop(key) }, forget: c.forget, cache: c.recovery, kind: c.gather.kind, count: &c.count}
-}
+func (c *Cache) intent(key string) *intent { return &intent{c: c, key: key, limit: c.LoadTimeout} }
 
-// Invalidate removes keys, after the database was changed. True: the key held a value. It does not end with ctx: a
+// InvalidateKeys removes keys, after the database was changed. True: the key held a value. It does not end with ctx: a
 // caller who leaves must not leave a stale value behind.
-func (c *Cache[K, V]) Invalidate(ctx context.Context, ks []K) ([]bool, error) {
-	keys, err := c.keys(ks)
-	if err != nil {
+func (c *Cache) InvalidateKeys(ctx context.Context, keys []string) ([]bool, error) {
+	if err := c.checkAll(keys); err != nil {
 		return nil, err
 	}
-	return c.InvalidateKeys(ctx, keys)
-}
-
-// InvalidateKeys is Invalidate for keys as they stand in the store.
-func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
@@ -99,29 +86,24 @@ func (c *Cache[K, V]) InvalidateKeys(ctx context.Context, keys []string) ([]bool
 }
 
 // Put is a value for Set.
-type Put[K comparable, V any] struct {
-	K K
-	V V
+type Put struct {
+	Key   Key
+	Value any
 }
 
 // Set stores values without asking anybody: for seeding. The last call wins, not the newest row.
-func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
+func (c *Values) Set(ctx context.Context, vs []Put) error {
 	puts := make([]store.Put, len(vs))
 	for i, p := range vs {
-		key, err := c.key(p.K)
-		if err != nil {
+		key := p.Key.Text
+		if err := c.check(key); err != nil {
 			return err
 		}
-		value, err := c.Encode(p.V)
+		value, err := c.values.encode(key, p.Value)
 		if err != nil {
-			c.count.Add(tally.CodecError)
-			return fmt.Errorf("set %.100q: encode: %w", key, err)
+			return fmt.Errorf("set %.100q: %w", key, err)
 		}
-		if len(value) > c.MaxValue {
-			c.count.Add(tally.TooLarge)
-			return fmt.Errorf("set %.100q: %w: %d bytes, at most %d are stored", key, ErrTooLarge, len(value), c.MaxValue)
-		}
-		puts[i] = store.Put{Key: key, Value: value, TTL: max(c.Life(p.K, key, p.V)+c.Config.Stale, time.Millisecond)}
+		puts[i] = store.Put{Key: key, Value: value, TTL: max(c.freshFor(p.Key, p.Value)+c.Policy.Stale, time.Millisecond)}
 	}
 	if len(puts) == 0 {
 		return nil
@@ -148,7 +130,7 @@ func (c *Cache[K, V]) Set(ctx context.Context, vs []Put[K, V]) error {
 	return err
 }
 
-func (c *Cache[K, V]) behind(what, key string, cause error) error {
+func (c *Cache) behind(what, key string, cause error) error {
 	c.count.Add(tally.Behind)
 	return told(what, key, cause)
 }

@@ -12,13 +12,14 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // Mutate counts keys that were invalidated, and those whose invalidation could not be delivered, and none of a write that failed.
 func TestMutateCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f *failing
-		b := open(t, func(b *bench, _ *engine.Config[string, string]) {
+		b := open(t, func(b *bench, _ *typed.Config[string, string]) {
 			f = &failing{Store: b.store}
 			b.store = f
 		})
@@ -73,7 +74,7 @@ func (h *hanging) Invalidate(ctx context.Context, keys []string, hold time.Durat
 func TestInvalidateThatHangsIsSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := new(hanging)
-		b := open(t, func(b *bench, _ *engine.Config[string, string]) { h.Store, b.store = b.store, h })
+		b := open(t, func(b *bench, _ *typed.Config[string, string]) { h.Store, b.store = b.store, h })
 		if _, err := b.Invalidate(t.Context(), []string{"a", "b"}); err != nil {
 			t.Error(err)
 		}
@@ -85,7 +86,7 @@ func TestInvalidateThatHangsIsSentAgain(t *testing.T) {
 func TestPrefetchOfManyKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var largest, loaded atomic.Int64
-		b := open(t, func(b *bench, c *engine.Config[string, string]) {
+		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			c.LoadMany = func(_ context.Context, ks []string) (map[string]string, error) {
 				time.Sleep(time.Millisecond)
 				largest.Store(max(largest.Load(), int64(len(ks))))

@@ -92,13 +92,13 @@ func BenchmarkHeap(b *testing.B) {
 var garbage []byte
 
 func tierOf(clock *near.Clock, size int, bytes uint64) (func(int64, user), func(int64) bool) {
-	t := near.New(near.Options[int64, user]{
+	t := near.New(near.Options[int64]{
 		Size: size, Bytes: bytes, Clock: clock, Text: func(k int64) string { return fmt.Sprint("user:", k) },
 		Parse: func(text string) (int64, bool) { k, err := strconv.ParseInt(text[5:], 10, 64); return k, err == nil },
 	})
 	return func(k int64, v user) {
 			r, _ := t.Reserve(fmt.Sprint("user:", k))
-			t.Fill(r, k, near.Entry[user]{Value: v, Loaded: near.Unknown, Fresh: near.Unknown}, clock.Exact(), time.Hour, 530)
+			t.Fill(r, near.Entry{Value: v, Loaded: near.Unknown, Fresh: near.Unknown}, clock.Exact(), time.Hour, 530)
 		}, func(k int64) bool {
 			_, ok := t.Get(k)
 			return ok

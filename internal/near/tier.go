@@ -25,22 +25,22 @@ import (
 )
 
 // Options are the settings of a tier.
-type Options[K comparable, V any] struct {
+type Options[K comparable] struct {
 	Size  int    // entries; zero: as many as Bytes hold
 	Bytes uint64 // of encoded values, with what keeping them costs; zero: as many as Size entries have
 
 	Text  func(K) string         // a key as it stands in the store
-	Parse func(string) (K, bool) // and back; nil: it cannot be told, and entries are kept by their text. What it makes another key of is not kept
+	Parse func(string) (K, bool) // and back; nil: it cannot be told, and entries are kept by their text
 
 	Clock *Clock
 }
 
 // Tier keeps decoded values. Those that it gives are shared. It is safe for concurrent use.
-type Tier[K comparable, V any] struct {
+type Tier[K comparable] struct {
 	text   func(K) string
 	parse  func(string) (K, bool)
-	byKey  *otter.Cache[K, *Entry[V]]
-	byText *otter.Cache[string, *Entry[V]] // where a key cannot be told from its text
+	byKey  *otter.Cache[K, *Entry]
+	byText *otter.Cache[string, *Entry] // where a key cannot be told from its text
 	clock  *Clock
 	epoch  atomic.Uint64
 	seed   maphash.Seed
@@ -55,8 +55,8 @@ type shard struct {
 }
 
 // Entry is a value that is kept. It is not modified once it is.
-type Entry[V any] struct {
-	Value  V
+type Entry struct {
+	Value  any   // as the cache's owner knows it
 	Loaded int64 // when it was loaded, by the clock; or Unknown
 	Fresh  int64 // until when it is fresh, by the clock; Unknown if it has no TTL
 	until  int64 // until when it may be served from here
@@ -78,12 +78,12 @@ var (
 const overhead = 160
 
 // New returns a tier.
-func New[K comparable, V any](o Options[K, V]) *Tier[K, V] {
-	t := &Tier[K, V]{text: o.Text, parse: o.Parse, clock: o.Clock, seed: maphash.MakeSeed()}
+func New[K comparable](o Options[K]) *Tier[K] {
+	t := &Tier[K]{text: o.Text, parse: o.Parse, clock: o.Clock, seed: maphash.MakeSeed()}
 	if t.parse != nil {
-		t.byKey = otter.Must(bounds[K, V](o.Size, o.Bytes))
+		t.byKey = otter.Must(bounds[K](o.Size, o.Bytes))
 	} else {
-		t.byText = otter.Must(bounds[string, V](o.Size, o.Bytes))
+		t.byText = otter.Must(bounds[string](o.Size, o.Bytes))
 	}
 	for i := range t.shards {
 		t.shards[i].reserved = make(map[string]*Reservation)
@@ -91,29 +91,42 @@ func New[K comparable, V any](o Options[K, V]) *Tier[K, V] {
 	return t
 }
 
-func bounds[K comparable, V any](size int, bytes uint64) *otter.Options[K, *Entry[V]] {
+func bounds[K comparable](size int, bytes uint64) *otter.Options[K, *Entry] {
 	if bytes == 0 {
-		return &otter.Options[K, *Entry[V]]{MaximumSize: size}
+		return &otter.Options[K, *Entry]{MaximumSize: size}
 	}
 	least := uint64(1) // so that no more than size entries fit
 	if size > 0 {
 		least = max(bytes/uint64(size), 1)
 	}
-	return &otter.Options[K, *Entry[V]]{
+	return &otter.Options[K, *Entry]{
 		MaximumWeight: bytes,
-		Weigher:       func(_ K, e *Entry[V]) uint32 { return uint32(max(uint64(e.weight), least)) },
+		Weigher:       func(_ K, e *Entry) uint32 { return uint32(max(uint64(e.weight), least)) },
 	}
 }
 
 // Get returns the entry of a key, if one is kept and may be served.
-func (t *Tier[K, V]) Get(k K) (*Entry[V], bool) {
-	var e *Entry[V]
-	var ok bool
-	if t.byKey != nil {
-		e, ok = t.byKey.GetIfPresent(k)
-	} else {
-		e, ok = t.byText.GetIfPresent(t.text(k))
+func (t *Tier[K]) Get(k K) (*Entry, bool) {
+	if t.byKey == nil {
+		return t.current(t.byText.GetIfPresent(t.text(k)))
 	}
+	return t.current(t.byKey.GetIfPresent(k))
+}
+
+// GetText is Get by the text of a key.
+func (t *Tier[K]) GetText(text string) (*Entry, bool) {
+	if t.byKey == nil {
+		return t.current(t.byText.GetIfPresent(text))
+	}
+	k, ok := t.parse(text)
+	if !ok {
+		return nil, false
+	}
+	return t.current(t.byKey.GetIfPresent(k))
+}
+
+// current returns an entry if it may be served.
+func (t *Tier[K]) current(e *Entry, ok bool) (*Entry, bool) {
 	if !ok || e.until <= t.clock.Now() || e.epoch != t.epoch.Load() {
 		return nil, false
 	}
@@ -136,13 +149,13 @@ type Read struct {
 	Missing bool          // it found nothing; set before Done is closed
 }
 
-func (t *Tier[K, V]) shard(text string) *shard {
+func (t *Tier[K]) shard(text string) *shard {
 	return &t.shards[maphash.String(t.seed, text)%uint64(len(t.shards))]
 }
 
 // Reserve announces a read of a key, to be ended by Fill or Leave. If another one is under way that nothing was pushed behind,
 // it may be waited for instead: what it fills and Get returns then is as if it had been filled before.
-func (t *Tier[K, V]) Reserve(text string) (*Reservation, *Read) {
+func (t *Tier[K]) Reserve(text string) (*Reservation, *Read) {
 	s := t.shard(text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,7 +174,7 @@ func (t *Tier[K, V]) Reserve(text string) (*Reservation, *Read) {
 }
 
 // Leave ends a reservation of which nothing came, since nothing was found or for another reason.
-func (t *Tier[K, V]) Leave(r *Reservation, missing bool) {
+func (t *Tier[K]) Leave(r *Reservation, missing bool) {
 	s := t.shard(r.text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,8 +193,9 @@ func (s *shard) leave(r *Reservation, missing bool) {
 }
 
 // Fill keeps what the read returned, if its reservation still stands, for at most d from when the read was sent. size is
-// that of the encoded value, in bytes.
-func (t *Tier[K, V]) Fill(r *Reservation, k K, e Entry[V], sent time.Duration, d time.Duration, size int) bool {
+// that of the encoded value, in bytes. A key of which there are several (a time in another zone has the same text) is kept as its
+// text is parsed, which is how Drop finds it.
+func (t *Tier[K]) Fill(r *Reservation, e Entry, sent time.Duration, d time.Duration, size int) bool {
 	s := t.shard(r.text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,19 +205,20 @@ func (t *Tier[K, V]) Fill(r *Reservation, k K, e Entry[V], sent time.Duration, d
 	if r.void && !WithoutReservation.Load() || r.epoch != t.epoch.Load() || e.until <= t.clock.Now() {
 		return false
 	}
-	if t.byKey != nil {
-		if found, ok := t.parse(r.text); !ok || found != k {
-			return false // Drop would not find it: k is another way to write the same text, such as a time in another zone
-		}
-		t.byKey.Set(k, &e)
-	} else {
+	if t.byKey == nil {
 		t.byText.Set(r.text, &e)
+		return true
 	}
+	k, ok := t.parse(r.text)
+	if again, _ := t.parse(r.text); !ok || again != k {
+		return false // Drop would not find it: each parse of the text makes another key, such as a pointer
+	}
+	t.byKey.Set(k, &e)
 	return true
 }
 
 // Drop removes a key, and makes the reads of it that are under way void: it was changed, or is about to be. True: it was kept.
-func (t *Tier[K, V]) Drop(text string) (had bool) {
+func (t *Tier[K]) Drop(text string) (had bool) {
 	var k K
 	if t.parse != nil {
 		var ok bool
@@ -227,10 +242,10 @@ func (t *Tier[K, V]) Drop(text string) (had bool) {
 }
 
 // Lost ends an epoch: pushes may have been lost, so nothing that was read before is served any more. Clear frees it.
-func (t *Tier[K, V]) Lost() { t.epoch.Add(1) }
+func (t *Tier[K]) Lost() { t.epoch.Add(1) }
 
 // Clear removes everything.
-func (t *Tier[K, V]) Clear() {
+func (t *Tier[K]) Clear() {
 	if t.byKey != nil {
 		t.byKey.InvalidateAll()
 	} else {
@@ -239,7 +254,7 @@ func (t *Tier[K, V]) Clear() {
 }
 
 // SetBytes changes the bound in bytes of a tier that has one.
-func (t *Tier[K, V]) SetBytes(n uint64) {
+func (t *Tier[K]) SetBytes(n uint64) {
 	if t.byKey != nil {
 		t.byKey.SetMaximum(n)
 	} else {
@@ -248,7 +263,7 @@ func (t *Tier[K, V]) SetBytes(n uint64) {
 }
 
 // Len returns how many entries are kept, and Bytes how much they weigh, about.
-func (t *Tier[K, V]) Len() int {
+func (t *Tier[K]) Len() int {
 	if t.byKey != nil {
 		return t.byKey.EstimatedSize()
 	}
@@ -256,7 +271,7 @@ func (t *Tier[K, V]) Len() int {
 }
 
 // Bytes returns the weight of the entries; zero where the tier is bounded by their number alone.
-func (t *Tier[K, V]) Bytes() uint64 {
+func (t *Tier[K]) Bytes() uint64 {
 	if t.byKey != nil {
 		return t.byKey.WeightedSize()
 	}

@@ -52,6 +52,9 @@ func plain(v any) any {
 
 // Reader returns what reads a T that Writer has written; nil: it cannot be read back.
 func Reader[T any]() func(string) (T, error) {
+	if f := plainReader(*new(T)); f != nil {
+		return f.(func(string) (T, error))
+	}
 	t := reflect.TypeFor[T]()
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 		return func(text string) (v T, err error) {
@@ -69,6 +72,19 @@ func Reader[T any]() func(string) (T, error) {
 		}
 		return v, err
 	}
+}
+
+// plainReader is Reader for the commonest types, without an allocation.
+func plainReader(v any) any {
+	switch v.(type) {
+	case string:
+		return func(text string) (string, error) { return text, nil }
+	case int:
+		return strconv.Atoi
+	case int64:
+		return func(text string) (int64, error) { return strconv.ParseInt(text, 10, 64) }
+	}
+	return nil
 }
 
 // writers and readers know the basic kinds.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // Profile is how the checker treats a store. Each process is an engine of its own over one of the stores.
@@ -205,7 +206,7 @@ type checker struct {
 	Profile
 	db     *database
 	keys   []string
-	caches []*engine.Cache[string, row]
+	caches []*typed.Cache[string, row]
 	stores []store.Store
 	late   sync.WaitGroup // commits under way
 	report struct {
@@ -329,7 +330,7 @@ func (c *checker) window() time.Duration {
 
 var errLoad = errors.New("the load failed, as it was told to")
 
-func (c *checker) cache(s *engine.Shared, rng *rand.Rand) *engine.Cache[string, row] {
+func (c *checker) cache(s *engine.Shared, rng *rand.Rand) *typed.Cache[string, row] {
 	var mu sync.Mutex
 	roll := func() (before, after time.Duration, fails bool) {
 		mu.Lock()
@@ -351,7 +352,7 @@ func (c *checker) cache(s *engine.Shared, rng *rand.Rand) *engine.Cache[string, 
 		return row{v}, nil
 	}
 	loadMany := func(ctx context.Context, keys []string) (map[string]row, error) { // a batch of fills behind it
-		rows, failed := map[string]row{}, engine.BatchError[string]{}
+		rows, failed := map[string]row{}, typed.BatchError[string]{}
 		var mu sync.Mutex
 		var wg sync.WaitGroup
 		for _, key := range keys {
@@ -372,17 +373,17 @@ func (c *checker) cache(s *engine.Shared, rng *rand.Rand) *engine.Cache[string, 
 		}
 		return rows, nil
 	}
-	return engine.New(s, engine.Config[string, row]{
-		Key: func(k string) (string, error) { return k, nil }, Load: load, LoadMany: loadMany,
+	return typed.New(s, typed.Config[string, row]{
+		Policy: engine.Policy{Stale: c.window(), NotFoundTTL: 50 * time.Millisecond, Hold: c.Hold, LoadTimeout: 5 * time.Second},
+		Key:    func(k string) (string, error) { return k, nil }, Load: load, LoadMany: loadMany,
 		Encode: func(v row) ([]byte, error) { return json.Marshal(v) },
 		Decode: func(d []byte) (v row, err error) { err = json.Unmarshal(d, &v); return v, err },
-		Life: func(string, string, row) time.Duration {
+		Expire: func(string, row) time.Duration {
 			if c.Fresh > 0 {
 				return c.Fresh
 			}
 			return time.Minute
-		},
-		Stale: c.window(), NotFoundTTL: 50 * time.Millisecond, Hold: c.Hold, LoadTimeout: 5 * time.Second, MaxValue: 1 << 20,
+		}, MaxValue: 1 << 20,
 	})
 }
 
@@ -395,7 +396,7 @@ func pause(ctx context.Context, rng *rand.Rand, d time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-func (c *checker) read(ctx context.Context, cache *engine.Cache[string, row], rng *rand.Rand) {
+func (c *checker) read(ctx context.Context, cache *typed.Cache[string, row], rng *rand.Rand) {
 	for n := 0; ctx.Err() == nil; n++ {
 		keys := []string{c.keys[rng.IntN(len(c.keys))]}
 		many := rng.IntN(5) == 0
@@ -427,7 +428,7 @@ func (c *checker) read(ctx context.Context, cache *engine.Cache[string, row], rn
 	}
 }
 
-func (c *checker) judge(key string, floor int, e engine.Entry[row], err error) {
+func (c *checker) judge(key string, floor int, e typed.Entry[row], err error) {
 	c.report.gets.Add(1)
 	if c.Lag > 0 && e.Source == engine.Load {
 		return // the replica's own word: it may lag, but nothing of it may be served from the store
@@ -452,7 +453,7 @@ func (c *checker) violation(format string, args ...any) {
 	c.report.first.CompareAndSwap(nil, &text)
 }
 
-func (c *checker) write(ctx context.Context, cache *engine.Cache[string, row], s store.Store, rng *rand.Rand) {
+func (c *checker) write(ctx context.Context, cache *typed.Cache[string, row], s store.Store, rng *rand.Rand) {
 	for pause(ctx, rng, 8*time.Millisecond) {
 		key := c.keys[rng.IntN(len(c.keys))]
 		present := rng.Float64() >= c.Absent
@@ -462,7 +463,7 @@ func (c *checker) write(ctx context.Context, cache *engine.Cache[string, row], s
 		case c.UseSet:
 			v := c.db.commit(key, true)
 			time.Sleep(after)
-			if cache.Set(ctx, []engine.Put[string, row]{{K: key, V: row{v}}}) == nil {
+			if cache.Set(ctx, []typed.Put[string, row]{{K: key, V: row{v}}}) == nil {
 				c.db.ack(key, v)
 			}
 		case rng.Float64() < c.Invalidate:
@@ -501,7 +502,7 @@ func (c *checker) write(ctx context.Context, cache *engine.Cache[string, row], s
 var errDoubt = errors.New("the answer to COMMIT did not come")
 
 // doubt is an Update whose commit becomes visible after its error was returned, or never. Nobody is told that it was written.
-func (c *checker) doubt(ctx context.Context, cache *engine.Cache[string, row], key string, present bool, rng *rand.Rand) {
+func (c *checker) doubt(ctx context.Context, cache *typed.Cache[string, row], key string, present bool, rng *rand.Rand) {
 	before, after, never := time.Duration(rng.IntN(1500))*time.Microsecond, time.Duration(rng.IntN(30_000))*time.Microsecond, rng.IntN(4) == 0
 	over := make(chan struct{})
 	_, err := cache.Update(ctx, key, func(context.Context) (row, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 var errUnknown = errors.New("the outcome of the commit is unknown, as it was told to be")
@@ -32,7 +33,7 @@ func (s *trial) writer(ctx context.Context, me int, rng *rand.Rand) {
 	}
 }
 
-func (s *trial) cacheOf(me int) *engine.Collection[string] { return s.caches[me%len(s.caches)] }
+func (s *trial) cacheOf(me int) *typed.Collection[string] { return s.caches[me%len(s.caches)] }
 
 // step waits as a step of a write does.
 func (s *trial) step(rng *rand.Rand) { time.Sleep(time.Duration(rng.Int64N(int64(s.Commit) + 1))) }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 // CollectionReport is what a run of the checker saw of one shape.
@@ -46,7 +48,7 @@ type trial struct {
 	keys   []string
 	db     map[string]truth
 	hot    []string
-	caches []*engine.Collection[string]
+	caches []*typed.Collection[string]
 	shared []*engine.Shared
 	stores []store.Store // for those who die
 	trace  *trace
@@ -198,9 +200,10 @@ func (s *trial) window() time.Duration {
 	return 0
 }
 
-func (s *trial) cache(x *engine.Shared, d *dice) *engine.Collection[string] {
-	c := engine.CollectionConfig[string]{
-		Kind: s.Kind, Key: func(k string) (string, error) { return k, nil },
+func (s *trial) cache(x *engine.Shared, d *dice) *typed.Collection[string] {
+	c := typed.CollectionConfig[string]{
+		Policy: engine.Policy{TTL: cmp.Or(max(s.Fresh, 0), s.TTL), Stale: s.window(), NotFoundTTL: 50 * time.Millisecond, LoadTimeout: 5 * time.Second},
+		Kind:   s.Kind, Key: func(k string) (string, error) { return k, nil },
 		Versioned: s.Versioned,
 		Load: func(ctx context.Context, key string, emit func(store.Element) error) error {
 			s.report.loads.Add(1)
@@ -221,13 +224,6 @@ func (s *trial) cache(x *engine.Shared, d *dice) *engine.Collection[string] {
 			}
 			return nil
 		},
-		Life: func(string, string) time.Duration {
-			if s.Fresh > 0 {
-				return s.Fresh
-			}
-			return s.TTL
-		},
-		Stale: s.window(), NotFoundTTL: 50 * time.Millisecond, LoadTimeout: 5 * time.Second,
 	}
 	if s.LoadOne {
 		c.LoadOne = func(_ context.Context, key, member string) (store.Element, bool, error) {
@@ -238,10 +234,10 @@ func (s *trial) cache(x *engine.Shared, d *dice) *engine.Collection[string] {
 			return e, ok, nil
 		}
 	}
-	return engine.NewCollection(x, c)
+	return typed.NewCollection(x, c)
 }
 
-func (s *trial) reader(ctx context.Context, cache *engine.Collection[string], rng *rand.Rand) {
+func (s *trial) reader(ctx context.Context, cache *typed.Collection[string], rng *rand.Rand) {
 	for pause(ctx, rng, s.ReadPause) {
 		key := s.keys[rng.IntN(len(s.keys))]
 		if rng.Float64() < s.CrashLoad {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
 const (
@@ -80,7 +81,7 @@ func (m *mishaps) add(format string, args ...any) {
 }
 
 // visit has a process die at one point, and watches.
-func (m *mishaps) visit(s store.Store, db *database, survivor *engine.Cache[string, row], key string, c crash, then string) {
+func (m *mishaps) visit(s store.Store, db *database, survivor *typed.Cache[string, row], key string, c crash, then string) {
 	ctx := context.Background()
 	if c.op != "get" {
 		if e, err := survivor.Entry(ctx, key); err != nil || e.Value.Version != 0 {
@@ -184,13 +185,12 @@ func crashShared(s store.Store) *engine.Shared {
 	return engine.NewShared(unclosed{s}, 10*time.Second, crashBudget, slog.New(slog.DiscardHandler))
 }
 
-func crashCache(s *engine.Shared, load func(context.Context, string) (row, error)) *engine.Cache[string, row] {
-	return engine.New(s, engine.Config[string, row]{
-		Key: func(k string) (string, error) { return k, nil }, Load: load,
-		Encode:      func(v row) ([]byte, error) { return json.Marshal(v) },
-		Decode:      func(d []byte) (v row, err error) { err = json.Unmarshal(d, &v); return v, err },
-		Life:        func(string, string, row) time.Duration { return time.Minute },
-		LoadTimeout: crashLimit, MaxValue: 1 << 20,
+func crashCache(s *engine.Shared, load func(context.Context, string) (row, error)) *typed.Cache[string, row] {
+	return typed.New(s, typed.Config[string, row]{
+		Policy: engine.Policy{TTL: time.Minute, LoadTimeout: crashLimit},
+		Key:    func(k string) (string, error) { return k, nil }, Load: load,
+		Encode: func(v row) ([]byte, error) { return json.Marshal(v) },
+		Decode: func(d []byte) (v row, err error) { err = json.Unmarshal(d, &v); return v, err }, MaxValue: 1 << 20,
 	})
 }
 
@@ -278,7 +278,7 @@ type mortal struct {
 var errDead = errors.New("the process is dead, or its answer was lost")
 
 // dies does what the process was about to do.
-func (m *mortal) dies(c *engine.Cache[string, row], db *database, key string) {
+func (m *mortal) dies(c *typed.Cache[string, row], db *database, key string) {
 	ctx := context.Background()
 	var v int
 	commit := func() error { return m.step(commits, func() { v = db.commit(key, true) }) }

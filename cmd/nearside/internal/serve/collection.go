@@ -4,16 +4,17 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"time"
 
 	"github.com/nearside/nearside/internal/collection"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 )
 
-func newCollection(shared *engine.Shared, spec Spec, log *journal) *engine.Collection[string] {
-	return engine.NewCollection(shared, engine.CollectionConfig[string]{
-		Kind: spec.Shape, Key: itself,
+func newCollection(shared *engine.Shared, spec Spec, log *journal) *typed.Collection[string] {
+	return typed.NewCollection(shared, typed.CollectionConfig[string]{
+		Policy: spec.policy(), Kind: spec.Shape, Key: itself,
+		Parse: func(key string) (string, bool) { return key, true },
 		Load: func(ctx context.Context, key string, emit func(store.Element) error) error {
 			args, ok := spec.Key.Match([]byte(key))
 			if !ok {
@@ -29,10 +30,7 @@ func newCollection(shared *engine.Shared, spec Spec, log *journal) *engine.Colle
 			}
 			return err
 		},
-		Life: func(_, key string) time.Duration { return spec.life(key) },
-		TTL:  spec.TTL, Glob: spec.Key.Glob(), Ours: spec.ours,
-		Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL, Hold: spec.Hold,
-		LoadTimeout: spec.LoadTimeout, MaxLoads: spec.MaxLoads, MaxElements: spec.MaxRows,
+		MaxElements: spec.MaxRows,
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/typed"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
 )
@@ -47,8 +48,8 @@ type Spec struct {
 type Cache struct {
 	Spec
 	entries
-	Values *engine.Cache[string, []byte] // nil: it has a shape
-	Shaped *engine.Collection[string]    // nil: it has none
+	Values *typed.Cache[string, []byte] // nil: it has a shape
+	Shaped *typed.Collection[string]    // nil: it has none
 	log    *journal
 	size   valueSize // of its values
 	large  large     // of all caches
@@ -98,8 +99,10 @@ func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
 		c := newCollection(shared, spec, log)
 		return &Cache{Spec: spec, entries: c, Shaped: c, log: log}
 	}
-	cfg := engine.Config[string, []byte]{
-		Key: itself,
+	cfg := typed.Config[string, []byte]{
+		Policy: spec.policy(),
+		Key:    itself,
+		Parse:  func(key string) (string, bool) { return key, true },
 		Load: func(ctx context.Context, key string) ([]byte, error) {
 			args, ok := spec.Key.Match([]byte(key))
 			if !ok {
@@ -109,20 +112,17 @@ func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
 			log.failed("load", spec.Name, key, err)
 			return row, err
 		},
-		Encode: func(v []byte) ([]byte, error) { return v, nil },
-		Decode: spec.row,
-		Life:   func(_, key string, _ []byte) time.Duration { return spec.life(key) },
-		TTL:    spec.TTL, Glob: spec.Key.Glob(), Ours: spec.ours,
-		Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL, Hold: spec.Hold, InDoubt: inDoubt,
-		LoadTimeout: spec.LoadTimeout, MaxValue: spec.MaxValue, MaxLoads: spec.MaxLoads, BatchLoads: batchLoads,
-		Near: engine.NearConfig[string, []byte]{Size: spec.Near, Max: nearMax, Parse: func(key string) (string, bool) { return key, true }},
+		Encode:   func(v []byte) ([]byte, error) { return v, nil },
+		Decode:   spec.row,
+		MaxValue: spec.MaxValue,
+		Near:     typed.NearConfig[[]byte]{Size: spec.Near, Max: nearMax},
 	}
 	if spec.LoadMany != nil {
 		cfg.LoadMany = func(ctx context.Context, keys []string) (map[string][]byte, error) {
 			return loadMany(ctx, spec, keys, log)
 		}
 	}
-	c := engine.New(shared, cfg)
+	c := typed.New(shared, cfg)
 	return &Cache{Spec: spec, entries: c, Values: c, log: log}
 }
 
@@ -132,7 +132,13 @@ const batchLoads = 8
 
 func itself(key string) (string, error) { return key, nil }
 
-func (s *Spec) life(key string) time.Duration { return engine.Jittered(s.TTL, s.Jitter, key) }
+// policy returns what the declaration says of any cache.
+func (s *Spec) policy() engine.Policy {
+	return engine.Policy{
+		Glob: s.Key.Glob(), Ours: s.ours, TTL: s.TTL, Jitter: s.Jitter, Stale: s.Stale, NotFoundTTL: s.NotFoundTTL, Hold: s.Hold,
+		InDoubt: inDoubt, LoadTimeout: s.LoadTimeout, MaxLoads: s.MaxLoads, BatchLoads: batchLoads,
+	}
+}
 
 // ours tells the cache's keys from others that its glob matches: user:1:cart, which an application may keep itself, is no key of
 // user:{id}.
@@ -156,9 +162,9 @@ func loadMany(ctx context.Context, spec Spec, keys []string, log *journal) (map[
 	for a, row := range rows {
 		found[keyOf[a]] = row
 	}
-	var failed engine.BatchError[string]
+	var failed typed.BatchError[string]
 	if errors.As(err, &failed) {
-		byKey := make(engine.BatchError[string], len(failed))
+		byKey := make(typed.BatchError[string], len(failed))
 		for a, e := range failed {
 			byKey[keyOf[a]] = e
 			log.failed("load", spec.Name, keyOf[a], e)
@@ -229,7 +235,7 @@ func (s *Service) Locals() map[string]fleet.Local {
 	for _, c := range s.caches {
 		st := c.Stats()
 		out[c.Name] = fleet.Local{Tally: c.Tally(), Hot: c.HotKeys, MemberCache: fleet.MemberCache{
-			Config: c.Hash(c.Spec.Jitter, c.Spec.Key.String()), NearEntries: st.NearEntries, NearBytes: st.NearBytes,
+			Config: c.Hash(c.Spec.Key.String()), NearEntries: st.NearEntries, NearBytes: st.NearBytes,
 		}}
 	}
 	return out

@@ -26,7 +26,7 @@ func TestSweepLeavesOtherKeys(t *testing.T) {
 	for _, k := range []string{"user:1", "user:1:cart", "user:ada"} {
 		s.Put(t.Context(), []store.Put{{Key: k, Value: []byte("1"), TTL: time.Hour}}, 0)
 	}
-	if err := s.Sweep(t.Context(), c.Values.Config.Glob, c.Values.Config.Ours); err != nil {
+	if err := s.Sweep(t.Context(), c.Values.Glob, c.Values.Ours); err != nil {
 		t.Fatal(err)
 	}
 	for k, want := range map[string]bool{"user:1": false, "user:1:cart": true, "user:ada": true} {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/typed"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/limit"
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
@@ -199,7 +200,7 @@ func (h *handler) value(w http.ResponseWriter, r *http.Request, path string) {
 		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
 		problem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%.32q is not answered here: GET reads, PUT writes, DELETE invalidates", r.Method))
 	case err != nil && c.Many && len(args) == len(c.Key.Params()) && r.Method != http.MethodPut && r.Method != http.MethodDelete:
-		h.answer(w, r, engine.Entry[[]byte]{Value: c.Nothing(), Age: -1}) // a parameter that cannot be has no rows
+		h.answer(w, r, typed.Entry[[]byte]{Value: c.Nothing(), Age: -1}) // a parameter that cannot be has no rows
 	case err != nil:
 		problem(w, http.StatusNotFound, err.Error())
 	case r.Method == http.MethodDelete:
@@ -286,7 +287,7 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 }
 
 // answer writes a value.
-func (h *handler) answer(w http.ResponseWriter, r *http.Request, e engine.Entry[[]byte]) {
+func (h *handler) answer(w http.ResponseWriter, r *http.Request, e typed.Entry[[]byte]) {
 	if n := int64(len(e.Value)); n > freeBytes {
 		if !h.held.Take(n) {
 			busy(w)
@@ -317,7 +318,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, e engine.Entry[
 }
 
 // entry is the JSON of a key.
-func entry(ctx context.Context, c *serve.Cache, key string) (engine.Entry[[]byte], error) {
+func entry(ctx context.Context, c *serve.Cache, key string) (typed.Entry[[]byte], error) {
 	if c.Shape == "" {
 		return c.Values.Entry(ctx, key)
 	}

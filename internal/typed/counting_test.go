@@ -1,15 +1,17 @@
-package engine
+package typed
 
 import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/maypok86/otter/v2"
 
+	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store/memory"
 )
 
@@ -17,15 +19,19 @@ import (
 // which the fastest ones are compared: so it is right on a busy machine too.
 func BenchmarkCounting(b *testing.B) {
 	const keys = 10_000
-	s := NewShared(memory.New(memory.Options{}), time.Second, time.Second, slog.New(slog.DiscardHandler))
+	s := engine.NewShared(memory.New(memory.Options{}), time.Second, time.Second, slog.New(slog.DiscardHandler))
 	defer s.Close(context.Background())
 	c := New(s, Config[int64, [4]int64]{
-		Key:    func(k int64) (string, error) { return "row:" + string(rune('a'+k%26)) + time.Duration(k).String(), nil },
+		Key:    func(k int64) (string, error) { return "row:" + strconv.FormatInt(k, 10), nil },
 		Load:   func(_ context.Context, k int64) ([4]int64, error) { return [4]int64{k}, nil },
 		Encode: func(v [4]int64) ([]byte, error) { return []byte{byte(v[0]), byte(v[0] >> 8)}, nil },
 		Decode: func(p []byte) ([4]int64, error) { return [4]int64{int64(p[0]) | int64(p[1])<<8}, nil },
-		Life:   func(int64, string, [4]int64) time.Duration { return time.Hour }, LoadTimeout: time.Second, MaxValue: 1 << 20,
-		Near: NearConfig[int64, [4]int64]{Size: 2 * keys, Max: time.Hour, Parse: func(string) (int64, bool) { return 0, false }},
+		Policy: engine.Policy{LoadTimeout: time.Second}, MaxValue: 1 << 20,
+		Parse: func(text string) (int64, bool) {
+			k, err := strconv.ParseInt(text[len("row:"):], 10, 64)
+			return k, err == nil
+		},
+		Near: NearConfig[[4]int64]{Size: 2 * keys, Max: time.Hour},
 	})
 	bare := otter.Must(&otter.Options[int64, [4]int64]{MaximumSize: 2 * keys})
 	ctx := context.Background()
@@ -60,7 +66,7 @@ func BenchmarkCounting(b *testing.B) {
 		{name: "tier", read: func() {
 			for _, k := range ids {
 				e, _ := c.near.Get(k)
-				sum += e.Value[0]
+				sum += e.Value.(*[4]int64)[0]
 			}
 		}},
 		{name: "get", read: func() {
