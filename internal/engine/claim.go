@@ -129,7 +129,7 @@ func (c *Cache) granted(j *job, g store.Grant) phase {
 		j.dead = &store.Dead{Value: g.Value}
 		return claiming
 	}
-	c.seen(true)
+	c.noteFound(true)
 	if j.holders > 0 {
 		c.count.Add(tally.CoalescedFleet)
 	}

@@ -1,9 +1,12 @@
-// Package engine reads and writes through a cache: store, lease, load, fill. The public packages and the server are thin layers
-// over it.
+// Package engine reads and writes through a cache: store, lease, load, fill. It knows keys as text and values not at all. Package
+// typed is the shell that knows both; the public packages and the server are thin layers over that.
+//
+// Cache (cache.go) is what all caches have in common. Values (values.go) and Collection (collection.go, gather.go) add what
+// differs: each is a strategy of loads, and has its own writes (write.go, member.go).
 //
 // # A read
 //
-// Get (cache.go) reads the store. It serves a value; a stale one too, after which a refresh starts in the background. A miss joins
+// Get (get.go) reads the store. It serves a value; a stale one too, after which a refresh starts in the background. A miss joins
 // the key's call (package flight): one goroutine of this process claims the lease, calls the loader and fills, while the callers
 // wait, each with its own context. The load has a time limit of its own, so a caller that leaves does not end it for the others.
 //

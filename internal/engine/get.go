@@ -63,7 +63,7 @@ func (c *Cache) cold() bool { return c.misses.Load() >= coldAfter && c.SoftTimeo
 // lives reports whether a read must learn how long the value lives.
 func (c *Cache) lives() bool { return c.Policy.Stale > 0 || c.Refresh > 0 }
 
-func (c *Cache) seen(found bool) {
+func (c *Cache) noteFound(found bool) {
 	if !found {
 		if c.misses.Load() < coldAfter {
 			c.misses.Add(1)
@@ -74,12 +74,12 @@ func (c *Cache) seen(found bool) {
 }
 
 // Get returns the value of k, loaded if need be. What is kept in the process is the caller's to look at, before.
-func (c *Cache) Get(ctx context.Context, k Key) (Entry, error) { return c.get(ctx, k, c.lives()) }
+func (c *Values) Get(ctx context.Context, k Key) (Entry, error) { return c.get(ctx, k, c.lives()) }
 
 // Entry is Get with what is known about the value. With ErrNotFound, Source says who knew.
-func (c *Cache) Entry(ctx context.Context, k Key) (Entry, error) { return c.get(ctx, k, true) }
+func (c *Values) Entry(ctx context.Context, k Key) (Entry, error) { return c.get(ctx, k, true) }
 
-func (c *Cache) get(ctx context.Context, k Key, ttl bool) (Entry, error) {
+func (c *Values) get(ctx context.Context, k Key, ttl bool) (Entry, error) {
 	e, err := c.find(ctx, k, ttl)
 	if traced.Load() {
 		c.tellAnswer(ctx, k.Text, e.Source, err)
@@ -89,7 +89,7 @@ func (c *Cache) get(ctx context.Context, k Key, ttl bool) (Entry, error) {
 
 // Ready is Get for a store in this process, if it holds the value: nobody is waited for. A miss is not counted, since Get
 // will look again.
-func (c *Cache) Ready(k Key) (v any, ok bool) {
+func (c *Values) Ready(k Key) (v any, ok bool) {
 	if c.check(k.Text) != nil || c.recovery.Bypasses(k.Text) {
 		return nil, false
 	}
@@ -100,11 +100,11 @@ func (c *Cache) Ready(k Key) (v any, ok bool) {
 	}
 	var e Entry
 	why := c.served(ctx, k, item, &e)
-	return e.Value, why == useless{}
+	return e.Value, why == unserved{}
 }
 
 // find looks in the store, and joins a load of what is not there.
-func (c *Cache) find(ctx context.Context, k Key, ttl bool) (Entry, error) {
+func (c *Values) find(ctx context.Context, k Key, ttl bool) (Entry, error) {
 	key, err := k.Text, c.check(k.Text)
 	if err != nil {
 		return c.Failed(err)
@@ -122,7 +122,7 @@ func (c *Cache) find(ctx context.Context, k Key, ttl bool) (Entry, error) {
 		reserved, shared = c.reserve(sought, key)
 	}
 	why := c.notAsked(key)
-	found := useless{bypass: why != nil}
+	found := unserved{bypass: why != nil}
 	if shared != nil && why == nil {
 		var ok bool
 		if e, ok, found.missing, err = c.share(ctx, shared, reserved, key, ttl, until); ok {
@@ -143,7 +143,7 @@ func (c *Cache) find(ctx context.Context, k Key, ttl bool) (Entry, error) {
 			return c.Failed(ctx.Err())
 		}
 		found = c.served(ctx, k, item, &e)
-		if c.retain(sought, reserved, e, item); found == (useless{}) {
+		if c.retain(sought, reserved, e, item); found == (unserved{}) {
 			return e, nil
 		}
 	}
@@ -152,14 +152,14 @@ func (c *Cache) find(ctx context.Context, k Key, ttl bool) (Entry, error) {
 		return c.Failed(err)
 	}
 	if by != nil {
-		defer waits.leave(by, resource{c, key})
+		defer waits.leave(by, resource{&c.Cache, key})
 	}
 	ticket, call := c.flights.Join(key)
 	if call == nil {
 		c.count.Add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
-		j := newJob(job{key: key, of: k.Of, ctx: ctx, call: call, ttl: ttl, useless: found})
+		j := newJob(job{key: key, of: k.Of, ctx: ctx, call: call, ttl: ttl, unserved: found})
 		if why != nil { // no time has gone by since
 			j.scratch.attempt.start = began
 		}
@@ -231,8 +231,8 @@ func (c *Cache) notAsked(key string) error {
 	return err
 }
 
-// useless says why a read of the store was of no use; its zero value says that it was.
-type useless struct {
+// unserved says why a read of the store has served nothing. Its zero value says that it has served a value.
+type unserved struct {
 	missing bool        // there is nothing, or nobody looked
 	bypass  bool        // the store does not answer, or must not be asked: do not even claim
 	late    bool        // it was asked, and did not answer in time
@@ -241,34 +241,34 @@ type useless struct {
 }
 
 // served looks at what a read of the store found, describes it in e, and refreshes what is stale behind it.
-func (c *Cache) served(ctx context.Context, k Key, item store.Item, e *Entry) useless {
+func (c *Cache) served(ctx context.Context, k Key, item store.Item, e *Entry) unserved {
 	return c.servedAs(Store, ctx, k, item, e)
 }
 
 // servedAs is served for what came from a source by way of the store.
-func (c *Cache) servedAs(from Source, ctx context.Context, k Key, item store.Item, e *Entry) useless {
+func (c *Cache) servedAs(from Source, ctx context.Context, k Key, item store.Item, e *Entry) unserved {
 	key := k.Text
 	switch {
 	case item.Err != nil:
 		c.count.Add(tally.StoreError)
-		return useless{bypass: true, late: unanswered(item.Err)}
+		return unserved{bypass: true, late: unanswered(item.Err)}
 	case !item.Found:
-		c.seen(false)
-		return useless{missing: true}
+		c.noteFound(false)
+		return unserved{missing: true}
 	}
-	c.seen(true)
+	c.noteFound(true)
 	c.count.AddN(tally.BytesRead, len(item.Value))
 	v, err := c.strategy.decode(item.Value)
 	if err != nil {
 		c.undecodable(key, err)
-		return useless{dead: &store.Dead{Value: item.Value}}
+		return unserved{dead: &store.Dead{Value: item.Value}}
 	}
 	c.ails.good(undecoded)
 	*e = c.stored(k, v, item.TTL)
 	switch {
 	case e.Stale && c.loadHealth.SkipRefresh():
 	case e.Stale && c.SoftTimeout > 0:
-		return useless{soft: true}
+		return unserved{soft: true}
 	case e.Stale:
 		c.refresh(ctx, k, 0)
 	case c.Refresh > 0 && e.TTL > 0 && c.count.RefreshDue(e.TTL, c.Refresh):
@@ -278,7 +278,7 @@ func (c *Cache) servedAs(from Source, ctx context.Context, k Key, item store.Ite
 		e.Source = from
 	}
 	c.count.Answered(e.Source.count(), key)
-	return useless{}
+	return unserved{}
 }
 
 // undecodable counts a value that does not decode, and complains of many.
@@ -326,7 +326,7 @@ func (c *Cache) answer(key string, r *result) (Entry, error) {
 }
 
 // Peek returns what the store holds, and never loads. ErrNotFound if there is nothing that may be served.
-func (c *Cache) Peek(ctx context.Context, k Key) (Entry, error) {
+func (c *Values) Peek(ctx context.Context, k Key) (Entry, error) {
 	var none Entry
 	key, err := k.Text, c.check(k.Text)
 	if err != nil {

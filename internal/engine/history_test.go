@@ -36,7 +36,7 @@ func (h *historic) Emptied(_ string, number uint64) {
 }
 
 // told returns with which numbers Emptied was called, and how often the store was swept.
-func (h *historic) told() (emptied []uint64, sweeps int) {
+func (h *historic) unavailable() (emptied []uint64, sweeps int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.emptied), len(h.sweeps)
@@ -148,7 +148,7 @@ func TestEmptiedCache(t *testing.T) {
 		time.Sleep(time.Second)
 		o.gets(t, "a", "2", engine.Load)
 		o.gets(t, "a", "2", engine.Store)
-		if emptied, _ := h.told(); !slices.Equal(emptied, []uint64{7}) {
+		if emptied, _ := h.unavailable(); !slices.Equal(emptied, []uint64{7}) {
 			t.Errorf("told of %v", emptied)
 		}
 
@@ -164,7 +164,7 @@ func TestEmptiedCache(t *testing.T) {
 		h.mu.Unlock()
 		h.keeper.Empty(all, 8)
 		time.Sleep(2 * time.Second)
-		emptied, sweeps := h.told()
+		emptied, sweeps := h.unavailable()
 		if !slices.Equal(emptied, []uint64{7, 9}) {
 			t.Errorf("told of %v", emptied)
 		}
@@ -173,7 +173,7 @@ func TestEmptiedCache(t *testing.T) {
 		h.keeper.Empty(all, 10)
 		h.keeper.Spare(all, 10)
 		time.Sleep(2 * time.Second)
-		_, after := h.told()
+		_, after := h.unavailable()
 		want(t, "sweeps", after-sweeps, 0)
 		want(t, "read past", o.shared.Recovery().Past, 0)
 
@@ -212,7 +212,7 @@ func TestEmptiedCaches(t *testing.T) {
 		synctest.Wait()
 		h.keeper.Empty([]string{"a*", "b:*"}, 1)
 		time.Sleep(time.Second)
-		emptied, sweeps := h.told()
+		emptied, sweeps := h.unavailable()
 		want(t, "sweeps", sweeps, 1)
 		want(t, "told", len(emptied), 2)
 		for cache, source := range map[*typed.Cache[string, string]]engine.Source{o.Cache: engine.Load, b: engine.Load, c: engine.Store} {

@@ -88,7 +88,7 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 		}
 	}
 	if err == nil && behind != nil {
-		err = told("mutate", ins[max(slices.IndexFunc(ins, func(in *intent) bool { return in.behind }), 0)].key, behind)
+		err = unavailable("mutate", ins[max(slices.IndexFunc(ins, func(in *intent) bool { return in.behind }), 0)].key, behind)
 	}
 	return err
 }
@@ -187,8 +187,8 @@ func (s *Shared) unsettle(ctx context.Context, ins []*intent, lost map[string]bo
 	return failed
 }
 
-// told is the error of a write that the database knows and the cache does not.
-func told(what, key string, cause error) error {
+// unavailable returns the error of a write that the database has and that the cache could not be told of.
+func unavailable(what, key string, cause error) error {
 	return fmt.Errorf("%s %.100q: %w: %w", what, key, ErrUnavailable, cause)
 }
 

@@ -20,12 +20,12 @@ type Answer struct {
 
 // GetMany is Get of many keys: one trip for what the store has, one claim and one load for the rest. The answers are in
 // the order of ks. What is kept in the process is the caller's to look at, before.
-func (c *Cache) GetMany(ctx context.Context, ks []Key) []Answer { return c.many(ctx, ks, c.lives()) }
+func (c *Values) GetMany(ctx context.Context, ks []Key) []Answer { return c.many(ctx, ks, c.lives()) }
 
 // Entries is GetMany with what is known about each value.
-func (c *Cache) Entries(ctx context.Context, ks []Key) []Answer { return c.many(ctx, ks, true) }
+func (c *Values) Entries(ctx context.Context, ks []Key) []Answer { return c.many(ctx, ks, true) }
 
-func (c *Cache) many(ctx context.Context, ks []Key, ttl bool) []Answer {
+func (c *Values) many(ctx context.Context, ks []Key, ttl bool) []Answer {
 	out := make([]Answer, len(ks))
 	if traceOf(ctx) != nil {
 		defer c.tellAnswers(ctx, ks, out)
@@ -41,7 +41,7 @@ func (c *Cache) many(ctx context.Context, ks []Key, ttl bool) []Answer {
 	if len(keys) == 0 {
 		return out
 	}
-	w := wanted{c: c, ctx: ctx, ks: ks, keys: keys, at: at, ttl: ttl, out: out}
+	w := wanted{c: &c.Cache, ctx: ctx, ks: ks, keys: keys, at: at, ttl: ttl, out: out}
 	if len(keys) > c.pace.keys() {
 		w.batch = c.newBatch()
 	}
@@ -49,7 +49,7 @@ func (c *Cache) many(ctx context.Context, ks []Key, ttl bool) []Answer {
 	if c.cold() {
 		w.expect(len(keys))
 		for n := range keys {
-			w.miss(n, useless{})
+			w.miss(n, unserved{})
 		}
 		w.load(true)
 	} else {
@@ -64,7 +64,7 @@ func (c *Cache) many(ctx context.Context, ks []Key, ttl bool) []Answer {
 }
 
 // valid returns the keys that can be asked for, and their places in ks. The others fail.
-func (c *Cache) valid(ks []Key, out []Answer) (keys []string, at []int) {
+func (c *Values) valid(ks []Key, out []Answer) (keys []string, at []int) {
 	for i, k := range ks {
 		if err := c.check(k.Text); err != nil {
 			out[i].Entry, out[i].Err = c.Failed(err)
@@ -127,21 +127,21 @@ func (w *wanted) read(from, to int) {
 		}
 	}()
 	epoch := c.deferred.Epoch()
-	past := c.pastOf(keys) // behind the reservations: see Cache.find
+	past := c.pastOf(keys) // behind the reservations: see Values.find
 	items := c.lookMany(w.ctx, epoch, sought, keys, past, w.ttl)
 	for n := range items {
 		w.batch.note(items[n].Err) // in a cluster, of one node perhaps
 	}
 	take := func(n int) {
 		k := w.ks[w.place(from+n)]
-		e, why := Entry{}, useless{bypass: true}
+		e, why := Entry{}, unserved{bypass: true}
 		if past == nil || !past[n] {
 			why = c.served(w.ctx, k, items[n], &e)
 		}
 		r := reserved[n]
 		reserved[n] = nil
 		c.retain(sought, r, e, items[n])
-		if w.out[w.place(from+n)].Entry = e; why != (useless{}) {
+		if w.out[w.place(from+n)].Entry = e; why != (unserved{}) {
 			w.miss(from+n, why)
 		}
 	}
@@ -172,7 +172,7 @@ func (w *wanted) bypass(from, to int) {
 	w.expect(to - from)
 	for n := from; n < to; n++ {
 		traceOf(w.ctx).store(w.keys[n], false, 0, errNotAsked)
-		w.miss(n, useless{bypass: true})
+		w.miss(n, unserved{bypass: true})
 	}
 }
 
@@ -182,14 +182,14 @@ func (w *wanted) expect(n int) {
 	w.missing, w.places, w.tickets = slices.Grow(w.missing, n), slices.Grow(w.places, n), slices.Grow(w.tickets, n)
 }
 
-func (w *wanted) miss(n int, why useless) {
+func (w *wanted) miss(n int, why unserved) {
 	i := w.place(n)
 	if len(w.room) == 0 {
 		w.room = make([]job, 1)
 	}
 	j := &w.room[0]
 	w.room = w.room[1:]
-	*j = job{key: w.keys[n], of: w.ks[i].Of, ctx: w.ctx, ttl: w.ttl, batch: w.batch, useless: why}
+	*j = job{key: w.keys[n], of: w.ks[i].Of, ctx: w.ctx, ttl: w.ttl, batch: w.batch, unserved: why}
 	w.missing = append(w.missing, j)
 	w.places = append(w.places, i)
 }

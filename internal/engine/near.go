@@ -251,7 +251,7 @@ func (c *Cache) retainAbsent(js jobs) {
 	keys := make([]string, 0, len(js))
 	for _, j := range js {
 		r, _ := c.reserve(s, j.key)
-		if c.recovery.Bypasses(j.key) { // behind the reservation: see Cache.find
+		if c.recovery.Bypasses(j.key) { // behind the reservation: see Values.find
 			c.near.Leave(r, false)
 			continue
 		}

@@ -39,7 +39,7 @@ type job struct {
 	led   bool    // the call is the job's own, which alone its caller may know: call changes
 
 	phase   phase
-	useless // what a read of the store found before
+	unserved // what a read of the store found before
 
 	token      string    // of the claim
 	leased     bool      // the token is a lease; otherwise the load fills nothing

@@ -117,7 +117,7 @@ func (c *Cache) readFilled(all []Key) {
 			continue // somebody has read it meanwhile
 		}
 		r, _ := c.reserve(s, k.Text)
-		if c.recovery.Bypasses(k.Text) { // behind the reservation: see Cache.find
+		if c.recovery.Bypasses(k.Text) { // behind the reservation: see Values.find
 			c.near.Leave(r, false)
 			continue
 		}

@@ -43,7 +43,7 @@ func (c *Values) Update(ctx context.Context, k Key, write func(context.Context) 
 	}
 	if behind := c.endWrites(ctx, []*intent{in}, ends); behind != nil {
 		c.count.Add(tally.Behind)
-		return v, told("update", key, behind)
+		return v, unavailable("update", key, behind)
 	}
 	c.count.Add(tally.ByUpdate)
 	return v, nil
@@ -132,5 +132,5 @@ func (c *Values) Set(ctx context.Context, vs []Put) error {
 
 func (c *Cache) behind(what, key string, cause error) error {
 	c.count.Add(tally.Behind)
-	return told(what, key, cause)
+	return unavailable(what, key, cause)
 }

@@ -16,12 +16,12 @@ type Answer[V any] struct {
 // GetMany is Get of many keys: one trip for what the store has, one claim and one load for the rest. The answers are in
 // the order of ks.
 func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) []Answer[V] {
-	return c.many(ctx, ks, (*engine.Cache).GetMany)
+	return c.many(ctx, ks, (*engine.Values).GetMany)
 }
 
 // Entries is GetMany with what is known about each value.
 func (c *Cache[K, V]) Entries(ctx context.Context, ks []K) []Answer[V] {
-	return c.many(ctx, ks, (*engine.Cache).Entries)
+	return c.many(ctx, ks, (*engine.Values).Entries)
 }
 
 // GetMap is GetMany for a map of what was found. The error is the first that is no ErrNotFound; the map has what succeeded.
@@ -37,7 +37,7 @@ func (c *Cache[K, V]) GetMap(ctx context.Context, ks []K) (found map[K]V, failed
 		}
 		return found, failed
 	}
-	for i, a := range c.cache.GetMany(ctx, keys) {
+	for i, a := range c.Values.GetMany(ctx, keys) {
 		failed = c.put(found, ks[i], value[V](a.Entry.Value), a.Err, failed)
 	}
 	return found, failed
@@ -70,13 +70,13 @@ func (c *Cache[K, V]) takeNear(ctx context.Context, ks []K, found map[K]V) (rest
 	return rest
 }
 
-func (c *Cache[K, V]) many(ctx context.Context, ks []K, read func(*engine.Cache, context.Context, []engine.Key) []engine.Answer) []Answer[V] {
+func (c *Cache[K, V]) many(ctx context.Context, ks []K, read func(*engine.Values, context.Context, []engine.Key) []engine.Answer) []Answer[V] {
 	out := make([]Answer[V], len(ks))
 	keys, at := c.distant(ctx, ks, func(i int, e engine.Entry, err error) { out[i].Entry, out[i].Err = entry[V](e, err) })
 	if len(keys) == 0 {
 		return out
 	}
-	for n, a := range read(c.cache, ctx, keys) {
+	for n, a := range read(c.Values, ctx, keys) {
 		out[at[n]].Entry, out[at[n]].Err = entry[V](a.Entry, a.Err)
 	}
 	return out
