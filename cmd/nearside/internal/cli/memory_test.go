@@ -239,6 +239,13 @@ func TestMemoryOfAllClients(t *testing.T) {
 	part := wire("SET", "other", strings.Repeat("q", 10<<20))
 	unfinished := append([]byte("*1048576\r\n"), bytes.Repeat([]byte("$0\r\n\r\n"), 1<<20-1)...)
 	copy(unfinished[10:], "$4\r\nMGET\r\n")
+	named := attackOn(t, p.redis) // names are not counted: they are short
+	for name, want := range map[string]string{strings.Repeat("n", 1024): "+OK", strings.Repeat("n", 1025): "-ERR a client name has at most 1024 bytes"} {
+		named.Write(wire("CLIENT", "SETNAME", name))
+		if _, head, err := named.skip(); head != want || err != nil {
+			t.Errorf("a name of %d bytes: %q, %v", len(name), head, err)
+		}
+	}
 	for _, a := range []struct {
 		name string
 		send []byte

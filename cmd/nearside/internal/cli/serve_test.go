@@ -434,6 +434,11 @@ func TestInlineCommands(t *testing.T) {
 		"guarded": {config, "PING\r\nAUTH s3cret\r\nPING\r\nQUIT\r\n", "-NOAUTH Authentication required.\r\n+OK\r\n+PONG\r\n+OK\r\n"},
 		"post":    {"", "POST / HTTP/1.1\r\nHost: x\r\n\r\nPING\r\n", "-ERR Protocol error: found an HTTP request, this port speaks the Redis protocol\r\n"},
 		"long":    {config, "PING " + strings.Repeat("x", 17<<10) + "\r\n", "-ERR Protocol error: invalid bulk length\r\n"},
+
+		// Lines of small words, without an end.
+		"words":         {"", strings.Repeat("x ", 33<<10), "-ERR Protocol error: too big inline request\r\n"},
+		"guarded words": {config, strings.Repeat("x ", 33<<10), "-ERR Protocol error: too big inline request\r\n"},
+		"many words":    {config, "PING" + strings.Repeat(" x", 20) + "\r\n", "-ERR Protocol error: invalid multibulk length\r\n"},
 	} {
 		r := start(t, serveCmd{HTTP: "off", Database: filled(t), Config: c.config}, nil)
 		conn, err := net.Dial("tcp", r.redis)

@@ -267,6 +267,18 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// The tables of an unfinished command count, besides its bytes.
+func TestTablesCount(t *testing.T) {
+	s := serve(t, resp.Config{Handler: &echo{}})
+	const n = 100_000
+	text := fmt.Sprintf("*%d\r\n", n+1) + strings.Repeat("$0\r\n\r\n", n)
+	conn := s.dial(t)
+	io.WriteString(conn, text)
+	eventually.True(t, "a table of 16 bytes for each argument is counted", func() bool { return s.Stats().Held >= int64(len(text)+16*n) })
+	conn.Close()
+	eventually.True(t, "nothing is held", func() bool { return s.Stats().Held == 0 })
+}
+
 // Clients that are closed, for whatever reason, are one line of the log for each reason, however many they are.
 func TestClosedClientsInTheLog(t *testing.T) {
 	var log bytes.Buffer // read when the server has ended

@@ -73,6 +73,7 @@ func connect(ctx context.Context, to redis.Target, address string, proto int) (*
 			return nil, err
 		}
 	}
+	nc.SetDeadline(time.Time{})
 	return c, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -57,6 +58,10 @@ type Pool struct {
 	table  table                   // of commands
 	asked  time.Time               // when it came
 	closed bool
+
+	watchers map[string]*watcher // by address
+	ctx      context.Context     // ends with the pool
+	end      context.CancelFunc
 }
 
 // Client is what a reply is made for.
@@ -80,7 +85,9 @@ type place struct {
 
 // New returns a pool that connects when it is asked to.
 func New(to redis.Target, route Route) *Pool {
-	return &Pool{to: to, route: route, idle: make(map[place][]*conn), open: make(map[place]chan struct{})}
+	p := &Pool{to: to, route: route, idle: make(map[place][]*conn), open: make(map[place]chan struct{}), watchers: make(map[string]*watcher)}
+	p.ctx, p.end = context.WithCancel(context.Background())
+	return p
 }
 
 // Close closes the connections that wait.
@@ -88,6 +95,7 @@ func (p *Pool) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	p.end()
 	if p.reaper != nil {
 		p.reaper.Stop()
 	}
@@ -103,10 +111,11 @@ func (p *Pool) drop(at place) {
 	delete(p.idle, at)
 }
 
-// enter waits for one of maxOpen places, and returns what gives it back. A connection that waits for its next command has none.
-func (p *Pool) enter(ctx context.Context, at place) (leave func(), err error) {
+// enter waits for one of maxOpen places, which is given back by receiving from it. A connection that waits for its next command has
+// none.
+func (p *Pool) enter(x *underWay, at place) (places chan struct{}, err error) {
 	p.mu.Lock()
-	places := p.open[at]
+	places = p.open[at]
 	if places == nil {
 		places = make(chan struct{}, maxOpen)
 		p.open[at] = places
@@ -114,14 +123,16 @@ func (p *Pool) enter(ctx context.Context, at place) (leave func(), err error) {
 	p.mu.Unlock()
 	select {
 	case places <- struct{}{}:
-		return func() { <-places }, nil
+		return places, nil
 	default:
 	}
+	ctx, leave := x.waiting()
+	defer leave()
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case places <- struct{}{}:
-		return func() { <-places }, nil
+		return places, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-timer.C:
@@ -133,28 +144,29 @@ func (p *Pool) enter(ctx context.Context, at place) (leave func(), err error) {
 // sent twice: after an error it is not known what Redis did. Large
 // replies to the commands from the first-th on go to to.Take instead, all parts of one and then of the next.
 func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byte, out []byte, first int) ([]byte, []int, error) {
-	ctx, done := p.watched(ctx, at.address)
-	defer done()
-	leave, err := p.enter(ctx, at)
+	x, crowded := p.watch(ctx, at.address)
+	places, err := p.enter(x, at)
 	if err != nil {
+		x.done()
 		return out, nil, failed(at.address, err)
 	}
-	defer leave()
-	c, err := p.get(ctx, at)
+	defer func() { <-places }()
+	c, err := p.get(x, at)
 	if err != nil {
-		if ctx.Err() != nil {
+		if _, cause := x.done(); cause != nil {
+			err = cause
+		} else if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		return out, nil, failed(at.address, err)
 	}
 	begin := len(out)
 	ends := make([]int, 0, len(cmds))
-	deadline := time.Now().Add(timeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
+	x.use(c.nc)
+	due, timed := ctx.Deadline()
+	if timed {
+		c.nc.SetDeadline(due)
 	}
-	c.nc.SetDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { c.nc.SetDeadline(time.Unix(1, 0)) })
 	var sent chan error
 	var unsent error
 	if len(cmds) > 1 { // replies are read meanwhile: Redis may stop reading while nobody reads them
@@ -163,20 +175,20 @@ func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byt
 	} else {
 		unsent = c.send(cmds)
 	}
-	r := &reading{c: c, hold: to.Hold, renew: func() {
-		if c.nc.SetDeadline(time.Now().Add(timeout)); ctx.Err() != nil {
-			c.nc.SetDeadline(time.Unix(1, 0))
-		}
-	}}
+	if crowded {
+		runtime.Gosched() // the others send their commands: then the reply is there, and the first look for it finds it
+	}
+	r := &reading{c: c, hold: to.Hold, renew: x.renew}
 	for i := range cmds {
 		before, taken := len(out), to.small
 		if i >= first {
-			r.take = func(part []byte) { taken = true; to.Take(part, false) }
+			r.take = func(part []byte) { taken = true; x.pause(); to.Take(part, false) }
 		}
 		if out, err = r.reply(out); err != nil {
 			break
 		}
 		if taken {
+			x.pause()
 			to.Take(out[before:], true)
 			r.renew()
 			out = out[:before]
@@ -192,15 +204,21 @@ func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byt
 	if err == nil {
 		err = unsent
 	}
-	left := !stop() // the deadline is past, or about to be: the connection must not be used again
+	interrupted, cause := x.done() // if so, the connection must not be used again
 	switch {
-	case err == nil && left:
+	case err == nil && interrupted:
 		c.nc.Close()
 	case err == nil:
+		if timed {
+			c.nc.SetDeadline(time.Time{})
+		}
 		p.put(at, c)
-	case ctx.Err() != nil: // the caller has left, which says nothing about the server
+	case cause != nil, ctx.Err() != nil: // the caller has left, or the node is unavailable: it is known already
 		c.nc.Close()
-		return out[:begin], nil, failed(at.address, context.Cause(ctx))
+		if cause == nil {
+			cause = context.Cause(ctx)
+		}
+		return out[:begin], nil, failed(at.address, cause)
 	default:
 		c.nc.Close()
 		p.mu.Lock()
@@ -223,7 +241,7 @@ func failed(address string, err error) error {
 	return fmt.Errorf("Redis at %s: %w", address, err)
 }
 
-func (p *Pool) get(ctx context.Context, at place) (*conn, error) {
+func (p *Pool) get(x *underWay, at place) (*conn, error) {
 	for {
 		p.mu.Lock()
 		cs := p.idle[at]
@@ -233,6 +251,8 @@ func (p *Pool) get(ctx context.Context, at place) (*conn, error) {
 			if closed {
 				return nil, net.ErrClosed
 			}
+			ctx, leave := x.waiting()
+			defer leave()
 			return connect(ctx, p.to, at.address, at.proto)
 		}
 		c := cs[len(cs)-1]

@@ -127,8 +127,12 @@ func TestWalksDoNotStarve(t *testing.T) {
 	if w := ask(t.Context(), "/v1/-/caches/user/count"); w.Code != 200 {
 		t.Errorf("count: %d %s", w.Code, w.Body)
 	}
+	began := time.Now()
 	if w := ask(t.Context(), "/v1/-/caches/user/keys"); w.Code != 503 {
 		t.Errorf("one search too many: %d %s", w.Code, w.Body)
+	}
+	if d := time.Since(began); d > 20*time.Second { // 5 s on a machine that has nothing else to do
+		t.Errorf("one search too many was answered after %v", d)
 	}
 	cancel()
 	searches.Wait()
