@@ -9,6 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // Acquire asks for leases: of one key by three plain commands in one trip, which cost the server two thirds of what acquire.lua
@@ -153,16 +154,16 @@ func granted(c *store.Claim, g *store.Grant, set error, value []byte, missing er
 	case missing == nil:
 		*g = store.Grant{State: store.Hit, Value: value}
 		return took, true
-	case wrongType(missing):
+	case reply.WrongType(missing):
 		return took, false
 	case !rueidis.IsRedisNil(missing):
-		*g = store.Grant{Err: failed("acquire", c.Key, missing)}
+		*g = store.Grant{Err: reply.Failed("acquire", c.Key, missing)}
 	case !took && !rueidis.IsRedisNil(set):
-		*g = store.Grant{Err: failed("acquire", c.Key, set)}
-	case wrongType(unread):
+		*g = store.Grant{Err: reply.Failed("acquire", c.Key, set)}
+	case reply.WrongType(unread):
 		return took, false
 	case unread != nil && !rueidis.IsRedisNil(unread):
-		*g = store.Grant{Err: failed("acquire", c.Key, unread)}
+		*g = store.Grant{Err: reply.Failed("acquire", c.Key, unread)}
 	case took, side == c.Token: // of an earlier sending
 		g.State = store.Granted
 	case side == "":
@@ -197,7 +198,7 @@ func (s *Store) acquireByScript(ctx context.Context, claims []store.Claim, which
 	var parted []int
 	for n, i := range which {
 		out[i] = grant(rs[n], claims[i].Key)
-		if err := rs[n].Error(); s.forbidden(acquireScript, err) || inTransit(err) {
+		if err := rs[n].Error(); s.forbidden(acquireScript, err) || reply.InTransit(err) {
 			parted = append(parted, i)
 		}
 	}
@@ -213,7 +214,7 @@ func grant(r rueidis.RedisResult, key string) (g store.Grant) {
 		state, err = parts[0].ToString()
 	}
 	if err != nil {
-		return store.Grant{Err: failed("acquire", key, err)}
+		return store.Grant{Err: reply.Failed("acquire", key, err)}
 	}
 	g.State = states[state[0]]
 	if len(parts) > 2 {

@@ -5,11 +5,13 @@ import (
 	"strings"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
 // advice says what to do about an error of the connection, and whether it lasts: whether it stays until somebody does that,
 // however long one waits.
-func (t Target) advice(err error) (todo string, lasts bool) {
+func advice(t redisurl.Target, err error) (todo string, lasts bool) {
 	text := err.Error()
 	has := func(parts ...string) bool {
 		for _, p := range parts {

@@ -7,6 +7,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // While a slot moves to another node, a value may stand on the one and its sidecar on the other, and each that does not
@@ -46,7 +47,7 @@ func (s *Store) apart(ctx context.Context, verb string, sc *script, keys []strin
 		i := which[n]
 		had, err := r.AsInt64()
 		if out[i] = (store.Outcome{OK: had == 1}); err != nil {
-			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
+			out[i] = store.Outcome{Err: reply.Failed(verb, keys[i], err)}
 			continue
 		}
 		if sc == putScript {
@@ -65,7 +66,7 @@ func (s *Store) apart(ctx context.Context, verb string, sc *script, keys []strin
 		first := n == 0 || of[n-1] != i // the value
 		switch err := r.Error(); {
 		case err != nil:
-			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
+			out[i] = store.Outcome{Err: reply.Failed(verb, keys[i], err)}
 		case sc == invalidateScript && first:
 			out[i].OK = deleted == 1
 		}

@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // probe is a command that Open tries, on a key that nobody has, to learn whether the server lets us.
@@ -65,34 +68,34 @@ func (s *Store) check(ctx context.Context) error {
 		err := r.Error()
 		e, answered := rueidis.IsRedisErr(err)
 		switch {
-		case err == nil, rueidis.IsRedisNil(err), answered && (e.IsNoScript() || deniedKey(e) || deniedInside(e)):
+		case err == nil, rueidis.IsRedisNil(err), answered && (e.IsNoScript() || reply.DeniedKey(e) || reply.DeniedInside(e)):
 		case !answered:
 			return err
-		case denied(e) && ps[i].loss == "":
+		case reply.Denied(e) && ps[i].loss == "":
 			needed = append(needed, "+"+ps[i].name)
-		case denied(e):
+		case reply.Denied(e):
 			wanted = append(wanted, "+"+ps[i].name)
 			losses = append(losses, ps[i].loss)
-		case unknownCommand(e) && ps[i].loss == "":
+		case reply.UnknownCommand(e) && ps[i].loss == "":
 			return remedy{fmt.Errorf("the server has no %s", strings.ToUpper(ps[i].name)), "use Redis 6.2 or Valkey, or later ones, with this command enabled: the protocol needs it"}
-		case unknownCommand(e):
+		case reply.UnknownCommand(e):
 			s.problem("the server has no %s: %s", strings.ToUpper(ps[i].name), ps[i].loss)
 		case strings.HasPrefix(e.Error(), "READONLY"):
-			if s.target.Mode == Sentinels {
+			if s.target.Mode == redisurl.Sentinels {
 				return err // a failover is under way
 			}
 			return remedy{errors.New("the server is a read-only replica"), "connect to its master, or by redis-sentinel:// to whoever is the master"}
-		case full(e):
+		case reply.Full(e):
 			s.problem("the server refuses writes (%s): values are loaded and not stored", e.Error())
 		default:
 			return err
 		}
 	}
 	if len(needed) > 0 {
-		return remedy{fmt.Errorf("the user %s %w %s", s.user(), ErrDenied, named(needed)), "grant it: " + s.grant(needed...)}
+		return remedy{fmt.Errorf("the user %s %w %s", s.target.UserName(), ErrDenied, named(needed)), "grant it: " + s.target.Grant(needed...)}
 	}
 	if len(wanted) > 0 {
-		s.problem("the user %s may not run %s: %s; grant it: %s", s.user(), named(wanted), strings.Join(losses, "; "), s.grant(wanted...))
+		s.problem("the user %s may not run %s: %s; grant it: %s", s.target.UserName(), named(wanted), strings.Join(losses, "; "), s.target.Grant(wanted...))
 	}
 	return nil
 }
@@ -103,25 +106,25 @@ func (s *Store) checkMode(ctx context.Context) error {
 	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered {
 		return err
 	}
-	switch enabled := field(info, "cluster_enabled"); {
-	case enabled == "1" && s.target.Mode != Cluster:
+	switch enabled := reply.Field(info, "cluster_enabled"); {
+	case enabled == "1" && s.target.Mode != redisurl.Cluster:
 		return remedy{errors.New("the server is a node of a cluster"), "add ?cluster=true to the URL"}
-	case s.target.Mode == Cluster && (enabled == "0" || s.c.Mode() != rueidis.ClientModeCluster):
+	case s.target.Mode == redisurl.Cluster && (enabled == "0" || s.c.Mode() != rueidis.ClientModeCluster):
 		return errors.New("the server has cluster support disabled")
-	case s.target.Mode != Cluster:
+	case s.target.Mode != redisurl.Cluster:
 		return nil
 	}
 	state, err := s.c.DoMulti(ctx, s.c.B().ClusterInfo().Build())[0].ToString()
-	if e, answered := rueidis.IsRedisErr(err); answered && denied(e) {
+	if e, answered := rueidis.IsRedisErr(err); answered && reply.Denied(e) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if n := number(state, "cluster_slots_assigned"); n < slots {
+	if n := reply.Number(state, "cluster_slots_assigned"); n < slots {
 		return fmt.Errorf("CLUSTERDOWN: %d of %d slots are served by no node", slots-n, slots)
 	}
-	if n := number(state, "cluster_slots_fail") + number(state, "cluster_slots_pfail"); n > 0 {
+	if n := reply.Number(state, "cluster_slots_fail") + reply.Number(state, "cluster_slots_pfail"); n > 0 {
 		return fmt.Errorf("CLUSTERDOWN: the masters of %d slots do not answer", n)
 	}
 	return nil
@@ -160,7 +163,7 @@ func (s *Store) checkGlob(ctx context.Context, glob string) {
 	for i, r := range s.c.DoMulti(ctx, cmds...) {
 		e, ok := rueidis.IsRedisErr(r.Error())
 		switch {
-		case !ok || !deniedKey(e):
+		case !ok || !reply.DeniedKey(e):
 		case i < 2:
 			missing = append(missing, "~"+glob)
 		default:
@@ -169,7 +172,7 @@ func (s *Store) checkGlob(ctx context.Context, glob string) {
 	}
 	if missing = slices.Compact(missing); len(missing) > 0 {
 		s.problem("the user %s may not read and write the keys %s: they are loaded and not stored, and their invalidations fail; grant it: %s",
-			s.user(), strings.TrimPrefix(strings.ReplaceAll(" "+strings.Join(missing, " "), " ~", " "), " "), s.grant(missing...))
+			s.target.UserName(), strings.TrimPrefix(strings.ReplaceAll(" "+strings.Join(missing, " "), " ~", " "), " "), s.target.Grant(missing...))
 	}
 }
 
@@ -194,40 +197,10 @@ func (s *Store) Problems() []string {
 	return slices.Clone(s.problems)
 }
 
-func (s *Store) user() string {
-	if s.target.User == "" {
-		return "default"
-	}
-	return s.target.User
-}
-
-func (s *Store) grant(rules ...string) string {
-	return "ACL SETUSER " + s.user() + " " + strings.Join(rules, " ")
-}
-
 func named(rules []string) string {
 	names := make([]string, len(rules))
 	for i, r := range rules {
 		names[i] = strings.ReplaceAll(strings.TrimPrefix(r, "+"), "|", " ")
 	}
 	return strings.Join(names, ", ")
-}
-
-// denied and deniedKey tell apart what NOPERM speaks of: a command, or a key.
-func denied(e *rueidis.RedisError) bool {
-	return strings.HasPrefix(e.Error(), "NOPERM") && !deniedKey(e)
-}
-
-func deniedKey(e *rueidis.RedisError) bool {
-	text := e.Error()
-	return strings.HasPrefix(text, "NOPERM") && (strings.Contains(text, "one of the keys") || strings.Contains(text, "access a key"))
-}
-
-// deniedInside is about a command of a script; each is probed by itself too.
-func deniedInside(e *rueidis.RedisError) bool {
-	return strings.Contains(e.Error(), "executing the script can't") || strings.Contains(e.Error(), "ACL failure in script")
-}
-
-func unknownCommand(e *rueidis.RedisError) bool {
-	return strings.Contains(strings.ToLower(e.Error()), "unknown command") || strings.Contains(strings.ToLower(e.Error()), "unknown subcommand")
 }

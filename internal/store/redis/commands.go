@@ -10,6 +10,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // Run sends commands, in one trip to each node. They are what the layer can do without: a node that is away is not waited
@@ -30,7 +31,7 @@ func (s *Store) Run(ctx context.Context, cmds []store.Command) []store.Reply {
 	var again rueidis.Commands
 	var at []int
 	for i, r := range rs {
-		if cmds[i].Script != nil && forgotten(r) {
+		if cmds[i].Script != nil && reply.Forgotten(r) {
 			again, at = append(again, s.build(cmds[i], true)), append(at, i)
 		}
 	}
@@ -38,7 +39,7 @@ func (s *Store) Run(ctx context.Context, cmds []store.Command) []store.Reply {
 		rs[at[n]] = r
 	}
 	for i, r := range rs {
-		out[i] = reply(cmds[i], r)
+		out[i] = replyTo(cmds[i], r)
 	}
 	return out
 }
@@ -54,7 +55,7 @@ func (s *Store) build(c store.Command, text bool) rueidis.Completed {
 	return s.c.B().Evalsha().Sha1(c.Script.SHA).Numkeys(n).Key(c.Keys...).Arg(c.Args...).Build()
 }
 
-func reply(c store.Command, r rueidis.RedisResult) store.Reply {
+func replyTo(c store.Command, r rueidis.RedisResult) store.Reply {
 	m, err := r.ToMessage()
 	switch {
 	case rueidis.IsRedisNil(err):
@@ -64,7 +65,7 @@ func reply(c store.Command, r rueidis.RedisResult) store.Reply {
 		if c.Script != nil {
 			name = c.Script.Name
 		}
-		return store.Reply{Err: failed(strings.ToLower(name), c.Keys[0], err), Unknown: !answered(err) && !errors.Is(err, store.ErrAway)}
+		return store.Reply{Err: reply.Failed(strings.ToLower(name), c.Keys[0], err), Unknown: !reply.Answered(err) && !errors.Is(err, store.ErrAway)}
 	}
 	return store.Reply{Text: flat(nil, &m)}
 }
@@ -114,10 +115,10 @@ func (s *Store) Allowed(ctx context.Context, loss string, cmds []store.Command) 
 	for i, r := range s.send(ctx, read, built) {
 		switch e, ok := rueidis.IsRedisErr(r.Error()); {
 		case !ok:
-		case deniedKey(e):
+		case reply.DeniedKey(e):
 			prefix, _, _ := strings.Cut(cmds[i].Keys[0], ":")
 			missing = append(missing, "~"+prefix+":*")
-		case denied(e):
+		case reply.Denied(e):
 			missing = append(missing, "+"+strings.ToLower(cmds[i].Name))
 		}
 	}
@@ -125,7 +126,7 @@ func (s *Store) Allowed(ctx context.Context, loss string, cmds []store.Command) 
 	missing = slices.Compact(missing)
 	problem := ""
 	if len(missing) > 0 {
-		problem = "the user " + s.user() + " lacks " + strings.Join(missing, " ") + ": " + loss + "; grant it: " + s.grant(missing...)
+		problem = "the user " + s.target.UserName() + " lacks " + strings.Join(missing, " ") + ": " + loss + "; grant it: " + s.target.Grant(missing...)
 	}
 	s.Note(loss, problem)
 	return problem == ""

@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
-// option is the client's settings. One connection to each node that pipelines everything, flushed after 20 µs, carries
+// clientOption is the client's settings. One connection to each node that pipelines everything, flushed after 20 µs, carries
 // more than several: 1.6 times the throughput of rueidis' defaults at 512 goroutines, and is no slower at one.
-func (t Target) option() rueidis.ClientOption {
+func clientOption(t redisurl.Target) rueidis.ClientOption {
 	o := rueidis.ClientOption{
 		InitAddress:       t.Addresses,
 		Username:          t.User,
@@ -22,7 +24,7 @@ func (t Target) option() rueidis.ClientOption {
 		SelectDB:          t.DB,
 		TLSConfig:         t.TLS,
 		ClientName:        "nearside",
-		ForceSingleClient: t.Mode == Single,
+		ForceSingleClient: t.Mode == redisurl.Single,
 		PipelineMultiplex: -1,
 		BlockingPipeline:  math.MaxInt, // else a large batch takes another connection, and overtakes what was sent before
 		AlwaysPipelining:  true,        // else the deadline of one caller closes the connection of all
@@ -38,9 +40,9 @@ func (t Target) option() rueidis.ClientOption {
 		Dialer:           net.Dialer{KeepAlive: 500 * time.Millisecond, Timeout: 5 * time.Second},
 	}
 	switch t.Mode {
-	case Cluster:
+	case redisurl.Cluster:
 		o.ClusterOption.MaxMovedRedirections = 8 // two nodes that name each other must not hold a caller for ever
-	case Sentinels:
+	case redisurl.Sentinels:
 		o.Sentinel = rueidis.SentinelOption{
 			MasterSet: t.Master, Username: t.SentinelUser, Password: t.SentinelPassword, TLSConfig: t.TLS, Dialer: o.Dialer, ClientName: o.ClientName,
 			TopologyRefreshInterval: 5 * time.Second, // a +switch-master that was missed
@@ -79,11 +81,11 @@ func (s *Store) dial(ctx context.Context, address string, d *net.Dialer, secure 
 
 // dialChecked connects to a node whose replies are checked.
 func (s *Store) dialChecked(ctx context.Context, d *net.Dialer, address string, secure *tls.Config) (net.Conn, error) {
-	conn, err := dial(ctx, d, s.target.Network, address, secure)
+	conn, err := redisurl.Dial(ctx, d, s.target.Network, address, secure)
 	if err != nil {
 		return nil, err
 	}
-	return check(conn, s.target.Mode == Sentinels), nil
+	return check(conn, s.target.Mode == redisurl.Sentinels), nil
 }
 
 // dialed looks at the topology when a connection was made anew, since something has happened then, and says once that one

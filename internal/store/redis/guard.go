@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +12,8 @@ import (
 	"github.com/nearside/nearside/internal/breaker"
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // guard stands before the commands of one node: it counts what is not answered, and while the node is away it refuses at
@@ -75,7 +76,7 @@ func (g *guard) where() string {
 	if g.address != "" {
 		return g.address
 	}
-	if masters := g.store.Masters(); g.store.target.Mode == Sentinels && len(masters) > 0 {
+	if masters := g.store.Masters(); g.store.target.Mode == redisurl.Sentinels && len(masters) > 0 {
 		return masters[0]
 	}
 	return g.store.target.String()
@@ -104,7 +105,7 @@ func (g *guard) closing(ctx context.Context, _ time.Duration) error {
 }
 
 func (g *guard) closed(down time.Duration) {
-	if g == g.store.first && g.store.target.Mode == Cluster {
+	if g == g.store.first && g.store.target.Mode == redisurl.Cluster {
 		g.store.stand(true) // each master has its own from now on
 	}
 	g.refusal.Store(&awayError{address: g.where()}) // of reads that are held back at first
@@ -212,7 +213,7 @@ func (g *guard) leaveBy(p *places, began moment, err error) {
 // judge counts the end of a command.
 func (g *guard) judge(began moment, err error) {
 	switch {
-	case !away(err):
+	case !reply.Unavailable(err):
 		g.breaker.Succeeded()
 	case errors.Is(err, rueidis.ErrClosing), errors.Is(err, context.Canceled):
 	case errors.Is(err, context.DeadlineExceeded):
@@ -227,10 +228,10 @@ func (g *guard) judge(began moment, err error) {
 				g.fail(cause, (*breaker.Breaker).Failed)
 			}
 		}
-	case readOnly(err):
+	case reply.ReadOnly(err):
 		// It goes on answering reads, with what may be old, so that there may never be five failures in a row.
 		g.fail(err, (*breaker.Breaker).Trip)
-	case answered(err):
+	case reply.Answered(err):
 		g.fail(err, (*breaker.Breaker).Failed)
 	default:
 		// A connection that breaks fails all that was under way on it: that is one failure.
@@ -276,7 +277,7 @@ func (g *guard) send(ctx context.Context, k kind, cmds rueidis.Commands) []rueid
 		return refused(len(cmds), err)
 	}
 	rs := g.store.c.DoMulti(ctx, cmds...)
-	g.leave(began, worst(rs))
+	g.leave(began, reply.Worst(rs))
 	return rs
 }
 
@@ -288,54 +289,11 @@ func refused(n int, err error) []rueidis.RedisResult {
 	return out
 }
 
-// worst returns an error of a node that is away, if there is one: of some commands of a batch it may have been asked all.
-func worst(rs []rueidis.RedisResult) error {
-	for _, r := range rs {
-		if err := r.Error(); away(err) {
-			return err
-		}
-	}
-	return nil
-}
-
-func readOnly(err error) bool {
-	e, ok := rueidis.IsRedisErr(err)
-	return ok && strings.HasPrefix(e.Error(), "READONLY")
-}
-
-func answered(err error) bool {
-	_, ok := rueidis.IsRedisErr(err)
-	return ok
-}
-
-// full reports whether a server refuses to write, whatever the key.
-func full(e *rueidis.RedisError) bool {
-	return strings.HasPrefix(e.Error(), "OOM") || strings.HasPrefix(e.Error(), "MISCONF") || strings.HasPrefix(e.Error(), "NOREPLICAS")
-}
-
-// away reports whether an error is of a node that cannot serve, whatever it is asked. One that is full, or that refuses a
-// command, is there.
-func away(err error) bool {
-	if err == nil || rueidis.IsRedisNil(err) {
-		return false
-	}
-	e, ok := rueidis.IsRedisErr(err)
-	if !ok {
-		return true
-	}
-	word, _, _ := strings.Cut(e.Error(), " ")
-	switch word {
-	case "LOADING", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "WRONGPASS", "NOAUTH":
-		return true
-	}
-	return false
-}
-
 // Gone is away for the error of a verb, which has wrapped what the server said.
 func Gone(err error) bool {
 	var said *rueidis.RedisError
 	if errors.As(err, &said) {
-		return away(said)
+		return reply.Unavailable(said)
 	}
 	for _, other := range []error{errMoved, ErrDenied, store.ErrKey, context.Canceled} {
 		if errors.Is(err, other) {

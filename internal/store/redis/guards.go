@@ -9,6 +9,8 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // guards says which guard stands before a key. It is never changed, but replaced.
@@ -30,7 +32,7 @@ func (s *Store) guard(key string) *guard {
 func (s *Store) stand(ready bool) {
 	s.standing.Lock()
 	defer s.standing.Unlock()
-	if s.target.Mode != Cluster || !ready && !s.stood || s.ctx.Err() != nil {
+	if s.target.Mode != redisurl.Cluster || !ready && !s.stood || s.ctx.Err() != nil {
 		return
 	}
 	ramped := s.degraded && !s.stood
@@ -100,7 +102,7 @@ func (g *guard) settle() {
 		ctx, cancel := context.WithTimeout(g.store.ctx, time.Second)
 		defer cancel()
 		name := probeKey
-		if g.store.target.Mode == Cluster {
+		if g.store.target.Mode == redisurl.Cluster {
 			name = "{" + tagOf(g.slot) + "}:" + probeKey
 		}
 		if err := t.c.Do(ctx, t.c.B().Pttl().Key(name).Build()).Error(); err == nil {
@@ -182,7 +184,7 @@ func scatter(ctx context.Context, c rueidis.Client, of func(*guard) *places, k k
 		for n, r := range c.DoMulti(ctx, sent...) {
 			i := at[n]
 			out[i] = r
-			if err := r.Error(); away(err) && nodes[by[i]].bad == nil {
+			if err := r.Error(); reply.Unavailable(err) && nodes[by[i]].bad == nil {
 				nodes[by[i]].bad = err
 			}
 		}
@@ -250,7 +252,7 @@ func (s *Store) guardOf(slot int) *guard {
 // it is. It is for commands that do not pass the guards: what they notice counts as the failures of reads do.
 func (s *Store) Suspect(ctx context.Context, address string) error {
 	g := s.guards.Load().first
-	if s.target.Mode == Cluster {
+	if s.target.Mode == redisurl.Cluster {
 		s.standing.Lock()
 		g = s.byAddress[address]
 		s.standing.Unlock()

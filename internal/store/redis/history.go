@@ -15,6 +15,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // A data set can go back in time: the server is started from a snapshot or an append-only file, a replica that is behind is
@@ -252,7 +253,7 @@ func (s *Store) readMarkers(ctx context.Context, c rueidis.Client, spans []span)
 		return out
 	}
 	rs := c.DoMulti(ctx, cmds(false)...)
-	if slices.ContainsFunc(rs, forgotten) {
+	if slices.ContainsFunc(rs, reply.Forgotten) {
 		rs = c.DoMulti(ctx, cmds(true)...)
 	}
 	out := make([]*reading, len(spans))
@@ -305,7 +306,7 @@ func readingOf(list []string) *reading {
 // historyFailed gives up what the server does not allow.
 func (s *Store) historyFailed(err error) {
 	e, answered := rueidis.IsRedisErr(err)
-	if !answered || away(err) || full(e) {
+	if !answered || reply.Unavailable(err) || reply.Full(e) {
 		return
 	}
 	switch word, _, _ := strings.Cut(e.Error(), " "); word {
@@ -317,9 +318,9 @@ func (s *Store) historyFailed(err error) {
 	}
 	const loss = "values that an old snapshot, or a replica that is far behind, brings back live until their TTL"
 	switch {
-	case deniedKey(e):
-		s.problem("the user %s may not write the keys nearside:*: %s; grant it: %s", s.user(), loss, s.grant("~nearside:*"))
-	case denied(e) || deniedInside(e): // of INFO, which is said; of all else Open fails
+	case reply.DeniedKey(e):
+		s.problem("the user %s may not write the keys nearside:*: %s; grant it: %s", s.target.UserName(), loss, s.target.Grant("~nearside:*"))
+	case reply.Denied(e) || reply.DeniedInside(e): // of INFO, which is said; of all else Open fails
 	default:
 		s.problem("the age of the data set cannot be counted (%s): %s", e.Error(), loss)
 	}

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // What answers at the address may be something else than the URL says: a port with TLS or one without, an HTTP server, a
@@ -32,34 +35,34 @@ var (
 )
 
 // overheard finds out why a server has closed the connection, or has answered with something else than Redis does.
-func (t Target) overheard(ctx context.Context, err error) error {
+func overheard(ctx context.Context, t redisurl.Target, err error) error {
 	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	if t.TLS != nil || !closed && !errors.Is(err, errFraming) && !strings.Contains(err.Error(), errFraming.Error()) {
 		return err
 	}
 	// A server that takes no strangers says so and closes at once, which the client, that is writing, may not hear.
-	switch said := t.answer(ctx, ""); {
+	switch said := answer(ctx, t, ""); {
 	case strings.HasPrefix(said, "-"):
 		return errors.New(said[1:])
-	case t.speaksTLS(ctx):
+	case speaksTLS(ctx, t):
 		return errTLS
-	case strings.HasPrefix(t.answer(ctx, "PING\r\n\r\n"), "HTTP/"):
+	case strings.HasPrefix(answer(ctx, t, "PING\r\n\r\n"), "HTTP/"):
 		return errHTTP
 	}
 	return err
 }
 
 // speaksPlain reports whether the server speaks the Redis protocol without TLS.
-func (t Target) speaksPlain(ctx context.Context) bool {
-	said := t.answer(ctx, "*1\r\n$4\r\nPING\r\n")
+func speaksPlain(ctx context.Context, t redisurl.Target) bool {
+	said := answer(ctx, t, "*1\r\n$4\r\nPING\r\n")
 	return strings.HasPrefix(said, "+") || strings.HasPrefix(said, "-")
 }
 
 // answer returns the first line that the server says, without TLS, after it was sent a text.
-func (t Target) answer(ctx context.Context, text string) string {
+func answer(ctx context.Context, t redisurl.Target, text string) string {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	conn, err := dial(ctx, &net.Dialer{}, t.Network, t.Addresses[0], nil)
+	conn, err := redisurl.Dial(ctx, &net.Dialer{}, t.Network, t.Addresses[0], nil)
 	if err != nil {
 		return ""
 	}
@@ -78,10 +81,10 @@ func (t Target) answer(ctx context.Context, text string) string {
 }
 
 // speaksTLS reports whether the server answers as one does that speaks TLS. Nothing is sent on the connection.
-func (t Target) speaksTLS(ctx context.Context) bool {
+func speaksTLS(ctx context.Context, t redisurl.Target) bool {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	conn, err := dial(ctx, &net.Dialer{}, t.Network, t.Addresses[0], nil)
+	conn, err := redisurl.Dial(ctx, &net.Dialer{}, t.Network, t.Addresses[0], nil)
 	if err != nil {
 		return false
 	}
@@ -97,7 +100,7 @@ func (s *Store) checkServer(ctx context.Context) error {
 	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered {
 		return err
 	}
-	if version := field(info, "nearside_version"); version != "" {
+	if version := reply.Field(info, "nearside_version"); version != "" {
 		return remedy{fmt.Errorf("%w (version %.40q)", errServe, version), errServe.todo}
 	}
 	return nil

@@ -5,10 +5,7 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +14,8 @@ import (
 
 	"github.com/nearside/nearside/internal/stall"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // Options are the settings of a store beside its URL. The zero value means the defaults.
@@ -48,7 +47,7 @@ type Options struct {
 type Store struct {
 	c        rueidis.Client // set when connected is
 	option   rueidis.ClientOption
-	target   Target
+	target   redisurl.Target
 	replicas int
 	distance *distance
 	logger   *slog.Logger
@@ -88,11 +87,11 @@ type Store struct {
 	lacking  map[string]string // of Allowed and Note: what is lost, and the problem
 }
 
-// Open connects to what rawURL names; see Parse. It fails on what stays until somebody does something about it: a URL, a
+// Open connects to what rawURL names; see redisurl.Parse. It fails on what stays until somebody does something about it: a URL, a
 // password, a certificate or a right that is wrong. If Redis does not answer, the store is opened all the same, and connects
 // as soon as it can; until then its verbs fail with store.ErrAway at once. No password appears in its errors.
 func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
-	t, err := Parse(rawURL)
+	t, err := redisurl.Parse(rawURL)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +106,7 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	s.watching.Go(func() { s.running.Run(s.ctx) })
 	s.first = s.newGuard("", 0, s.revive)
 	s.guards.Store(&guards{first: s.first})
-	s.option = t.option()
+	s.option = clientOption(t)
 	s.option.DialCtxFn = s.dial
 	if o.FlushDelay > 0 {
 		s.option.MaxFlushDelay = o.FlushDelay
@@ -150,22 +149,6 @@ func (s *Store) unusable() error {
 	return nil
 }
 
-// failed is the error of a command, which may be about no key.
-func failed(verb, key string, err error) error {
-	if errors.Is(err, rueidis.ErrClosing) {
-		return store.ErrClosed // it was under way when Close came
-	}
-	if key != "" {
-		verb += " " + strconv.Quote(key[:min(len(key), 100)])
-	}
-	return fmt.Errorf("redis: %s: %w", verb, err)
-}
-
-func wrongType(err error) bool {
-	e, ok := rueidis.IsRedisErr(err)
-	return ok && strings.Contains(e.Error(), "WRONGTYPE") // a script of Redis 6.2 has more in front
-}
-
 // Ping returns nil if the server answers; of a cluster, one of its masters, and if no other one is known to be away.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.unusable(); err != nil {
@@ -176,7 +159,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	}
 	// A batch of commands without a key goes to a master, a single one to any node, known to be down or not.
 	if err := s.c.DoMulti(ctx, s.c.B().Ping().Build())[0].Error(); err != nil {
-		return failed("ping", "", err)
+		return reply.Failed("ping", "", err)
 	}
 	return nil
 }
@@ -193,35 +176,20 @@ func (s *Store) Usage(ctx context.Context) (u store.Usage, err error) {
 		rs := c.DoMulti(ctx, c.B().Dbsize().Build(), c.B().Info().Section("memory").Build(), c.B().Info().Section("stats").Build())
 		keys, err := rs[0].AsInt64()
 		if err != nil {
-			return store.Usage{}, failed("dbsize", "", err)
+			return store.Usage{}, reply.Failed("dbsize", "", err)
 		}
 		u.Keys += keys
 		for _, r := range rs[1:] {
 			text, err := r.ToString()
 			if err != nil {
-				return store.Usage{}, failed("info", "", err)
+				return store.Usage{}, reply.Failed("info", "", err)
 			}
-			u.Bytes += number(text, "used_memory")
-			u.MaxBytes += number(text, "maxmemory")
-			u.Evicted += number(text, "evicted_keys")
+			u.Bytes += reply.Number(text, "used_memory")
+			u.MaxBytes += reply.Number(text, "maxmemory")
+			u.Evicted += reply.Number(text, "evicted_keys")
 		}
 	}
 	return u, nil
-}
-
-// field returns a line of INFO, "" if it is not there.
-func field(info, name string) string {
-	for line := range strings.SplitSeq(info, "\r\n") {
-		if n, value, _ := strings.Cut(line, ":"); n == name {
-			return value
-		}
-	}
-	return ""
-}
-
-func number(info, name string) int64 {
-	n, _ := strconv.ParseInt(field(info, name), 10, 64)
-	return n
 }
 
 // Close closes the connections.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // Renew runs renew.lua, for many leases of values at once.
@@ -51,10 +52,10 @@ func (s *Store) renewTogether(ctx context.Context, leases []store.Lease, life ti
 			switch {
 			case err == nil:
 				out[i] = store.Outcome{OK: renewed[at] == '1'}
-			case len(groups[n]) > 1 && inTransit(err):
+			case len(groups[n]) > 1 && reply.InTransit(err):
 				alone = append(alone, []int{i})
 			default:
-				out[i] = store.Outcome{Err: failed("renew", leases[i].Key, err)}
+				out[i] = store.Outcome{Err: reply.Failed("renew", leases[i].Key, err)}
 			}
 		}
 	}

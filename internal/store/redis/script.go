@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 //go:embed sidecar.lua
@@ -131,7 +133,7 @@ func (s *Store) calls(ctx context.Context, k kind, sc *script, n int, call func(
 	if n == 1 {
 		names, args := call(0)
 		out := s.one(ctx, k, names[0], func() rueidis.Completed { return sc.call(s.c.B(), false, names, args) })
-		if forgotten(out) {
+		if reply.Forgotten(out) {
 			out = s.one(ctx, k, names[0], func() rueidis.Completed { return sc.call(s.c.B(), true, names, args) })
 		}
 		return []rueidis.RedisResult{out}
@@ -151,7 +153,7 @@ func (s *Store) calls(ctx context.Context, k kind, sc *script, n int, call func(
 	out := send(all, false)
 	var left []int
 	for i := range out {
-		if forgotten(out[i]) {
+		if reply.Forgotten(out[i]) {
 			left = append(left, i)
 		}
 	}
@@ -159,11 +161,6 @@ func (s *Store) calls(ctx context.Context, k kind, sc *script, n int, call func(
 		out[left[at]] = r
 	}
 	return out
-}
-
-func forgotten(r rueidis.RedisResult) bool {
-	e, ok := rueidis.IsRedisErr(r.Error())
-	return ok && e.IsNoScript()
 }
 
 // px is a life in milliseconds, never none: a key without an end would stay for ever.

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // The end of a session stands in its sidecar, as "e" and the ms since 1970 by the clock of who saved it, and lives as long as
@@ -30,7 +31,7 @@ func (s *Store) Touch(ctx context.Context, key string, life time.Duration) store
 		r = s.run(ctx, write, touchScript, []string{key}, func(int) []string {
 			return []string{px(life), strconv.FormatInt(time.Now().UnixMilli(), 10)}
 		})[0]
-		if inTransit(r.Error()) {
+		if reply.InTransit(r.Error()) {
 			r = s.touchApart(ctx, key, life)
 		}
 	}
@@ -38,7 +39,7 @@ func (s *Store) Touch(ctx context.Context, key string, life time.Duration) store
 	switch {
 	case err == nil:
 		return store.Item{Value: []byte(v), Found: true}
-	case rueidis.IsRedisNil(err), wrongType(err):
+	case rueidis.IsRedisNil(err), reply.WrongType(err):
 		return store.Item{}
 	}
 	return store.Item{Err: s.sessionError("find a session", err)}
@@ -57,7 +58,7 @@ func (s *Store) Save(ctx context.Context, r store.Record) store.Outcome {
 		return []string{rueidis.BinaryString(r.Value), px(r.TTL), end}
 	})[0]
 	err := out.Error()
-	if inTransit(err) {
+	if reply.InTransit(err) {
 		err = s.saveApart(ctx, r, end)
 	}
 	if err != nil {
@@ -68,10 +69,10 @@ func (s *Store) Save(ctx context.Context, r store.Record) store.Outcome {
 
 // sessionError also remembers that a right is missing.
 func (s *Store) sessionError(what string, err error) error {
-	if e, ok := rueidis.IsRedisErr(err); ok && (denied(e) || deniedInside(e)) {
-		s.problem("the user %s may not do what sessions need: %v; grant it: %s", s.user(), err, s.grant("+eval", "+evalsha", "+get", "+set", "+del", "+pexpire"))
+	if e, ok := rueidis.IsRedisErr(err); ok && (reply.Denied(e) || reply.DeniedInside(e)) {
+		s.problem("the user %s may not do what sessions need: %v; grant it: %s", s.target.UserName(), err, s.target.Grant("+eval", "+evalsha", "+get", "+set", "+del", "+pexpire"))
 	}
-	return failed(what, "", err)
+	return reply.Failed(what, "", err)
 }
 
 // touchApart and saveApart do one key after the other, while their slot is on its way to another node; see apart.go. What comes
@@ -138,7 +139,7 @@ func (s *Store) Scan(ctx context.Context, glob string, found func(keys []string)
 		})
 	})
 	if err != nil {
-		return failed("scan", glob, err)
+		return reply.Failed("scan", glob, err)
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
 // A connection may lead to another data set than the one before it, or a replica at its other end may be promoted. So none is
@@ -161,7 +163,7 @@ func (s *Store) trust(upTo uint64, now []span) {
 	whole := complete(now)
 	for c := range h.conns {
 		judged, master := masters[c.address]
-		if s.target.Mode == Single {
+		if s.target.Mode == redisurl.Single {
 			judged, master = true, true
 			for _, fine := range masters {
 				judged = judged && fine

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // The client cannot be made while no server answers. So the first guard begins open where Open finds none, and its prober
@@ -43,13 +46,13 @@ func (s *Store) connectFirst(ctx context.Context) (lasts bool, err error) {
 		s.watching.Go(s.watch)
 		return false, nil
 	}
-	todo, lasts := s.target.advice(err)
+	todo, lasts := advice(s.target, err)
 	switch {
 	case plain && ctx.Err() != nil:
 		err, todo, lasts = errNoTLS, errNoTLS.todo, true
 	case ctx.Err() != nil:
 		err, lasts = fmt.Errorf("no answer in time: %w", ctx.Err()), false
-		if todo, _ = s.target.advice(err); s.target.TLS != nil {
+		if todo, _ = advice(s.target, err); s.target.TLS != nil {
 			todo = "check the address, and that the server speaks TLS there"
 		}
 	}
@@ -69,7 +72,7 @@ func (s *Store) askWithoutTLS(ctx context.Context) (end func() bool) {
 		defer wait.Stop()
 		select {
 		case <-wait.C:
-			plain <- s.target.speaksPlain(ctx)
+			plain <- speaksPlain(ctx, s.target)
 		case <-ctx.Done():
 			plain <- false
 		}
@@ -83,7 +86,7 @@ func (s *Store) askWithoutTLS(ctx context.Context) (end func() bool) {
 func (s *Store) connectAndCheck(ctx context.Context) error {
 	c, err := rueidis.NewClient(s.option)
 	if err != nil {
-		return s.target.overheard(ctx, err)
+		return overheard(ctx, s.target, err)
 	}
 	s.c = c
 	if err = s.check(ctx); err == nil {
@@ -147,7 +150,7 @@ func (s *Store) probe(ctx context.Context, g *guard) error {
 func (s *Store) ask(ctx context.Context, g *guard) error {
 	c, side := s.c, sidecar(probeKey)
 	switch {
-	case s.target.Mode != Cluster:
+	case s.target.Mode != redisurl.Cluster:
 	case g == s.first: // it stands before slots that nobody serves
 		if err := s.look(ctx); err != nil || s.whole() {
 			return err
@@ -159,7 +162,7 @@ func (s *Store) ask(ctx context.Context, g *guard) error {
 		}
 		side = "~l:{" + tagOf(g.slot) + "}:" + probeKey
 	}
-	return worst(c.DoMulti(ctx, c.B().Ping().Build(), c.B().Set().Key(side).Value("-").PxMilliseconds(1).Build()))
+	return reply.Worst(c.DoMulti(ctx, c.B().Ping().Build(), c.B().Set().Key(side).Value("-").PxMilliseconds(1).Build()))
 }
 
 // whole reports whether every slot has a master.

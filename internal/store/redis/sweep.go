@@ -13,6 +13,8 @@ import (
 
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // A sweep finds the keys of a cache by SCAN, in two passes over each master: first every sidecar, then every value or
@@ -64,7 +66,7 @@ func (w *sweep) run(ctx context.Context) error {
 		return err
 	}
 	if err := w.all(ctx, w.node); err != nil {
-		return failed("sweep", w.glob, err)
+		return reply.Failed("sweep", w.glob, err)
 	}
 	return nil
 }
@@ -108,7 +110,7 @@ func (w *sweep) settled(ctx context.Context) ([]span, error) {
 	if !complete(spans) {
 		return nil, errors.New("not all masters answer")
 	}
-	if w.s.target.Mode != Cluster {
+	if w.s.target.Mode != redisurl.Cluster {
 		return spans, nil
 	}
 	masters, err := w.masters(spans)
@@ -117,9 +119,9 @@ func (w *sweep) settled(ctx context.Context) ([]span, error) {
 	}
 	for _, c := range masters {
 		text, err := c.Do(ctx, c.B().ClusterNodes().Build()).ToString()
-		if e, answered := rueidis.IsRedisErr(err); answered && denied(e) {
+		if e, answered := rueidis.IsRedisErr(err); answered && reply.Denied(e) {
 			w.s.problem("the user %s may not run cluster nodes: a value that moves to another node while a cache is swept may be missed; grant it: %s",
-				w.s.user(), w.s.grant("+cluster|nodes"))
+				w.s.target.UserName(), w.s.target.Grant("+cluster|nodes"))
 			continue
 		}
 		if err != nil {
@@ -134,7 +136,7 @@ func (w *sweep) settled(ctx context.Context) ([]span, error) {
 
 // masters returns a client for each master of spans.
 func (w *sweep) masters(spans []span) (out []rueidis.Client, err error) {
-	if w.s.target.Mode != Cluster {
+	if w.s.target.Mode != redisurl.Cluster {
 		return []rueidis.Client{w.s.c}, nil
 	}
 	nodes := w.s.c.Nodes()

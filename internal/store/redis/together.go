@@ -7,6 +7,8 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // One script about many keys costs the server half of what it costs to run it for each, and this process less than that. But
@@ -28,13 +30,13 @@ func (s *Store) together(n int, about func(i int) (key, token string, bytes int)
 	var g *group
 	for i := range n {
 		key, token, size := about(i)
-		if s.target.Mode == Cluster {
+		if s.target.Mode == redisurl.Cluster {
 			g = latest[Slot(key)]
 		}
 		if g == nil || g.token != token || len(groups[g.at]) == keysTogether || g.bytes+size > bytesTogether {
 			g = &group{at: len(groups), token: token}
 			groups = append(groups, make([]int, 0, min(keysTogether, n-i)))
-			if s.target.Mode == Cluster {
+			if s.target.Mode == redisurl.Cluster {
 				latest[Slot(key)] = g
 			}
 		}
@@ -92,10 +94,10 @@ func (s *Store) fillTogether(ctx context.Context, fills []store.Fill, groups [][
 			switch {
 			case err == nil:
 				out[i].OK = filled[at] == '1'
-			case len(groups[n]) > 1 && answered(err) && !away(err):
+			case len(groups[n]) > 1 && reply.Answered(err) && !reply.Unavailable(err):
 				alone = append(alone, []int{i})
 			default:
-				out[i] = store.Outcome{Err: failed("fill", fills[i].Key, err)}
+				out[i] = store.Outcome{Err: reply.Failed("fill", fills[i].Key, err)}
 			}
 		}
 	}
@@ -140,14 +142,14 @@ func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which [
 			s.acquireApart(ctx, claims, groups[n], out)
 			continue
 		}
-		if e, ok := rueidis.IsRedisErr(err); ok && !away(err) && !full(e) { // because of one key, perhaps
+		if e, ok := rueidis.IsRedisErr(err); ok && !reply.Unavailable(err) && !reply.Full(e) { // because of one key, perhaps
 			left = append(left, groups[n]...)
 			continue
 		}
 		more := 1
 		for at, i := range groups[n] {
 			if err != nil {
-				out[i] = store.Grant{Err: failed("acquire", claims[i].Key, err)}
+				out[i] = store.Grant{Err: reply.Failed("acquire", claims[i].Key, err)}
 				continue
 			}
 			if answers[at] == unclear {

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // node is a master. Its identity changes when another process, or a process in another role, answers in its place: then
@@ -115,12 +118,12 @@ func complete(spans []span) bool {
 // spans asks who serves which slots. Who does not answer has no identity.
 func (s *Store) spans(ctx context.Context) ([]span, error) {
 	nodes := s.c.Nodes()
-	if s.target.Mode != Cluster {
+	if s.target.Mode != redisurl.Cluster {
 		var out []span
 		for address, c := range nodes {
 			id, err := s.identity(ctx, address, c)
 			if err != nil {
-				return nil, failed("info", "", err)
+				return nil, reply.Failed("info", "", err)
 			}
 			out = append(out, span{0, slots - 1, node{address, id}})
 		}
@@ -128,7 +131,7 @@ func (s *Store) spans(ctx context.Context) ([]span, error) {
 	}
 	rows, from, err := clusterSlots(ctx, nodes)
 	if err != nil {
-		return nil, failed("cluster slots", "", err)
+		return nil, reply.Failed("cluster slots", "", err)
 	}
 	var out []span
 	for _, row := range rows {
@@ -239,20 +242,20 @@ func (s *Store) identity(ctx context.Context, address string, c rueidis.Client) 
 	var words [2]string
 	for i, name := range []string{"run_id", "role"} {
 		text, err := rs[i].ToString()
-		if e, ok := rueidis.IsRedisErr(err); ok && denied(e) {
+		if e, ok := rueidis.IsRedisErr(err); ok && reply.Denied(e) {
 			return "unknown", nil
 		}
 		if err != nil {
 			return "", err
 		}
-		words[i] = field(text, name)
+		words[i] = reply.Field(text, name)
 	}
 	return words[0] + " " + words[1], nil
 }
 
 // masters returns a client for each master, as they were last seen.
 func (s *Store) masters() (out []rueidis.Client) {
-	if s.target.Mode != Cluster {
+	if s.target.Mode != redisurl.Cluster {
 		return []rueidis.Client{s.c}
 	}
 	nodes := s.c.Nodes()

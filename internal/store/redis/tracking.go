@@ -16,6 +16,8 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // tracking is a second client of the same servers, whose connections ask to be told of every change of what was read on them
@@ -56,7 +58,7 @@ func (s *Store) Track(ctx context.Context, changed func(key string), lost func()
 	c, err := rueidis.NewClient(o)
 	if err != nil {
 		if errors.Is(err, rueidis.ErrNoCache) {
-			err = fmt.Errorf("the server has no CLIENT TRACKING, or does not let the user %s; grant it: %s (%s)", s.user(), s.grant("+client|tracking"), firstLine(err))
+			err = fmt.Errorf("the server has no CLIENT TRACKING, or does not let the user %s; grant it: %s (%s)", s.target.UserName(), s.target.Grant("+client|tracking"), firstLine(err))
 		}
 		return nil, err
 	}
@@ -85,8 +87,8 @@ func (t *tracking) selfTest(ctx context.Context) error {
 	t.register(key, told)
 	defer t.unregister(key, told)
 	err := t.c.Do(ctx, t.c.B().Get().Key(key).Build()).Error()
-	if e, ok := rueidis.IsRedisErr(err); ok && deniedKey(e) {
-		return fmt.Errorf("whether pushes arrive is tried with a key of the layer's own, which the user %s may not write; grant it: %s", t.s.user(), t.s.grant("~nearside:*"))
+	if e, ok := rueidis.IsRedisErr(err); ok && reply.DeniedKey(e) {
+		return fmt.Errorf("whether pushes arrive is tried with a key of the layer's own, which the user %s may not write; grant it: %s", t.s.target.UserName(), t.s.target.Grant("~nearside:*"))
 	}
 	if err != nil && !rueidis.IsRedisNil(err) {
 		return fmt.Errorf("read a key to be tracked: %w", err)
@@ -198,7 +200,7 @@ func (t *tracking) Get(ctx context.Context, key string, ttl bool) store.Item {
 // GetMany is Get of many keys, in one trip to each node.
 func (t *tracking) GetMany(ctx context.Context, keys []string, ttl bool) []store.Item {
 	out := make([]store.Item, len(keys))
-	if t.s.target.Mode != Cluster && len(keys) > 1 {
+	if t.s.target.Mode != redisurl.Cluster && len(keys) > 1 {
 		mgot(t.send(ctx, keys[:1], mget(t.c, keys, ttl)), keys, ttl, out)
 		return out
 	}
@@ -241,7 +243,7 @@ func (t *tracking) Absences(ctx context.Context, keys []string) []time.Duration 
 		mark, errMark := rs[3*i+1].ToString()
 		left, errLeft := rs[3*i+2].AsInt64()
 		if errors.Join(err, errMark, errLeft) == nil && value == missing && mark == "-" && left > 0 {
-			if out[i] = life(left); t.s.target.Mode == Cluster {
+			if out[i] = life(left); t.s.target.Mode == redisurl.Cluster {
 				out[i] = min(out[i], absentInCluster)
 			}
 		}
@@ -273,7 +275,7 @@ func (t *tracking) Await(ctx context.Context, keys []string) (changed <-chan str
 	for _, r := range t.send(ctx, keys, cmds) {
 		if err := r.Error(); err != nil {
 			stop()
-			return nil, nil, failed("track", keys[0], err)
+			return nil, nil, reply.Failed("track", keys[0], err)
 		}
 	}
 	return ch, stop, nil

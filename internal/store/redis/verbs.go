@@ -8,6 +8,8 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // Get is GET, and PTTL in the same trip if ttl is set.
@@ -35,7 +37,7 @@ func (g *guard) get(ctx context.Context, c rueidis.Client, key string, ttl bool)
 		return item(r, key)
 	}
 	rs := c.DoMulti(ctx, get, c.B().Pttl().Key(key).Build())
-	g.leaveBy(p, began, worst(rs))
+	g.leaveBy(p, began, reply.Worst(rs))
 	it := item(rs[0], key)
 	left(&it, rs[1], key)
 	return it
@@ -50,10 +52,10 @@ func item(r rueidis.RedisResult, key string) store.Item {
 			return store.Item{Value: v, Found: true}
 		}
 	}
-	if rueidis.IsRedisNil(err) || wrongType(err) {
+	if rueidis.IsRedisNil(err) || reply.WrongType(err) {
 		return store.Item{}
 	}
-	return store.Item{Err: failed("get", key, err)}
+	return store.Item{Err: reply.Failed("get", key, err)}
 }
 
 // left adds the answer of PTTL. The value may have expired between the two commands.
@@ -63,7 +65,7 @@ func left(it *store.Item, r rueidis.RedisResult, key string) {
 	}
 	switch n, err := r.AsInt64(); {
 	case err != nil:
-		*it = store.Item{Err: failed("pttl", key, err)}
+		*it = store.Item{Err: reply.Failed("pttl", key, err)}
 	case n == missing:
 		*it = store.Item{}
 	default:
@@ -90,7 +92,7 @@ func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.It
 			out[i].Err = err
 		}
 		return out
-	case s.target.Mode == Cluster:
+	case s.target.Mode == redisurl.Cluster:
 		return s.getEach(ctx, keys, ttl, out)
 	}
 	g := s.guard(keys[0])
@@ -122,7 +124,7 @@ func mgot(rs []rueidis.RedisResult, keys []string, ttl bool, out []store.Item) {
 	values, err := rs[0].ToArray()
 	for i, key := range keys {
 		if err != nil {
-			out[i].Err = failed("mget", key, err)
+			out[i].Err = reply.Failed("mget", key, err)
 			continue
 		}
 		if v, err := values[i].AsBytes(); err == nil {
@@ -177,7 +179,7 @@ func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 		}
 		switch {
 		case err != nil:
-			out[i].Err = failed("inspect", key, err)
+			out[i].Err = reply.Failed("inspect", key, err)
 		case ty == "none" || ms == -2:
 			out[i].Type = "none"
 		default:
@@ -274,11 +276,11 @@ func (s *Store) outcomes(ctx context.Context, verb string, sc *script, keys []st
 	for i, r := range s.told(ctx, sc, keys, args) {
 		n, err := r.AsInt64()
 		if out[i].OK = n == 1; err != nil {
-			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
+			out[i] = store.Outcome{Err: reply.Failed(verb, keys[i], err)}
 		} else if out[i].OK && sc.fills() {
 			s.permitted(sc)
 		}
-		if forbidden := s.forbidden(sc, err); inTransit(err) || forbidden && sc.parted == invalidated {
+		if forbidden := s.forbidden(sc, err); reply.InTransit(err) || forbidden && sc.parted == invalidated {
 			parted = append(parted, i)
 		}
 	}

@@ -3,13 +3,14 @@ package redis
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/retry"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // waitsAtOnce is how many connections wait for replicas at once, for one batch.
@@ -23,7 +24,7 @@ func (s *Store) confirmed(ctx context.Context, sc *script, keys []string, args f
 	groups := make(map[uint16][]int) // of one connection each
 	for i, key := range keys {
 		slot := uint16(0)
-		if s.target.Mode == Cluster {
+		if s.target.Mode == redisurl.Cluster {
 			slot = Slot(key)
 		}
 		groups[slot] = append(groups[slot], i)
@@ -59,16 +60,16 @@ func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, gro
 			i := left[n]
 			return sc.command(b, true, keys[i], args(i))
 		})
-		g.judge(began, worst(rs))
+		g.judge(began, reply.Worst(rs))
 		var elsewhere []int
 		for n, i := range left {
-			if out[i] = rs[n]; sc.parted != inSteps && inTransit(rs[n].Error()) {
+			if out[i] = rs[n]; sc.parted != inSteps && reply.InTransit(rs[n].Error()) {
 				continue // apart.go does something else
 			}
-			if inTransit(rs[n].Error()) {
+			if reply.InTransit(rs[n].Error()) {
 				out[i] = s.confirmApart(ctx, sc, keys[i], args(i))
 			}
-			if err := out[i].Error(); moved(err) || unsent(err) {
+			if err := out[i].Error(); reply.Moved(err) || unsent(err) {
 				elsewhere = append(elsewhere, i)
 			}
 		}
@@ -154,34 +155,4 @@ func (s *Store) confirmStep(ctx context.Context, cmd func(rueidis.Builder, int) 
 		}
 	}
 	return r
-}
-
-// moved reports whether a command was not carried out, because its slot is on its way to another node or there already.
-func moved(err error) bool {
-	e, ok := rueidis.IsRedisErr(err)
-	if !ok {
-		return false
-	}
-	_, redirected := e.IsRedirect()
-	_, gone := e.IsMoved()
-	return redirected || gone || inTransit(err)
-}
-
-// inTransit reports whether a command was not carried out, because its slot is on its way to another node; or a script not to
-// its end, which has deleted a name and came back to it.
-func inTransit(err error) bool {
-	e, ok := rueidis.IsRedisErr(err)
-	if !ok {
-		return false
-	}
-	_, asked := e.IsAsk()
-	return asked || e.IsTryAgain() || interrupted(e.Error())
-}
-
-// interrupted reports whether an error is that of a script which came back to a name that it had deleted, while its slot moves:
-// for the server the name may be on the other node by then. Redis 8.0 and Valkey 8.1 have another error for a command with
-// several names: it calls them undeclared, which they are not (TestScriptsNameTheirKeys).
-func interrupted(text string) bool {
-	return strings.Contains(text, "attempted to access a non local key") ||
-		strings.Contains(text, "were accessed during rehashing of the slot")
 }

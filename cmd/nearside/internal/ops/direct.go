@@ -16,6 +16,7 @@ import (
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/text"
 )
 
@@ -42,7 +43,7 @@ const answerLimit = 5 * time.Second // of a command about some keys
 
 // OpenRedis returns a Direct of the Redis at a URL. A user who lacks rights is an error that wraps redis.ErrDenied.
 func OpenRedis(ctx context.Context, url string) (*Direct, error) {
-	target, err := redis.Parse(url)
+	target, err := redisurl.Parse(url)
 	if err != nil {
 		return nil, kindError{ErrUsage, err}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
 // Pass carries out one command of a client, whose keys are known, and appends its reply to out. A large one goes to to.Take
@@ -18,7 +19,7 @@ import (
 func (p *Pool) Pass(ctx context.Context, to Client, cmd Command, args, keys [][]byte, out []byte) ([]byte, error) {
 	slot := p.Slot(keys)
 	switch {
-	case p.to.Mode != redis.Cluster, slot >= 0:
+	case p.to.Mode != redisurl.Cluster, slot >= 0:
 	case len(keys) > 0 && is(args[0], "SINTER"):
 		return p.intersect(ctx, to, keys, out)
 	case len(keys) > 0 && cmd.request == "multi_shard":
@@ -42,7 +43,7 @@ const Several = -2
 // Slot returns the slot of keys; outside of a cluster, and without keys, Anywhere.
 func (p *Pool) Slot(keys [][]byte) int {
 	slot := Anywhere
-	if p.to.Mode != redis.Cluster {
+	if p.to.Mode != redisurl.Cluster {
 		return slot
 	}
 	for _, key := range keys {

@@ -1,4 +1,5 @@
-package redis
+// Package redisurl reads the URL of a Redis store: where it is, and how to speak to it.
+package redisurl
 
 import (
 	"context"
@@ -206,12 +207,26 @@ func secured(ca, cert, key, name string) (*tls.Config, error) {
 // String is where Redis is, for errors and logs.
 func (t Target) String() string { return strings.Join(t.Addresses, ", ") }
 
-// Dial connects to a node of the target, handshake of TLS included.
-func (t Target) Dial(ctx context.Context, d *net.Dialer, address string) (net.Conn, error) {
-	return dial(ctx, d, t.Network, address, t.TLS)
+// UserName is the name of the user that the URL logs in, for errors and advice.
+func (t Target) UserName() string {
+	if t.User == "" {
+		return "default"
+	}
+	return t.User
 }
 
-func dial(ctx context.Context, d *net.Dialer, network, address string, secure *tls.Config) (net.Conn, error) {
+// Grant is the command that gives the user rights, as ACL SETUSER takes them.
+func (t Target) Grant(rules ...string) string {
+	return "ACL SETUSER " + t.UserName() + " " + strings.Join(rules, " ")
+}
+
+// Dial connects to a node of the target, handshake of TLS included.
+func (t Target) Dial(ctx context.Context, d *net.Dialer, address string) (net.Conn, error) {
+	return Dial(ctx, d, t.Network, address, t.TLS)
+}
+
+// Dial connects to an address, with TLS if secure is not nil.
+func Dial(ctx context.Context, d *net.Dialer, network, address string, secure *tls.Config) (net.Conn, error) {
 	if secure == nil {
 		return d.DialContext(ctx, network, address)
 	}
