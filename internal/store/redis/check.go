@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // probe is a command that Open tries, on a key that nobody has, to learn whether the server lets us.
@@ -37,8 +39,8 @@ func (s *Store) probes() []probe {
 		{"set", b.Set().Key(side).Value("-").PxMilliseconds(1).Build(), ""},
 		{"del", b.Del().Key(side).Build(), ""},
 		{"unlink", b.Unlink().Key(side).Build(), ""},
-		{"evalsha", b.Evalsha().Sha1(releaseScript.sha).Numkeys(1).Key(side).Arg("-").Build(), ""},
-		{"eval", b.Eval().Script(releaseScript.src).Numkeys(1).Key(side).Arg("-").Build(), ""},
+		{"evalsha", b.Evalsha().Sha1(releaseScript.SHA).Numkeys(1).Key(side).Arg("-").Build(), ""},
+		{"eval", b.Eval().Script(releaseScript.Src).Numkeys(1).Key(side).Arg("-").Build(), ""},
 		{"info", b.Info().Section("server").Build(), "a failover is not noticed, and the invalidations that it lost are not repeated; nor is a data set that is older than it was"},
 		{"dbsize", b.Dbsize().Build(), "statistics have no number of keys"},
 		{"scan", b.Scan().Cursor(0).Count(1).Build(), "caches of which more invalidations failed than are kept are not served from until their values have expired"},
@@ -79,14 +81,14 @@ func (s *Store) check(ctx context.Context) error {
 		case reply.UnknownCommand(e) && ps[i].loss == "":
 			return remedy{fmt.Errorf("the server has no %s", strings.ToUpper(ps[i].name)), "use Redis 6.2 or Valkey, or later ones, with this command enabled: the protocol needs it"}
 		case reply.UnknownCommand(e):
-			s.problem("the server has no %s: %s", strings.ToUpper(ps[i].name), ps[i].loss)
+			s.problems.Add("the server has no %s: %s", strings.ToUpper(ps[i].name), ps[i].loss)
 		case strings.HasPrefix(e.Error(), "READONLY"):
 			if s.target.Mode == redisurl.Sentinels {
 				return err // a failover is under way
 			}
 			return remedy{errors.New("the server is a read-only replica"), "connect to its master, or by redis-sentinel:// to whoever is the master"}
 		case reply.Full(e):
-			s.problem("the server refuses writes (%s): values are loaded and not stored", e.Error())
+			s.problems.Add("the server refuses writes (%s): values are loaded and not stored", e.Error())
 		default:
 			return err
 		}
@@ -95,7 +97,7 @@ func (s *Store) check(ctx context.Context) error {
 		return remedy{fmt.Errorf("the user %s %w %s", s.target.UserName(), ErrDenied, named(needed)), "grant it: " + s.target.Grant(needed...)}
 	}
 	if len(wanted) > 0 {
-		s.problem("the user %s may not run %s: %s; grant it: %s", s.target.UserName(), named(wanted), strings.Join(losses, "; "), s.target.Grant(wanted...))
+		s.problems.Add("the user %s may not run %s: %s; grant it: %s", s.target.UserName(), named(wanted), strings.Join(losses, "; "), s.target.Grant(wanted...))
 	}
 	return nil
 }
@@ -121,8 +123,8 @@ func (s *Store) checkMode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if n := reply.Number(state, "cluster_slots_assigned"); n < slots {
-		return fmt.Errorf("CLUSTERDOWN: %d of %d slots are served by no node", slots-n, slots)
+	if n := reply.Number(state, "cluster_slots_assigned"); n < topology.Slots {
+		return fmt.Errorf("CLUSTERDOWN: %d of %d slots are served by no node", topology.Slots-n, topology.Slots)
 	}
 	if n := reply.Number(state, "cluster_slots_fail") + reply.Number(state, "cluster_slots_pfail"); n > 0 {
 		return fmt.Errorf("CLUSTERDOWN: the masters of %d slots do not answer", n)
@@ -130,14 +132,30 @@ func (s *Store) checkMode(ctx context.Context) error {
 	return nil
 }
 
+// globs are those that CheckKeys was asked about.
+type globs struct {
+	mu   sync.Mutex // guards list
+	list []string
+}
+
+func (g *globs) add(glob string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !slices.Contains(g.list, glob) {
+		g.list = append(g.list, glob)
+	}
+}
+
+func (g *globs) all() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.list)
+}
+
 // CheckKeys learns whether keys that match a glob, such as user:*, and what stands beside them may be read and written. What may
 // not is a problem.
 func (s *Store) CheckKeys(ctx context.Context, glob string) {
-	s.mu.Lock()
-	if !slices.Contains(s.globs, glob) {
-		s.globs = append(s.globs, glob)
-	}
-	s.mu.Unlock()
+	s.globs.add(glob)
 	if s.unusable() == nil {
 		s.checkGlob(ctx, glob)
 	}
@@ -145,10 +163,7 @@ func (s *Store) CheckKeys(ctx context.Context, glob string) {
 
 // checkGlobs does what CheckKeys could not do while there was no connection.
 func (s *Store) checkGlobs(ctx context.Context) {
-	s.mu.Lock()
-	globs := slices.Clone(s.globs)
-	s.mu.Unlock()
-	for _, glob := range globs {
+	for _, glob := range s.globs.all() {
 		s.checkGlob(ctx, glob)
 	}
 }
@@ -171,30 +186,9 @@ func (s *Store) checkGlob(ctx context.Context, glob string) {
 		}
 	}
 	if missing = slices.Compact(missing); len(missing) > 0 {
-		s.problem("the user %s may not read and write the keys %s: they are loaded and not stored, and their invalidations fail; grant it: %s",
+		s.problems.Add("the user %s may not read and write the keys %s: they are loaded and not stored, and their invalidations fail; grant it: %s",
 			s.target.UserName(), strings.TrimPrefix(strings.ReplaceAll(" "+strings.Join(missing, " "), " ~", " "), " "), s.target.Grant(missing...))
 	}
-}
-
-// problem notes what the server cannot do, and says it once.
-func (s *Store) problem(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	s.mu.Lock()
-	known := slices.Contains(s.problems, text)
-	if !known {
-		s.problems = append(s.problems, text)
-	}
-	s.mu.Unlock()
-	if !known {
-		s.logger.Warn("redis: " + text)
-	}
-}
-
-// Problems returns what the server cannot do, each with what is lost and how it is mended.
-func (s *Store) Problems() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.problems)
 }
 
 func named(rules []string) string {
@@ -204,3 +198,9 @@ func named(rules []string) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// Problems returns what the server cannot do, each with what is lost and how it is mended.
+func (s *Store) Problems() []string { return s.problems.All() }
+
+// Note notes a problem, and says it once, instead of the one that was noted with this loss before; empty: there is none any more.
+func (s *Store) Note(loss, problem string) { s.problems.Note(loss, problem) }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // acquireCollections asks for leases of collections of one kind.
@@ -146,7 +147,7 @@ func (s *Store) fillCollections(ctx context.Context, shape store.Kind, fills []s
 
 // Write runs write.lua.
 func (s *Store) Write(ctx context.Context, changes []store.Change) []store.Outcome {
-	s.recent.add(len(changes), func(i int) touched { return touched{key: changes[i].Key} })
+	s.repeats.Invalidated.Add(len(changes), func(i int) topology.Touched { return topology.Touched{Key: changes[i].Key} })
 	return perKind(changes, func(c *store.Change) store.Kind { return c.Kind }, func(shape store.Kind, changes []store.Change) []store.Outcome {
 		out := make([]store.Outcome, len(changes))
 		var keys []string
@@ -217,7 +218,7 @@ func (s *Store) EndMember(ctx context.Context, e store.MemberEnd) store.Ending {
 	if err != nil {
 		return store.Ending{Err: reply.Failed("end", e.Key, err)}
 	}
-	s.recent.add(1, func(int) touched { return touched{key: e.Key} })
+	s.repeats.Invalidated.Add(1, func(int) topology.Touched { return topology.Touched{Key: e.Key} })
 	sc, again := collections[e.Kind].end, ""
 	if e.Again && e.Kind != store.List {
 		again = "1"
@@ -279,9 +280,9 @@ func (s *Store) forbidden(sc *script, err error) bool {
 	}
 	switch {
 	case sc.shaped && s.shapes.forbid():
-		s.problem("%s", s.noShapes())
+		s.problems.Add("%s", s.noShapes())
 	case !sc.shaped && (reply.Denied(e) || sc.leases()) && s.scripts.forbid():
-		s.problem("%s", s.noScripts())
+		s.problems.Add("%s", s.noScripts())
 	}
 	return true
 }
@@ -290,10 +291,10 @@ func (s *Store) forbidden(sc *script, err error) bool {
 func (s *Store) permitted(sc *script) {
 	if sc.shaped {
 		if s.shapes.allow() {
-			s.forget(s.noShapes())
+			s.problems.Forget(s.noShapes())
 		}
 	} else if s.scripts.allow() {
-		s.forget(s.noScripts())
+		s.problems.Forget(s.noScripts())
 	}
 }
 

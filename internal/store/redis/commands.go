@@ -132,23 +132,6 @@ func (s *Store) Allowed(ctx context.Context, loss string, cmds []store.Command) 
 	return problem == ""
 }
 
-// Note notes a problem, and says it once, instead of the one that was noted with this loss before; empty: there is none any more.
-func (s *Store) Note(loss, problem string) {
-	s.mu.Lock()
-	before := s.lacking[loss]
-	if s.lacking == nil {
-		s.lacking = make(map[string]string)
-	}
-	s.lacking[loss] = problem
-	s.mu.Unlock()
-	if before != problem {
-		s.forget(before)
-	}
-	if problem != "" {
-		s.problem("%s", problem)
-	}
-}
-
 // State is "closed", or why a node is not asked at the moment: the state of the breaker, for people.
 func (s *Store) State() string {
 	if err := s.anyAway(); err != nil {

@@ -144,9 +144,9 @@ func (s *Store) pace() {
 		}
 		d.slow = fmt.Sprintf("a round trip to %s takes %v, and %s: most reads load from the database, and little is stored; use a server that is nearer, or set Options.Budget to at least %v",
 			address, trip.Round(time.Millisecond), how, needed)
-		s.problem("%s", d.slow)
+		s.problems.Add("%s", d.slow)
 	case d.slow != "" && trip < budget/2:
-		s.forget(d.slow)
+		s.problems.Forget(d.slow)
 		d.slow = ""
 		s.logger.Info("redis: a round trip is shorter than the budget of a read again", "address", address, "round trip", trip.Round(time.Millisecond), "budget", budget)
 	}

@@ -11,12 +11,13 @@ import (
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // guards says which guard stands before a key. It is never changed, but replaced.
 type guards struct {
-	first *guard         // of all slots, if there is no table; in a cluster, of those without a master
-	slots *[slots]*guard // nil: first stands before all
+	first *guard                  // of all slots, if there is no table; in a cluster, of those without a master
+	slots *[topology.Slots]*guard // nil: first stands before all
 }
 
 func (s *Store) guard(key string) *guard {
@@ -24,7 +25,7 @@ func (s *Store) guard(key string) *guard {
 	if t.slots == nil {
 		return t.first
 	}
-	return t.slots[Slot(key)]
+	return t.slots[topology.Slot(key)]
 }
 
 // stand puts a guard before each master of a cluster, as the topology was last seen. Until it is called with ready, first
@@ -36,32 +37,30 @@ func (s *Store) stand(ready bool) {
 		return
 	}
 	ramped := s.degraded && !s.stood
-	s.topology.mu.Lock()
-	spans := s.topology.spans
-	s.topology.mu.Unlock()
-	same := func(a, b span) bool {
-		return a.first == b.first && a.last == b.last && a.node.address == b.node.address
+	spans := s.servers.Spans()
+	same := func(a, b topology.Span) bool {
+		return a.First == b.First && a.Last == b.Last && a.Node.Address == b.Node.Address
 	}
 	if s.stood && slices.EqualFunc(spans, s.layout, same) {
 		return
 	}
 	s.stood, s.layout = true, spans
-	t := &guards{first: s.first, slots: new([slots]*guard)}
+	t := &guards{first: s.first, slots: new([topology.Slots]*guard)}
 	for i := range t.slots {
 		t.slots[i] = s.first
 	}
 	old, now := s.byAddress, make(map[string]*guard)
 	for _, sp := range spans {
-		g := now[sp.node.address]
+		g := now[sp.Node.Address]
 		if g == nil {
-			if g = old[sp.node.address]; g == nil {
-				if g = s.newGuard(sp.node.address, sp.first, s.probe); ramped {
+			if g = old[sp.Node.Address]; g == nil {
+				if g = s.newGuard(sp.Node.Address, sp.First, s.probe); ramped {
 					g.breaker.Ramp()
 				}
 			}
-			now[sp.node.address] = g
+			now[sp.Node.Address] = g
 		}
-		for slot := int(sp.first); slot <= int(sp.last); slot++ {
+		for slot := int(sp.First); slot <= int(sp.Last); slot++ {
 			t.slots[slot] = g
 		}
 	}
@@ -76,15 +75,15 @@ func (s *Store) stand(ready bool) {
 
 // settle gives back the places of those who have left, at the nodes that have just answered: if all callers have too little
 // time, nobody else does it.
-func (s *Store) settle(spans []span) {
+func (s *Store) settle(spans []topology.Span) {
 	t := s.guards.Load()
 	for _, sp := range spans {
 		switch {
-		case sp.node.identity == "":
+		case sp.Node.Identity == "":
 		case t.slots == nil:
 			t.first.settle()
 		default:
-			t.slots[sp.first].settle()
+			t.slots[sp.First].settle()
 		}
 	}
 }
@@ -103,7 +102,7 @@ func (g *guard) settle() {
 		defer cancel()
 		name := probeKey
 		if g.store.target.Mode == redisurl.Cluster {
-			name = "{" + tagOf(g.slot) + "}:" + probeKey
+			name = "{" + topology.TagOf(g.slot) + "}:" + probeKey
 		}
 		if err := t.c.Do(ctx, t.c.B().Pttl().Key(name).Build()).Error(); err == nil {
 			g.tracked.settle()
@@ -141,7 +140,7 @@ func (s *Store) send(ctx context.Context, k kind, cmds rueidis.Commands) []rueid
 	by := make([]*guard, len(cmds))
 	several := false
 	for i := range cmds {
-		by[i] = t.slots[cmds[i].Slot()%slots]
+		by[i] = t.slots[cmds[i].Slot()%topology.Slots]
 		several = several || by[i] != by[0]
 	}
 	if !several {
@@ -243,7 +242,7 @@ func (s *Store) Reachable(ctx context.Context, slot int) error {
 func (s *Store) guardOf(slot int) *guard {
 	t := s.guards.Load()
 	if t.slots != nil && slot >= 0 {
-		return t.slots[slot%slots]
+		return t.slots[slot%topology.Slots]
 	}
 	return t.first
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // Server reads the INFO of every node, all at once: of a cluster its replicas too. A node that does not answer has an Err.
@@ -65,8 +66,8 @@ func (s *Store) nodes(ctx context.Context) (out []member, done func()) {
 		out = append(out, member{address: address, c: nodes[address]})
 	}
 	if s.target.Mode == redisurl.Cluster {
-		rows, from, _ := clusterSlots(ctx, nodes)
-		for _, address := range replicas(rows, from) {
+		rows, from, _ := topology.ClusterSlots(ctx, nodes)
+		for _, address := range topology.Replicas(rows, from) {
 			if nodes[address] != nil {
 				continue
 			}

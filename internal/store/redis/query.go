@@ -10,6 +10,7 @@ import (
 
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // Query sends the command that each part is, and PTTL, in one pipeline to each node.
@@ -133,7 +134,7 @@ func (s *Store) asked(cmds rueidis.Commands, q *store.Query) (rueidis.Commands, 
 		return cmds, fmt.Errorf("%w of %q: a %s has no part %d", store.ErrQuery, q.Key, q.Kind, q.Part)
 	case math.IsNaN(q.Min.Score) || math.IsNaN(q.Max.Score):
 		return cmds, fmt.Errorf("%w of %q: a bound of the scores is no number", store.ErrQuery, q.Key)
-	case q.Part == store.Intersect && s.target.Mode == redisurl.Cluster && Slot(q.Key) != Slot(q.Other):
+	case q.Part == store.Intersect && s.target.Mode == redisurl.Cluster && topology.Slot(q.Key) != topology.Slot(q.Other):
 		return cmds, store.ErrApart
 	case q.Part == store.Around:
 		return append(cmds, aroundScript.command(s.c.B(), false, q.Key, aroundArgs(q))), nil

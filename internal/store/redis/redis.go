@@ -14,8 +14,11 @@ import (
 
 	"github.com/nearside/nearside/internal/stall"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/conn"
+	"github.com/nearside/nearside/internal/store/redis/history"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // Options are the settings of a store beside its URL. The zero value means the defaults.
@@ -60,17 +63,16 @@ type Store struct {
 	running   *stall.Clock
 	guards    atomic.Pointer[guards]
 	first     *guard
-	standing  sync.Mutex        // guards the next three; topology.mu comes after it
+	standing  sync.Mutex        // guards the next three; that of servers comes after it
 	byAddress map[string]*guard // of the masters of a cluster
 	stood     bool              // the masters have theirs
-	layout    []span            // that they were given theirs for
+	layout    []topology.Span   // that they were given theirs for
 	recovered atomic.Pointer[func(context.Context) int]
 	ending    sync.RWMutex // keeps Close and failures apart
 
-	topology topology
-	recent   recent // invalidations
-	ended    recent // leases
-	history  history
+	servers  topology.Table
+	repeats  *topology.Repeater
+	history  *history.History
 	looking  sync.Mutex     // held by a look at the topology
 	poke     chan struct{}  // asks for a look at the topology at once
 	watching sync.WaitGroup // the goroutine that looks, and the probers
@@ -81,10 +83,8 @@ type Store struct {
 	dials    dials
 	tracks   atomic.Pointer[tracking] // nil: changes are not told
 	seeds    seeds
-	mu       sync.Mutex // guards the rest
-	problems []string
-	globs    []string          // of CheckKeys
-	lacking  map[string]string // of Allowed and Note: what is lost, and the problem
+	problems *conn.Problems
+	globs    globs
 }
 
 // Open connects to what rawURL names; see redisurl.Parse. It fails on what stays until somebody does something about it: a URL, a
@@ -100,9 +100,17 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	}
 	s := &Store{
 		target: t, replicas: max(o.Replicas, 0), distance: newDistance(o.Budget), logger: o.Logger,
-		poke: make(chan struct{}, 1), began: time.Now(), running: stall.New(),
+		poke: make(chan struct{}, 1), began: time.Now(), running: stall.New(), problems: conn.NewProblems(o.Logger),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.repeats = &topology.Repeater{
+		Ctx: s.ctx, Goroutines: &s.watching, Logger: s.logger, Invalidate: s.invalidate, Release: s.release,
+	}
+	s.history = history.New(history.Config{
+		Target: t, Logger: s.logger, Problems: s.problems, Look: s.LookSoon,
+		Knows: s.repeats.Invalidated.Knows, Repeat: s.repeats.Repeat,
+	})
+	s.repeats.Unmended = s.history.Off
 	s.watching.Go(func() { s.running.Run(s.ctx) })
 	s.first = s.newGuard("", 0, s.revive)
 	s.guards.Store(&guards{first: s.first})
@@ -114,7 +122,10 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	if o.Configure != nil {
 		o.Configure(&s.option)
 	}
-	s.option.DialCtxFn = s.sighting(s.option.DialCtxFn)
+	if s.option.DialCtxFn == nil {
+		s.option.DialCtxFn = s.dial
+	}
+	s.option.DialCtxFn = s.history.Watched(s.option.DialCtxFn)
 	limit := startLimit
 	if o.Require {
 		limit = requiredLimit

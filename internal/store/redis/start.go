@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // The client cannot be made while no server answers. So the first guard begins open where Open finds none, and its prober
@@ -101,7 +101,7 @@ func (s *Store) connectAndCheck(ctx context.Context) error {
 // lookTwice looks until all connections are trusted: the first look may have made some of them.
 func (s *Store) lookTwice(ctx context.Context) (err error) {
 	for range 2 {
-		if err = s.look(ctx); err != nil || s.history.settled() {
+		if err = s.look(ctx); err != nil || s.history.Settled() {
 			break
 		}
 	}
@@ -119,22 +119,15 @@ func (s *Store) revive(ctx context.Context, g *guard) error {
 	ctx, cancel := context.WithTimeout(s.ctx, requiredLimit) // a first connection takes more trips than a probe
 	defer cancel()
 	lasts, err := s.connectFirst(ctx)
-	if s.forget(s.lasting); lasts {
+	if s.problems.Forget(s.lasting); lasts {
 		s.notBefore = time.Now().Add(lastingPause)
 		s.lasting = err.Error()
-		s.problem("%s", s.lasting)
+		s.problems.Add("%s", s.lasting)
 	}
 	if err == nil {
 		s.checkGlobs(ctx)
 	}
 	return err
-}
-
-// forget takes back a problem that is none any more.
-func (s *Store) forget(problem string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.problems = slices.DeleteFunc(s.problems, func(p string) bool { return p == problem })
 }
 
 // probe asks a master of a cluster, and has a look at who else may have its slots.
@@ -152,7 +145,7 @@ func (s *Store) ask(ctx context.Context, g *guard) error {
 	switch {
 	case s.target.Mode != redisurl.Cluster:
 	case g == s.first: // it stands before slots that nobody serves
-		if err := s.look(ctx); err != nil || s.whole() {
+		if err := s.look(ctx); err != nil || s.servers.Whole() {
 			return err
 		}
 		return ErrNoSlot
@@ -160,18 +153,7 @@ func (s *Store) ask(ctx context.Context, g *guard) error {
 		if c = s.c.Nodes()[g.address]; c == nil {
 			return fmt.Errorf("the client knows no node at %s", g.address)
 		}
-		side = "~l:{" + tagOf(g.slot) + "}:" + probeKey
+		side = "~l:{" + topology.TagOf(g.slot) + "}:" + probeKey
 	}
 	return reply.Worst(c.DoMulti(ctx, c.B().Ping().Build(), c.B().Set().Key(side).Value("-").PxMilliseconds(1).Build()))
-}
-
-// whole reports whether every slot has a master.
-func (s *Store) whole() bool {
-	s.topology.mu.Lock()
-	defer s.topology.mu.Unlock()
-	n := 0
-	for _, sp := range s.topology.spans {
-		n += int(sp.last) - int(sp.first) + 1
-	}
-	return n == slots
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // A sweep finds the keys of a cache by SCAN, in two passes over each master: first every sidecar, then every value or
@@ -35,7 +36,7 @@ const (
 	scanCount   = 500                                // keys that one SCAN looks at
 	scanRate    = 10_000                             // keys per second and master, at most: a core of Redis scans a hundred times as many
 	scanPause   = time.Second * scanCount / scanRate // from one SCAN to the next
-	emptyPause  = scanPause / 10                     // the same if nothing is read meanwhile; see history.go
+	emptyPause  = scanPause / 10                     // the same if nothing is read meanwhile; see package history
 	scanLimit   = time.Second                        // of one SCAN, and of the invalidation of what it found
 	sidecarGlob = "*~[le]*"                          // all forms of keys.go; keyOf tells which are sidecars or members
 )
@@ -50,6 +51,14 @@ func (s *Store) Sweep(ctx context.Context, glob string, ours func(key string) bo
 		return err
 	}
 	return (&sweep{s: s, glob: glob, ours: ours, pause: scanPause}).run(ctx)
+}
+
+// Empty implements store.Historic.
+func (s *Store) Empty(ctx context.Context, glob string, ours func(key string) bool) error {
+	if err := s.unusable(); err != nil {
+		return err
+	}
+	return (&sweep{s: s, glob: glob, ours: ours, pause: emptyPause}).run(ctx)
 }
 
 // sweep is one run over all masters.
@@ -100,14 +109,14 @@ func (w *sweep) all(ctx context.Context, visit func(context.Context, rueidis.Cli
 }
 
 // settled returns who serves which slots, if all of them answer and no slot is on its way from one to another.
-func (w *sweep) settled(ctx context.Context) ([]span, error) {
+func (w *sweep) settled(ctx context.Context) ([]topology.Span, error) {
 	ctx, cancel := context.WithTimeout(ctx, scanLimit)
 	defer cancel()
 	spans, err := w.s.spans(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !complete(spans) {
+	if !topology.Complete(spans) {
 		return nil, errors.New("not all masters answer")
 	}
 	if w.s.target.Mode != redisurl.Cluster {
@@ -120,7 +129,7 @@ func (w *sweep) settled(ctx context.Context) ([]span, error) {
 	for _, c := range masters {
 		text, err := c.Do(ctx, c.B().ClusterNodes().Build()).ToString()
 		if e, answered := rueidis.IsRedisErr(err); answered && reply.Denied(e) {
-			w.s.problem("the user %s may not run cluster nodes: a value that moves to another node while a cache is swept may be missed; grant it: %s",
+			w.s.problems.Add("the user %s may not run cluster nodes: a value that moves to another node while a cache is swept may be missed; grant it: %s",
 				w.s.target.UserName(), w.s.target.Grant("+cluster|nodes"))
 			continue
 		}
@@ -135,14 +144,14 @@ func (w *sweep) settled(ctx context.Context) ([]span, error) {
 }
 
 // masters returns a client for each master of spans.
-func (w *sweep) masters(spans []span) (out []rueidis.Client, err error) {
+func (w *sweep) masters(spans []topology.Span) (out []rueidis.Client, err error) {
 	if w.s.target.Mode != redisurl.Cluster {
 		return []rueidis.Client{w.s.c}, nil
 	}
 	nodes := w.s.c.Nodes()
 	seen := make(map[string]bool)
 	for _, sp := range spans {
-		address := sp.node.address
+		address := sp.Node.Address
 		if seen[address] {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // One script about many keys costs the server half of what it costs to run it for each, and this process less than that. But
@@ -31,13 +32,13 @@ func (s *Store) together(n int, about func(i int) (key, token string, bytes int)
 	for i := range n {
 		key, token, size := about(i)
 		if s.target.Mode == redisurl.Cluster {
-			g = latest[Slot(key)]
+			g = latest[topology.Slot(key)]
 		}
 		if g == nil || g.token != token || len(groups[g.at]) == keysTogether || g.bytes+size > bytesTogether {
 			g = &group{at: len(groups), token: token}
 			groups = append(groups, make([]int, 0, min(keysTogether, n-i)))
 			if s.target.Mode == redisurl.Cluster {
-				latest[Slot(key)] = g
+				latest[topology.Slot(key)] = g
 			}
 		}
 		groups[g.at] = append(groups[g.at], i)

@@ -187,8 +187,8 @@ func (t *tracking) dial(ctx context.Context, address string, d *net.Dialer, secu
 	if err != nil {
 		return nil, err
 	}
-	c := t.s.sight(address, conn)
-	c.awaitTrust(ctx)
+	c := t.s.history.Watch(address, conn)
+	c.AwaitTrust(ctx)
 	return c, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // Get is GET, and PTTL in the same trip if ttl is set.
@@ -191,7 +192,9 @@ func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 
 // Fill runs fill.lua.
 func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
-	s.ended.add(len(fills), func(i int) touched { return touched{key: fills[i].Key, kind: fills[i].Kind, token: fills[i].Token} })
+	s.repeats.Ended.Add(len(fills), func(i int) topology.Touched {
+		return topology.Touched{Key: fills[i].Key, Kind: fills[i].Kind, Token: fills[i].Token}
+	})
 	return perKind(fills, func(f *store.Fill) store.Kind { return f.Kind }, func(shape store.Kind, fills []store.Fill) []store.Outcome {
 		if shape == "" {
 			return s.fillValues(ctx, fills)
@@ -202,8 +205,8 @@ func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
 
 // Release runs release.lua.
 func (s *Store) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
-	s.ended.add(len(leases), func(i int) touched {
-		return touched{key: leases[i].Key, kind: leases[i].Kind, token: leases[i].Token}
+	s.repeats.Ended.Add(len(leases), func(i int) topology.Touched {
+		return topology.Touched{Key: leases[i].Key, Kind: leases[i].Kind, Token: leases[i].Token}
 	})
 	return s.release(ctx, leases)
 }
@@ -223,7 +226,7 @@ func (s *Store) release(ctx context.Context, leases []store.Lease) []store.Outco
 
 // Invalidate runs invalidate.lua.
 func (s *Store) Invalidate(ctx context.Context, keys []string, hold time.Duration) []store.Outcome {
-	s.recent.add(len(keys), func(i int) touched { return touched{key: keys[i], hold: hold} })
+	s.repeats.Invalidated.Add(len(keys), func(i int) topology.Touched { return topology.Touched{Key: keys[i], Hold: hold} })
 	return s.invalidate(ctx, keys, hold)
 }
 
@@ -249,7 +252,7 @@ func (s *Store) Begin(ctx context.Context, intents []store.Intent) []store.Outco
 // End runs end.lua.
 func (s *Store) End(ctx context.Context, ends []store.End) []store.Outcome {
 	keys := keysOf(ends, func(e store.End) string { return e.Key })
-	s.recent.add(len(ends), func(i int) touched { return touched{key: ends[i].Key, hold: ends[i].Hold} })
+	s.repeats.Invalidated.Add(len(ends), func(i int) topology.Touched { return topology.Touched{Key: ends[i].Key, Hold: ends[i].Hold} })
 	return s.outcomes(ctx, "end", endScript, keys, func(i int) []string {
 		e, how := ends[i], "D"
 		if e.Put {

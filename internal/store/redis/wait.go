@@ -11,6 +11,7 @@ import (
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // waitsAtOnce is how many connections wait for replicas at once, for one batch.
@@ -25,7 +26,7 @@ func (s *Store) confirmed(ctx context.Context, sc *script, keys []string, args f
 	for i, key := range keys {
 		slot := uint16(0)
 		if s.target.Mode == redisurl.Cluster {
-			slot = Slot(key)
+			slot = topology.Slot(key)
 		}
 		groups[slot] = append(groups[slot], i)
 	}

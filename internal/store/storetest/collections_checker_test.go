@@ -7,7 +7,7 @@ import (
 
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/seed"
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/lua"
 	"github.com/nearside/nearside/internal/store/storetest"
 )
 
@@ -60,8 +60,8 @@ func TestCheckerOfCollectionsFindsBrokenRules(t *testing.T) {
 		}
 		for _, r := range brokenScripts(t, at) {
 			t.Run(r.Name, func(t *testing.T) {
-				redis.Altered.Store(&r.Alteration)
-				defer redis.Altered.Store(nil)
+				lua.Altered.Store(&r.Alteration)
+				defer lua.Altered.Store(nil)
 				finds(t, at, r.BrokenCollections)
 			})
 		}

@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/lua"
 	"github.com/nearside/nearside/internal/store/storetest"
 )
 
 // brokenScript is a rule that is taken out of a script of the Redis store.
 type brokenScript struct {
 	storetest.BrokenCollections
-	redis.Alteration
+	lua.Alteration
 }
 
 // brokenScripts are the rules that stand inside the scripts.
@@ -26,7 +26,7 @@ func brokenScripts(t *testing.T, at place) []brokenScript {
 	)
 	rule := func(name string, p storetest.CollectionProfile, old, new string, shapes ...storetest.Shape) brokenScript {
 		p.Name, p.Enough = name, true
-		return brokenScript{storetest.BrokenCollections{CollectionProfile: p, Shapes: shapes}, redis.Alteration{Old: old, New: new}}
+		return brokenScript{storetest.BrokenCollections{CollectionProfile: p, Shapes: shapes}, lua.Alteration{Old: old, New: new}}
 	}
 	busy := storetest.Busy()
 	overlap := busy // writers of one member

@@ -1,4 +1,4 @@
-package redis
+package topology
 
 import (
 	"fmt"
@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-var allSlots = []span{{first: 0, last: 16383}}
+var allSlots = []Span{{First: 0, Last: Slots - 1}}
 
 func TestRecentGivesBackWhatWasNoted(t *testing.T) {
-	var r recent
-	all := []touched{{key: "user:1", hold: 90 * time.Second}, {key: "", hold: 0}, {key: "a\x00é", kind: "list", token: "t0123456789abcdef01234567"}}
-	r.add(len(all), func(i int) touched { return all[i] })
+	var r Recent
+	all := []Touched{{Key: "user:1", Hold: 90 * time.Second}, {Key: "", Hold: 0}, {Key: "a\x00é", Kind: "list", Token: "t0123456789abcdef01234567"}}
+	r.Add(len(all), func(i int) Touched { return all[i] })
 	got, dropped := r.in(allSlots)
 	if fmt.Sprint(got) != fmt.Sprint(all) || dropped {
 		t.Errorf("got %v, %v", got, dropped)
 	}
-	if got, _ := r.in([]span{{first: Slot("user:1"), last: Slot("user:1")}}); len(got) != 1 || got[0] != all[0] {
+	if got, _ := r.in([]Span{{First: Slot("user:1"), Last: Slot("user:1")}}); len(got) != 1 || got[0] != all[0] {
 		t.Errorf("of one slot: %v", got)
 	}
 	r.prune(time.Now().Add(-time.Minute))
@@ -31,19 +31,19 @@ func TestRecentGivesBackWhatWasNoted(t *testing.T) {
 }
 
 func TestRecentForgetsTheOldestFirst(t *testing.T) {
-	var r recent
+	var r Recent
 	const n = recentMax + 50_000
 	key := func(i int) string { return fmt.Sprintf("user:%07d", i) }
 	for i := range n {
-		r.add(1, func(int) touched { return touched{key: key(i)} })
+		r.Add(1, func(int) Touched { return Touched{Key: key(i)} })
 	}
 	got, dropped := r.in(allSlots)
 	if len(got) > recentMax || len(got) < recentMax*9/10 || !dropped {
 		t.Fatalf("%d are remembered, dropped %v", len(got), dropped)
 	}
 	for i, g := range got {
-		if want := key(n - len(got) + i); g.key != want {
-			t.Fatalf("%d: %s, want %s", i, g.key, want)
+		if want := key(n - len(got) + i); g.Key != want {
+			t.Fatalf("%d: %s, want %s", i, g.Key, want)
 		}
 	}
 	if _, dropped = r.in(allSlots); dropped {
@@ -53,10 +53,10 @@ func TestRecentForgetsTheOldestFirst(t *testing.T) {
 
 // However long keys are, and however long nothing is pruned, what is remembered has a bound in bytes.
 func TestRecentIsBoundedInBytes(t *testing.T) {
-	var r recent
+	var r Recent
 	long := strings.Repeat("x", 64<<10)
 	for n := range 20 {
-		r.add(100, func(i int) touched { return touched{key: fmt.Sprint(n, ":", i, long)} })
+		r.Add(100, func(i int) Touched { return Touched{Key: fmt.Sprint(n, ":", i, long)} })
 	}
 	got, dropped := r.in(allSlots)
 	held := 0
@@ -70,7 +70,7 @@ func TestRecentIsBoundedInBytes(t *testing.T) {
 	if r.bytes != 0 || r.n != 0 {
 		t.Errorf("%d bytes of %d keys are left of nothing", r.bytes, r.n)
 	}
-	r.add(5000, func(i int) touched { return touched{key: fmt.Sprint(i, long)} }) // at once
+	r.Add(5000, func(i int) Touched { return Touched{Key: fmt.Sprint(i, long)} }) // at once
 	if r.bytes > recentBytes {
 		t.Errorf("%d bytes", r.bytes)
 	}

@@ -1,4 +1,4 @@
-package redis
+package history
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // A connection may lead to another data set than the one before it, or a replica at its other end may be promoted. So none is
@@ -25,23 +26,23 @@ import (
 //
 // So after a restart or a failover no read sees the new data set before it is judged. That takes a look, some round trips.
 
-// sightings are the connections of a store. history.mu guards them.
+// sightings are the connections of a store. The lock of the History guards them.
 type sightings struct {
-	conns  map[*sighted]bool
+	conns  map[*Conn]bool
 	events uint64        // connections and doubts, so far
 	doubts int           // how many of them are in doubt
 	looked chan struct{} // closed at the end of each look; nil: nobody waits for that
 }
 
-// sighted is a connection.
-type sighted struct {
+// Conn is a connection of the client.
+type Conn struct {
 	net.Conn
-	s       *Store
+	h       *History
 	address string
-	number  uint64      // of events: when it was made, or came into doubt; history.mu guards it
+	number  uint64      // of events: when it was made, or came into doubt; the lock of the History guards it
 	trusted atomic.Bool // it leads to a master that was judged
-	doubted bool        // history.mu guards it
-	astray  int         // looks in a row that judged no master at the address, though values are read there; history.mu guards it
+	doubted bool        // the lock of the History guards it
+	astray  int         // looks in a row that judged no master at the address, though values are read there; the lock of the History guards it
 }
 
 // astrayMost is how many such looks are taken for a failover that is under way. While there is a doubt, they come every
@@ -51,38 +52,35 @@ const astrayMost = 100
 // trackedDial is how long a connection of tracking waits for a look before it is handed on. It need not come into doubt then.
 const trackedDial = 100 * time.Millisecond
 
-type dialer = func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error)
+// Dialer connects to an address, as the client has it done.
+type Dialer = func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error)
 
-// sighting has the connections of a dialer watched. It is the last one, since another may go elsewhere than to the address.
-func (s *Store) sighting(dial dialer) dialer {
-	if dial == nil {
-		dial = s.dial
-	}
+// Watched has the connections of a dialer watched. It is the last one, since another may go elsewhere than to the address.
+func (h *History) Watched(dial Dialer) Dialer {
 	return func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
 		conn, err := dial(ctx, address, d, secure)
 		if err != nil {
 			return nil, err
 		}
-		return s.sight(address, conn), nil
+		return h.Watch(address, conn), nil
 	}
 }
 
-// sight returns a connection that is handed on to the client.
-func (s *Store) sight(address string, conn net.Conn) *sighted {
-	h := &s.history
+// Watch returns a connection that is handed on to the client.
+func (h *History) Watch(address string, conn net.Conn) *Conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.conns == nil {
-		h.conns = make(map[*sighted]bool)
+		h.conns = make(map[*Conn]bool)
 	}
 	h.events++
-	c := &sighted{Conn: conn, s: s, address: address, number: h.events}
+	c := &Conn{Conn: conn, h: h, address: address, number: h.events}
 	h.conns[c] = true
 	return c
 }
 
 // Write puts the connection in doubt before the first command about values.
-func (c *sighted) Write(p []byte) (int, error) {
+func (c *Conn) Write(p []byte) (int, error) {
 	if !c.trusted.Load() && !quiet(p) {
 		c.doubt()
 	}
@@ -90,23 +88,23 @@ func (c *sighted) Write(p []byte) (int, error) {
 }
 
 // Close ends the doubt: nothing is read there any more.
-func (c *sighted) Close() error {
-	h := &c.s.history
+func (c *Conn) Close() error {
+	h := c.h
 	h.mu.Lock()
 	delete(h.conns, c)
 	h.clear(c)
 	if c.astray > astrayMost {
-		c.s.forget(astray(c.address))
+		h.config.Problems.Forget(astray(c.address))
 	}
 	h.mu.Unlock()
 	return c.Conn.Close()
 }
 
-func (c *sighted) doubt() {
-	h := &c.s.history
+func (c *Conn) doubt() {
+	h := c.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if c.doubted || c.trusted.Load() || !h.conns[c] || c.s.unhistoric() {
+	if c.doubted || c.trusted.Load() || !h.conns[c] || h.Off() {
 		return
 	}
 	c.doubted = true
@@ -115,11 +113,11 @@ func (c *sighted) doubt() {
 	if h.doubts++; h.doubts == 1 && h.keeper != nil {
 		h.keeper.Bar(h.all(func(*cache) bool { return true }))
 	}
-	c.s.LookSoon()
+	h.config.Look()
 }
 
 // clear ends the doubt about a connection. h.mu is held.
-func (h *history) clear(c *sighted) {
+func (h *History) clear(c *Conn) {
 	if !c.doubted {
 		return
 	}
@@ -129,8 +127,8 @@ func (h *history) clear(c *sighted) {
 	}
 }
 
-// settled reports whether all connections are trusted.
-func (h *history) settled() bool {
+// Settled reports whether all connections are trusted.
+func (h *History) Settled() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for c := range h.conns {
@@ -141,29 +139,28 @@ func (h *history) settled() bool {
 	return true
 }
 
-// looking begins a look. It covers what has happened up to the number that it returns.
-func (h *history) looking() uint64 {
+// Begin begins a look. It covers what has happened up to the number that it returns.
+func (h *History) Begin() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.events
 }
 
-// trust ends a look that found these masters, whose data sets were judged.
-func (s *Store) trust(upTo uint64, now []span) {
-	h := &s.history
+// Trust ends a look that found these masters, whose data sets were judged.
+func (h *History) Trust(upTo uint64, now []topology.Span) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	masters := make(map[string]bool) // those that were judged
 	for _, sp := range now {
-		fine := sp.node.identity != "" && (s.unhistoric() || slices.ContainsFunc(h.judged, func(j span) bool { return j == sp }))
-		if was, ok := masters[sp.node.address]; !ok || was {
-			masters[sp.node.address] = fine
+		fine := sp.Node.Identity != "" && (h.Off() || slices.ContainsFunc(h.judged, func(j topology.Span) bool { return j == sp }))
+		if was, ok := masters[sp.Node.Address]; !ok || was {
+			masters[sp.Node.Address] = fine
 		}
 	}
-	whole := complete(now)
+	whole := topology.Complete(now)
 	for c := range h.conns {
 		judged, master := masters[c.address]
-		if s.target.Mode == redisurl.Single {
+		if h.config.Target.Mode == redisurl.Single {
 			judged, master = true, true
 			for _, fine := range masters {
 				judged = judged && fine
@@ -174,20 +171,20 @@ func (s *Store) trust(upTo uint64, now []span) {
 		case judged:
 			c.trusted.Store(true)
 			if c.astray > astrayMost {
-				s.forget(astray(c.address))
+				h.config.Problems.Forget(astray(c.address))
 			}
 			c.astray = 0
 			h.clear(c)
 		case !master && whole: // a replica, or a sentinel
 			c.trusted.Store(false)
-			s.unjudged(c)
+			h.unjudged(c)
 			h.clear(c)
 		default:
-			s.unjudged(c)
+			h.unjudged(c)
 		}
 	}
 	if h.doubts > 0 {
-		time.AfterFunc(trackedDial, s.LookSoon)
+		time.AfterFunc(trackedDial, h.config.Look)
 	}
 	if h.looked != nil {
 		close(h.looked)
@@ -196,12 +193,12 @@ func (s *Store) trust(upTo uint64, now []span) {
 }
 
 // unjudged counts a look that says nothing about a connection on which values are read. h.mu is held.
-func (s *Store) unjudged(c *sighted) {
+func (h *History) unjudged(c *Conn) {
 	if !c.doubted {
 		return
 	}
 	if c.astray++; c.astray == astrayMost+1 {
-		s.problem("%s", astray(c.address))
+		h.config.Problems.Add("%s", astray(c.address))
 	}
 }
 
@@ -212,19 +209,19 @@ func astray(address string) string {
 		"cluster-announce-hostname)", address)
 }
 
-// awaitTrust waits for a look that covers the connection, but not for long.
-func (c *sighted) awaitTrust(ctx context.Context) {
+// AwaitTrust waits for a look that covers the connection, but not for long.
+func (c *Conn) AwaitTrust(ctx context.Context) {
 	limit := time.NewTimer(trackedDial)
 	defer limit.Stop()
-	h := &c.s.history
-	for !c.trusted.Load() && !c.s.unhistoric() {
+	h := c.h
+	for !c.trusted.Load() && !h.Off() {
 		h.mu.Lock()
 		if h.looked == nil {
 			h.looked = make(chan struct{})
 		}
 		looked := h.looked
 		h.mu.Unlock()
-		c.s.LookSoon()
+		h.config.Look()
 		select {
 		case <-looked:
 		case <-limit.C:
@@ -262,7 +259,7 @@ func quiet(p []byte) bool {
 			rest = rest[size+2:]
 		}
 		name := strings.ToUpper(words[0])
-		if !slices.Contains(quietCommands, name) && words[1] != historyScript.sha && words[1] != historyScript.src {
+		if !slices.Contains(quietCommands, name) && words[1] != historyScript.SHA && words[1] != historyScript.Src {
 			return false
 		}
 		text = rest

@@ -1,9 +1,11 @@
-package redis
+// Package history notices that a data set went back in time, and has its caches swept before they are read.
+package history
 
 import (
 	"context"
 	_ "embed"
 	"encoding/hex"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,11 +17,15 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/conn"
+	"github.com/nearside/nearside/internal/store/redis/lua"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // A data set can go back in time: the server is started from a snapshot or an append-only file, a replica that is behind is
-// promoted, a backup is restored. Then values that were invalidated are there again. recent.go mends the loss of some seconds.
+// promoted, a backup is restored. Then values that were invalidated are there again. Package topology mends the loss of some seconds.
 // An older data set is noticed by H, a key in each master that only counts forward:
 //
 //	at        a number, which is increased about once a second, by the first process that finds it unchanged
@@ -39,7 +45,7 @@ import (
 // A process without a memory (it was just started) believes H: its caches are good if another process vouches for them in this
 // line. It waits for that for vouchLimit, and then sweeps. A server that was started without any data needs neither.
 //
-// A cache is barred before an older value can be read: see sighted.go.
+// A cache is barred before an older value can be read: see connections.go.
 
 // LossMended is how much a data set may lack. A test makes it shorter, so as not to wait; nothing else sets it.
 var LossMended = 8 * time.Second // safely less than recentFor
@@ -58,24 +64,38 @@ var NoHistory atomic.Bool
 //go:embed history.lua
 var historySrc string
 
-var historyScript = newScript(func(key string) []string { return []string{key} }, givenUp, historySrc)
+var historyScript = lua.New(historySrc)
 
 // marker is the name of H of a master that serves a slot. No key of a user can be like it (store.CheckKey).
-func marker(slot uint16) string { return "nearside:{" + tagOf(slot) + "}:~h" }
+func marker(slot uint16) string { return "nearside:{" + topology.TagOf(slot) + "}:~h" }
 
-// history is what this process knows of the data sets.
-type history struct {
-	off atomic.Bool // the server does not let us
+// Config is what a History needs of its store.
+type Config struct {
+	Target   redisurl.Target
+	Logger   *slog.Logger
+	Problems *conn.Problems
+	Look     func()                      // asks for a look at the topology, soon
+	Knows    func(since time.Time) bool  // all invalidations since then are remembered
+	Repeat   func(moved []topology.Span) // repeats them
+}
 
-	mu     sync.Mutex
+// History is what this process knows of the data sets. Its lock is held while a store.Keeper and the functions of Config are called.
+type History struct {
+	config Config
+	off    atomic.Bool // the server does not let us
+
+	mu     sync.Mutex   // guards the rest
 	keeper store.Keeper // nil: nobody is told
 	marks  map[uint16]*mark
-	judged []span            // of the last look, those whose H was read
+	judged []topology.Span   // of the last look, those whose H was read
 	caches map[string]*cache // by glob
 	number uint64            // of Keeper.Empty
 
 	sightings // of connections
 }
+
+// New returns a History without a look.
+func New(c Config) *History { return &History{config: c} }
 
 // mark is what was seen of one H.
 type mark struct {
@@ -118,8 +138,8 @@ func nameOf(glob string) string {
 	})
 }
 
-// reading is one answer of history.lua.
-type reading struct {
+// Reading is one answer of history.lua.
+type Reading struct {
 	id, line, previous string
 	bare               bool
 	refusal            string
@@ -129,20 +149,18 @@ type reading struct {
 	begun              bool   // by this look
 }
 
-// Keep implements store.Historic.
-func (s *Store) Keep(k store.Keeper) {
-	h := &s.history
+// Keep is that of store.Historic.
+func (h *History) Keep(k store.Keeper) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.keeper = k
 }
 
-// Register implements store.Historic.
-func (s *Store) Register(glob string) {
-	h := &s.history
+// Register is that of store.Historic.
+func (h *History) Register(glob string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.keeper == nil || h.caches[glob] != nil || s.unhistoric() {
+	if h.keeper == nil || h.caches[glob] != nil || h.Off() {
 		return
 	}
 	c := &cache{name: nameOf(glob)}
@@ -152,36 +170,28 @@ func (s *Store) Register(glob string) {
 	h.caches[glob] = c
 	if !h.vouched(c) {
 		c.state = unknown
-		s.LookSoon()
+		h.config.Look()
 	}
 	if c.state == unknown || h.doubts > 0 {
 		h.keeper.Bar([]string{glob})
 	}
 }
 
-// Emptied implements store.Historic.
-func (s *Store) Emptied(glob string, number uint64) {
-	h := &s.history
+// Emptied is that of store.Historic.
+func (h *History) Emptied(glob string, number uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if c := h.caches[glob]; c != nil && c.state == old && c.number == number {
 		c.state, c.swept, c.suspect = good, true, nil
-		s.LookSoon() // and vouch for it
+		h.config.Look() // and vouch for it
 	}
 }
 
-// Empty implements store.Historic.
-func (s *Store) Empty(ctx context.Context, glob string, ours func(key string) bool) error {
-	if err := s.unusable(); err != nil {
-		return err
-	}
-	return (&sweep{s: s, glob: glob, ours: ours, pause: emptyPause}).run(ctx)
-}
-
-func (s *Store) unhistoric() bool { return s.history.off.Load() || NoHistory.Load() }
+// Off reports whether the age of data sets is not counted.
+func (h *History) Off() bool { return h.off.Load() || NoHistory.Load() }
 
 // vouched reports whether the values of a cache are known to be of the present lines. h.mu is held.
-func (h *history) vouched(c *cache) bool {
+func (h *History) vouched(c *cache) bool {
 	for _, m := range h.marks {
 		if known, _ := m.vouches(c); !known {
 			return false
@@ -200,7 +210,7 @@ func (m *mark) vouches(c *cache) (known, swept bool) {
 }
 
 // all returns the globs of the caches in some state. h.mu is held.
-func (h *history) all(in func(c *cache) bool) (globs []string) {
+func (h *History) all(in func(c *cache) bool) (globs []string) {
 	for glob, c := range h.caches {
 		if in(c) {
 			globs = append(globs, glob)
@@ -209,19 +219,18 @@ func (h *history) all(in func(c *cache) bool) (globs []string) {
 	return globs
 }
 
-// readHistory looks at H of each span, all masters at once. What does not answer is left out.
-func (s *Store) readHistory(ctx context.Context, spans []span) map[uint16]reading {
-	out := make(map[uint16]reading)
-	if s.unhistoric() {
+// Read looks at H of each span, all masters at once. What does not answer is left out.
+func (h *History) Read(ctx context.Context, nodes map[string]rueidis.Client, spans []topology.Span) map[uint16]Reading {
+	out := make(map[uint16]Reading)
+	if h.Off() {
 		return out
 	}
-	by := make(map[string][]span)
+	by := make(map[string][]topology.Span)
 	for _, sp := range spans {
-		if sp.node.identity != "" {
-			by[sp.node.address] = append(by[sp.node.address], sp)
+		if sp.Node.Identity != "" {
+			by[sp.Node.Address] = append(by[sp.Node.Address], sp)
 		}
 	}
-	nodes := s.c.Nodes()
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for address, mine := range by {
@@ -230,10 +239,10 @@ func (s *Store) readHistory(ctx context.Context, spans []span) map[uint16]readin
 			continue
 		}
 		all.Go(func() {
-			for i, r := range s.readMarkers(ctx, c, mine) {
+			for i, r := range h.readMarkers(ctx, c, mine) {
 				if r != nil {
 					mu.Lock()
-					out[mine[i].first] = *r
+					out[mine[i].First] = *r
 					mu.Unlock()
 				}
 			}
@@ -244,11 +253,11 @@ func (s *Store) readHistory(ctx context.Context, spans []span) map[uint16]readin
 }
 
 // readMarkers runs history.lua for some spans of one master.
-func (s *Store) readMarkers(ctx context.Context, c rueidis.Client, spans []span) []*reading {
+func (h *History) readMarkers(ctx context.Context, c rueidis.Client, spans []topology.Span) []*Reading {
 	line := store.NewToken()
 	cmds := func(text bool) (out rueidis.Commands) {
 		for _, sp := range spans {
-			out = append(out, historyScript.call(c.B(), text, []string{marker(sp.first)}, s.history.arguments(sp.first, line)))
+			out = append(out, historyScript.Call(c.B(), text, []string{marker(sp.First)}, h.arguments(sp.First, line)))
 		}
 		return out
 	}
@@ -256,11 +265,11 @@ func (s *Store) readMarkers(ctx context.Context, c rueidis.Client, spans []span)
 	if slices.ContainsFunc(rs, reply.Forgotten) {
 		rs = c.DoMulti(ctx, cmds(true)...)
 	}
-	out := make([]*reading, len(spans))
+	out := make([]*Reading, len(spans))
 	for i, r := range rs {
 		list, err := r.AsStrSlice()
 		if err != nil {
-			s.historyFailed(err)
+			h.failed(err)
 		} else if len(list) == 9 {
 			out[i] = readingOf(list)
 			out[i].begun = out[i].line == line
@@ -270,7 +279,7 @@ func (s *Store) readMarkers(ctx context.Context, c rueidis.Client, spans []span)
 }
 
 // arguments are those of history.lua.
-func (h *history) arguments(slot uint16, line string) []string {
+func (h *History) arguments(slot uint16, line string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	known := &mark{}
@@ -292,8 +301,8 @@ func (h *history) arguments(slot uint16, line string) []string {
 	return args
 }
 
-func readingOf(list []string) *reading {
-	r := &reading{id: list[0], bare: list[1] == "1", refusal: list[2], line: list[4], previous: list[5], had: list[8], caches: make(map[string]bool)}
+func readingOf(list []string) *Reading {
+	r := &Reading{id: list[0], bare: list[1] == "1", refusal: list[2], line: list[4], previous: list[5], had: list[8], caches: make(map[string]bool)}
 	r.at, _ = strconv.ParseInt(list[3], 10, 64)
 	r.ended, _ = strconv.ParseInt(list[6], 10, 64)
 	for _, name := range strings.Fields(list[7]) {
@@ -303,8 +312,8 @@ func readingOf(list []string) *reading {
 	return r
 }
 
-// historyFailed gives up what the server does not allow.
-func (s *Store) historyFailed(err error) {
+// failed gives up what the server does not allow.
+func (h *History) failed(err error) {
 	e, answered := rueidis.IsRedisErr(err)
 	if !answered || reply.Unavailable(err) || reply.Full(e) {
 		return
@@ -313,18 +322,17 @@ func (s *Store) historyFailed(err error) {
 	case "MOVED", "ASK", "TRYAGAIN", "BUSY", "NOSCRIPT":
 		return // it will be otherwise at the next look
 	}
-	if s.history.off.Swap(true) {
+	if h.off.Swap(true) {
 		return
 	}
 	const loss = "values that an old snapshot, or a replica that is far behind, brings back live until their TTL"
 	switch {
 	case reply.DeniedKey(e):
-		s.problem("the user %s may not write the keys nearside:*: %s; grant it: %s", s.target.UserName(), loss, s.target.Grant("~nearside:*"))
+		h.config.Problems.Add("the user %s may not write the keys nearside:*: %s; grant it: %s", h.config.Target.UserName(), loss, h.config.Target.Grant("~nearside:*"))
 	case reply.Denied(e) || reply.DeniedInside(e): // of INFO, which is said; of all else Open fails
 	default:
-		s.problem("the age of the data set cannot be counted (%s): %s", e.Error(), loss)
+		h.config.Problems.Add("the age of the data set cannot be counted (%s): %s", e.Error(), loss)
 	}
-	h := &s.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, c := range h.caches {
@@ -335,9 +343,8 @@ func (s *Store) historyFailed(err error) {
 	}
 }
 
-// judge says what the readings of a look mean for the caches.
-func (s *Store) judge(began time.Time, now []span, readings map[uint16]reading) {
-	h := &s.history
+// Judge says what the readings of a look mean for the caches.
+func (h *History) Judge(began time.Time, now []topology.Span, readings map[uint16]Reading) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.marks == nil {
@@ -345,14 +352,14 @@ func (s *Store) judge(began time.Time, now []span, readings map[uint16]reading) 
 	}
 	ask := false
 	var back []uint16 // the marks whose data sets went back
-	var again, judged []span
+	var again, judged []topology.Span
 	for _, sp := range now {
-		r, ok := readings[sp.first]
+		r, ok := readings[sp.First]
 		if !ok {
 			continue
 		}
 		judged = append(judged, sp)
-		m := h.marks[sp.first]
+		m := h.marks[sp.First]
 		switch {
 		case m == nil && h.inherited(sp, now):
 		case m == nil:
@@ -361,41 +368,41 @@ func (s *Store) judge(began time.Time, now []span, readings map[uint16]reading) 
 		case r.bare && r.id != m.id: // it was started without data: all of it is new
 			m.seen = nil
 			h.unsweep()
-		case r.previous == m.line && s.mended(m, r.ended, began):
+		case r.previous == m.line && h.mended(m, r.ended, began):
 			if r.id == m.id { // else the topology has changed, and they are repeated for that
 				again = append(again, sp)
 			}
-			s.logger.Debug("redis: the data set of a server lacks its last seconds", "server", sp.node.address, "seen", m.at, "found", r.ended)
+			h.config.Logger.Debug("redis: the data set of a server lacks its last seconds", "server", sp.Node.Address, "seen", m.at, "found", r.ended)
 			h.unsweep()
 		case r.previous == m.line:
-			back = append(back, sp.first)
-			s.logger.Warn("redis: the data set of a server is older than it was: caches are emptied before they are read",
-				"server", sp.node.address, "older by", time.Duration(m.at-r.ended)*time.Millisecond)
+			back = append(back, sp.First)
+			h.config.Logger.Warn("redis: the data set of a server is older than it was: caches are emptied before they are read",
+				"server", sp.Node.Address, "older by", time.Duration(m.at-r.ended)*time.Millisecond)
 		default:
 			ask = true
 			h.unsweep()
 		}
 		if m == nil {
 			m = &mark{}
-			h.marks[sp.first] = m
+			h.marks[sp.First] = m
 		}
 		m.look(r, began)
 	}
-	if h.judged = judged; complete(now) && len(judged) == len(now) {
+	if h.judged = judged; topology.Complete(now) && len(judged) == len(now) {
 		for slot := range h.marks {
 			if _, ok := readings[slot]; !ok {
 				delete(h.marks, slot)
 			}
 		}
 	}
-	h.decide(s, back, ask)
+	h.decide(back, ask)
 	if len(again) > 0 {
-		s.repeat(again)
+		h.config.Repeat(again)
 	}
 }
 
 // look notes a reading.
-func (m *mark) look(r reading, began time.Time) {
+func (m *mark) look(r Reading, began time.Time) {
 	switch last := len(m.seen) - 1; {
 	case r.line == m.line:
 	case r.begun && last < 0:
@@ -416,7 +423,7 @@ func (m *mark) look(r reading, began time.Time) {
 }
 
 // mended reports whether all that a line has lost that ended with at is repeated by the processes that did it.
-func (s *Store) mended(m *mark, at int64, began time.Time) bool {
+func (h *History) mended(m *mark, at int64, began time.Time) bool {
 	if len(m.seen) == 0 {
 		return false
 	}
@@ -426,7 +433,7 @@ func (s *Store) mended(m *mark, at int64, began time.Time) bool {
 	}
 	for _, one := range slices.Backward(m.seen) {
 		if one.at < at { // so at was set after this look, and what came before is there
-			return last.Sub(one.when) <= LossMended && s.recent.knows(one.when)
+			return last.Sub(one.when) <= LossMended && h.config.Knows(one.when)
 		}
 	}
 	return false
@@ -434,25 +441,25 @@ func (s *Store) mended(m *mark, at int64, began time.Time) bool {
 
 // inherited reports whether a span without a known H was, at the last look, a part of one whose master is still there: then its
 // slots were moved, and nothing was lost. h.mu is held.
-func (h *history) inherited(sp span, now []span) bool {
+func (h *History) inherited(sp topology.Span, now []topology.Span) bool {
 	for _, before := range h.judged {
-		if before.first <= sp.first && sp.first <= before.last {
-			return slices.ContainsFunc(now, func(n span) bool { return n.node == before.node })
+		if before.First <= sp.First && sp.First <= before.Last {
+			return slices.ContainsFunc(now, func(n topology.Span) bool { return n.Node == before.Node })
 		}
 	}
 	return false
 }
 
 // unsweep forgets which caches were swept: that was in another line. h.mu is held.
-func (h *history) unsweep() {
+func (h *History) unsweep() {
 	for _, c := range h.caches {
 		c.swept = false
 	}
 }
 
 // decide tells the keeper what has become of the caches. h.mu is held.
-func (h *history) decide(s *Store, back []uint16, ask bool) {
-	if h.keeper == nil || s.unhistoric() {
+func (h *History) decide(back []uint16, ask bool) {
+	if h.keeper == nil || h.Off() {
 		return
 	}
 	now := time.Now()
@@ -502,7 +509,7 @@ func (h *history) decide(s *Store, back []uint16, ask bool) {
 		h.keeper.Empty(emptied, h.number)
 		freed = append(freed, emptied...)
 		if len(back) == 0 {
-			s.logger.Info("redis: a server was started with data, and no process knows whether the values of some caches are current: they are emptied before they are read",
+			h.config.Logger.Info("redis: a server was started with data, and no process knows whether the values of some caches are current: they are emptied before they are read",
 				"caches", len(emptied))
 		}
 	}
@@ -513,12 +520,12 @@ func (h *history) decide(s *Store, back []uint16, ask bool) {
 		h.keeper.Spare(globs, number)
 	}
 	if open {
-		time.AfterFunc(vouchLimit/10, s.LookSoon) // others look once a second
+		time.AfterFunc(vouchLimit/10, h.config.Look) // others look once a second
 	}
 }
 
 // sweptByOthers reports whether an old cache was swept in each line for which it must be. h.mu is held.
-func (h *history) sweptByOthers(c *cache) bool {
+func (h *History) sweptByOthers(c *cache) bool {
 	for _, slot := range c.suspect {
 		m := h.marks[slot]
 		if m == nil {
