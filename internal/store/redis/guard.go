@@ -12,6 +12,7 @@ import (
 	"github.com/nearside/nearside/internal/breaker"
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/conn"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 )
@@ -295,7 +296,7 @@ func Gone(err error) bool {
 	if errors.As(err, &said) {
 		return reply.Unavailable(said)
 	}
-	for _, other := range []error{errMoved, ErrDenied, store.ErrKey, context.Canceled} {
+	for _, other := range []error{errMoved, conn.ErrDenied, store.ErrKey, context.Canceled} {
 		if errors.Is(err, other) {
 			return false
 		}

@@ -57,6 +57,7 @@ type Store struct {
 	closed   atomic.Bool
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
+	dialer   *conn.Dialer
 	start    // how c is made
 
 	began     time.Time
@@ -77,12 +78,10 @@ type Store struct {
 	poke     chan struct{}  // asks for a look at the topology at once
 	watching sync.WaitGroup // the goroutine that looks, and the probers
 
-	scripts  scripts       // about leases of values
-	shapes   scripts       // about leases of collections
-	looks    atomic.Uint64 // absences and barriers that three commands have found
-	dials    dials
+	scripts  scripts                  // about leases of values
+	shapes   scripts                  // about leases of collections
+	looks    atomic.Uint64            // absences and barriers that three commands have found
 	tracks   atomic.Pointer[tracking] // nil: changes are not told
-	seeds    seeds
 	problems *conn.Problems
 	globs    globs
 }
@@ -114,8 +113,8 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	s.watching.Go(func() { s.running.Run(s.ctx) })
 	s.first = s.newGuard("", 0, s.revive)
 	s.guards.Store(&guards{first: s.first})
-	s.option = clientOption(t)
-	s.option.DialCtxFn = s.dial
+	s.dialer = conn.NewDialer(s.ctx, t, s.logger, s.patience, s.LookSoon)
+	s.option = s.dialer.Option()
 	if o.FlushDelay > 0 {
 		s.option.MaxFlushDelay = o.FlushDelay
 	}
@@ -123,7 +122,7 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 		o.Configure(&s.option)
 	}
 	if s.option.DialCtxFn == nil {
-		s.option.DialCtxFn = s.dial
+		s.option.DialCtxFn = s.dialer.Dial
 	}
 	s.option.DialCtxFn = s.history.Watched(s.option.DialCtxFn)
 	limit := startLimit
@@ -132,7 +131,7 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	}
 	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	lasts, err := s.connectFirst(within)
+	lasts, err := s.connect(within)
 	switch {
 	case err == nil:
 		s.stand(true)
@@ -154,7 +153,7 @@ func (s *Store) unusable() error {
 	if s.closed.Load() {
 		return store.ErrClosed
 	}
-	if !s.connected.Load() {
+	if !s.dialer.Connected() {
 		return s.first.refusal.Load()
 	}
 	return nil
@@ -217,8 +216,8 @@ func (s *Store) Close() {
 	for _, g := range s.byAddress { // nothing stands guards any more
 		g.outages.end()
 	}
-	if s.connected.Load() {
+	if s.dialer.Connected() {
 		s.c.Close()
 	}
-	s.dials.end()
+	s.dialer.Close()
 }

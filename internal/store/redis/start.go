@@ -3,11 +3,11 @@ package redis
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
 
+	"github.com/nearside/nearside/internal/store/redis/conn"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 	"github.com/nearside/nearside/internal/store/redis/topology"
@@ -24,78 +24,26 @@ const (
 
 // start is how the client is made.
 type start struct {
-	connected atomic.Bool
-	opening   atomic.Pointer[openContext] // of the attempt under way
-	degraded  bool                        // Open found no server
+	degraded bool // Open found no server
 
 	// Of whoever makes the client.
 	notBefore time.Time // the next attempt
 	lasting   string    // the problem that was found
 }
 
-type openContext struct{ context.Context }
-
-// connectFirst makes the client, and learns what the server can do. lasts: an error stays until somebody does something.
-func (s *Store) connectFirst(ctx context.Context) (lasts bool, err error) {
-	s.opening.Store(&openContext{ctx})
-	withoutTLS := s.askWithoutTLS(ctx)
-	err = s.connectAndCheck(ctx)
-	plain := withoutTLS()
+// connect makes the client.
+func (s *Store) connect(ctx context.Context) (lasts bool, err error) {
+	lasts, err = s.dialer.Connect(ctx, s.option, func(ctx context.Context, c rueidis.Client) error {
+		s.c = c
+		if err := conn.Check(ctx, c, s.target, s.problems, s.probes()); err != nil {
+			return err
+		}
+		return s.lookTwice(ctx)
+	})
 	if err == nil {
-		s.connected.Store(true)
 		s.watching.Go(s.watch)
-		return false, nil
 	}
-	todo, lasts := advice(s.target, err)
-	switch {
-	case plain && ctx.Err() != nil:
-		err, todo, lasts = errNoTLS, errNoTLS.todo, true
-	case ctx.Err() != nil:
-		err, lasts = fmt.Errorf("no answer in time: %w", ctx.Err()), false
-		if todo, _ = advice(s.target, err); s.target.TLS != nil {
-			todo = "check the address, and that the server speaks TLS there"
-		}
-	}
-	return lasts, fmt.Errorf("connect to Redis at %s: %w; %s", s.target, err, todo)
-}
-
-// askWithoutTLS asks the server whether it speaks without TLS, while a connection with it is being made and takes long. What it
-// returns ends that, and reports whether it does.
-func (s *Store) askWithoutTLS(ctx context.Context) (end func() bool) {
-	if s.target.TLS == nil {
-		return func() bool { return false }
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	plain := make(chan bool, 1)
-	go func() {
-		wait := time.NewTimer(plainAfter)
-		defer wait.Stop()
-		select {
-		case <-wait.C:
-			plain <- speaksPlain(ctx, s.target)
-		case <-ctx.Done():
-			plain <- false
-		}
-	}()
-	return func() bool {
-		cancel()
-		return <-plain
-	}
-}
-
-func (s *Store) connectAndCheck(ctx context.Context) error {
-	c, err := rueidis.NewClient(s.option)
-	if err != nil {
-		return overheard(ctx, s.target, err)
-	}
-	s.c = c
-	if err = s.check(ctx); err == nil {
-		err = s.lookTwice(ctx)
-	}
-	if err != nil {
-		c.Close()
-	}
-	return err
+	return lasts, err
 }
 
 // lookTwice looks until all connections are trusted: the first look may have made some of them.
@@ -110,7 +58,7 @@ func (s *Store) lookTwice(ctx context.Context) (err error) {
 
 // revive is the probe of the first guard.
 func (s *Store) revive(ctx context.Context, g *guard) error {
-	if s.connected.Load() {
+	if s.dialer.Connected() {
 		return s.ask(ctx, g)
 	}
 	if time.Now().Before(s.notBefore) {
@@ -118,7 +66,7 @@ func (s *Store) revive(ctx context.Context, g *guard) error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, requiredLimit) // a first connection takes more trips than a probe
 	defer cancel()
-	lasts, err := s.connectFirst(ctx)
+	lasts, err := s.connect(ctx)
 	if s.problems.Forget(s.lasting); lasts {
 		s.notBefore = time.Now().Add(lastingPause)
 		s.lasting = err.Error()
@@ -148,7 +96,7 @@ func (s *Store) ask(ctx context.Context, g *guard) error {
 		if err := s.look(ctx); err != nil || s.servers.Whole() {
 			return err
 		}
-		return ErrNoSlot
+		return conn.ErrNoSlot
 	default:
 		if c = s.c.Nodes()[g.address]; c == nil {
 			return fmt.Errorf("the client knows no node at %s", g.address)

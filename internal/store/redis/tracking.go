@@ -180,9 +180,9 @@ func (t *tracking) dial(ctx context.Context, address string, d *net.Dialer, secu
 	var conn net.Conn
 	var err error
 	if t.connected.Load() {
-		conn, err = t.s.dial(ctx, address, d, secure)
+		conn, err = t.s.dialer.Dial(ctx, address, d, secure)
 	} else {
-		conn, err = t.s.dialChecked(ctx, d, address, secure)
+		conn, err = t.s.dialer.DialChecked(ctx, d, address, secure)
 	}
 	if err != nil {
 		return nil, err

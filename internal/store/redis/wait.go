@@ -9,6 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/retry"
+	"github.com/nearside/nearside/internal/store/redis/conn"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 	"github.com/nearside/nearside/internal/store/redis/topology"
@@ -70,7 +71,7 @@ func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, gro
 			if reply.InTransit(rs[n].Error()) {
 				out[i] = s.confirmApart(ctx, sc, keys[i], args(i))
 			}
-			if err := out[i].Error(); reply.Moved(err) || unsent(err) {
+			if err := out[i].Error(); reply.Moved(err) || conn.Unsent(err) {
 				elsewhere = append(elsewhere, i)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/conn"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
@@ -44,7 +45,7 @@ func (s *Store) Keys(ctx context.Context, glob string, ours func(key string) boo
 			page, err := c.Do(ctx, c.B().Scan().Cursor(cursor).Match(glob).Count(walkCount).Build()).AsScanEntry()
 			if err != nil {
 				if e, answered := rueidis.IsRedisErr(err); answered && reply.Denied(e) {
-					return w, fmt.Errorf("the user %s %w scan; grant it: %s", s.target.UserName(), ErrDenied, s.target.Grant("+scan"))
+					return w, fmt.Errorf("the user %s %w scan; grant it: %s", s.target.UserName(), conn.ErrDenied, s.target.Grant("+scan"))
 				}
 				return w, reply.Failed("scan", "", err)
 			}

@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 // connections and does not answer, as one that hangs does, reads would wait for as long as whoever came first, a second,
 // where they have 25 ms. So a connection is made behind the callers and handed on when the server has answered on it. One
 // that takes long is waited for once, for as long as a read waits for Redis; until it is there, or has failed, others are told
-// so at once, and after some of them nobody asks any more (guard.go).
+// so at once, and after some of them nobody asks any more (package health).
 
 const (
 	dialLimit = 5 * time.Second  // for a connection and the first answer
@@ -22,7 +22,7 @@ const (
 
 // dials are the connections that are being made, and that nobody waits for any more.
 type dials struct {
-	mu      sync.Mutex
+	mu      sync.Mutex          // guards late
 	late    map[string]*attempt // by address
 	running sync.WaitGroup
 }
@@ -37,27 +37,26 @@ type attempt struct {
 }
 
 // connect returns a connection on which the server has answered.
-func (s *Store) connect(ctx context.Context, address string, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
-	a, conn, err := s.attempt(address, dial)
+func (d *Dialer) connect(ctx context.Context, address string, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+	a, conn, err := d.attempt(address, dial)
 	if a == nil {
 		return conn, err
 	}
-	patience := time.NewTimer(s.patience())
+	patience := time.NewTimer(d.patience())
 	defer patience.Stop()
 	select {
 	case <-a.done:
 	case <-patience.C:
 	case <-ctx.Done():
 	}
-	d := &s.dials
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.dials.mu.Lock()
+	defer d.dials.mu.Unlock()
 	switch {
 	case a.isDone():
 		close(a.claimed)
 		return a.conn, a.err
-	case d.late[address] == nil:
-		d.late[address] = a
+	case d.dials.late[address] == nil:
+		d.dials.late[address] = a
 	default:
 		a.cancel() // another one is late too: one is enough
 	}
@@ -73,36 +72,35 @@ func (e connectingError) Error() string {
 	return fmt.Sprintf("the connection to %s is being made, and the server has not answered yet", string(e))
 }
 
-// unsent reports whether a command was not sent, since there is no connection yet.
-func unsent(err error) bool {
+// Unsent reports whether a command was not sent, since there is no connection yet.
+func Unsent(err error) bool {
 	var e connectingError
 	return errors.As(err, &e)
 }
 
 // attempt begins a connection, unless one that was late is there by now, or is still being made.
-func (s *Store) attempt(address string, dial func(context.Context) (net.Conn, error)) (*attempt, net.Conn, error) {
-	d := &s.dials
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := s.ctx.Err(); err != nil {
+func (d *Dialer) attempt(address string, dial func(context.Context) (net.Conn, error)) (*attempt, net.Conn, error) {
+	d.dials.mu.Lock()
+	defer d.dials.mu.Unlock()
+	if err := d.ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	if a := d.late[address]; a != nil {
+	if a := d.dials.late[address]; a != nil {
 		if !a.isDone() {
 			return nil, nil, connecting(address)
 		}
-		delete(d.late, address)
+		delete(d.dials.late, address)
 		close(a.claimed)
 		if a.err == nil {
 			return nil, a.conn, nil
 		}
 	}
-	if d.late == nil {
-		d.late = make(map[string]*attempt)
+	if d.dials.late == nil {
+		d.dials.late = make(map[string]*attempt)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, dialLimit)
+	ctx, cancel := context.WithTimeout(d.ctx, dialLimit)
 	a := &attempt{done: make(chan struct{}), claimed: make(chan struct{}), cancel: cancel}
-	d.running.Go(func() { s.make(ctx, address, a, dial) })
+	d.dials.running.Go(func() { d.make(ctx, address, a, dial) })
 	return a, nil, nil
 }
 
@@ -116,7 +114,7 @@ func (a *attempt) isDone() bool {
 }
 
 // make makes a connection, and closes it if nobody comes for it.
-func (s *Store) make(ctx context.Context, address string, a *attempt, dial func(context.Context) (net.Conn, error)) {
+func (d *Dialer) make(ctx context.Context, address string, a *attempt, dial func(context.Context) (net.Conn, error)) {
 	if a.conn, a.err = dial(ctx); a.err == nil {
 		if a.err = hello(ctx, a.conn); a.err == nil {
 			a.err = ctx.Err() // nobody wants it, or its deadline is touched
@@ -137,16 +135,15 @@ func (s *Store) make(ctx context.Context, address string, a *attempt, dial func(
 	case <-a.claimed:
 		return
 	case <-kept.C:
-	case <-s.ctx.Done():
+	case <-d.ctx.Done():
 	}
-	d := &s.dials
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.dials.mu.Lock()
+	defer d.dials.mu.Unlock()
 	select {
 	case <-a.claimed:
 	default:
-		if d.late[address] == a {
-			delete(d.late, address)
+		if d.dials.late[address] == a {
+			delete(d.dials.late, address)
 		}
 		a.conn.Close()
 	}
@@ -171,7 +168,7 @@ func hello(ctx context.Context, conn net.Conn) error {
 	return fmt.Errorf("expected an answer to PING, got %q", answer[:40])
 }
 
-// end waits for the connections that are being made, when the store's context has ended.
+// end waits for the connections that are being made, when the dialer's context has ended.
 func (d *dials) end() {
 	d.mu.Lock()   // a goroutine that is about to begin one has done so, or sees that it is over
 	d.mu.Unlock() //lint:ignore SA2001 there is nothing to do but wait

@@ -1,20 +1,16 @@
-package redis
+package conn
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
-	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // What answers at the address may be something else than the URL says: a port with TLS or one without, an HTTP server, a
@@ -92,16 +88,4 @@ func speaksTLS(ctx context.Context, t redisurl.Target) bool {
 	var refused *net.OpError
 	err = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx)
 	return err == nil || errors.As(err, &refused) && refused.Op == "remote error" // an alert
-}
-
-// checkServer refuses what answers as a Redis does and cannot be one for a cache.
-func (s *Store) checkServer(ctx context.Context) error {
-	info, err := s.c.DoMulti(ctx, s.c.B().Info().Section("server").Build())[0].ToString()
-	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered {
-		return err
-	}
-	if version := reply.Field(info, "nearside_version"); version != "" {
-		return remedy{fmt.Errorf("%w (version %.40q)", errServe, version), errServe.todo}
-	}
-	return nil
 }

@@ -1,12 +1,14 @@
-package redis
+package conn
 
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"math"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -51,64 +53,97 @@ func clientOption(t redisurl.Target) rueidis.ClientOption {
 	return o
 }
 
-// dial connects to a node. While the client is being made, the context of that bounds the connection, handshake included, for
+// Dialer makes the connections of a store's client, and the client itself.
+type Dialer struct {
+	target   redisurl.Target
+	logger   *slog.Logger
+	ctx      context.Context      // ends with the store
+	patience func() time.Duration // for how long a connection is waited for
+	made     func()               // a connection was made anew
+
+	connected atomic.Bool                 // there is a client
+	opening   atomic.Pointer[openContext] // of the attempt to make it
+	dials     dials
+	seeds     seeds
+}
+
+// NewDialer returns a Dialer whose connections end with ctx. patience is for how long a caller waits for a connection; made is called
+// when a client has made one anew.
+func NewDialer(ctx context.Context, t redisurl.Target, logger *slog.Logger, patience func() time.Duration, made func()) *Dialer {
+	return &Dialer{target: t, logger: logger, ctx: ctx, patience: patience, made: made}
+}
+
+// Option returns the settings of a client that uses the dialer.
+func (d *Dialer) Option() rueidis.ClientOption {
+	o := clientOption(d.target)
+	o.DialCtxFn = d.Dial
+	return o
+}
+
+// Connected reports whether there is a client.
+func (d *Dialer) Connected() bool { return d.connected.Load() }
+
+// Close waits for the connections that are being made, when the dialer's context has ended.
+func (d *Dialer) Close() { d.dials.end() }
+
+// Dial connects to a node. While the client is being made, the context of that bounds the connection, handshake included, for
 // which rueidis knows only a fixed time.
-func (s *Store) dial(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
-	if s.connected.Load() {
-		return s.connect(ctx, address, func(ctx context.Context) (net.Conn, error) {
-			conn, err := s.dialChecked(ctx, d, address, secure)
-			s.dialed(address, err)
+func (d *Dialer) Dial(ctx context.Context, address string, nd *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	if d.connected.Load() {
+		return d.connect(ctx, address, func(ctx context.Context) (net.Conn, error) {
+			conn, err := d.DialChecked(ctx, nd, address, secure)
+			d.dialed(address, err)
 			return conn, err
 		})
 	}
-	open := s.opening.Load()
+	open := d.opening.Load()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(open, cancel)()
-	conn, err := s.dialChecked(ctx, d, address, secure)
+	conn, err := d.DialChecked(ctx, nd, address, secure)
 	if err == nil {
 		context.AfterFunc(open, func() {
-			if !s.connected.Load() {
+			if !d.connected.Load() {
 				conn.Close()
 			}
 		})
 	}
 	if open.Err() == nil {
-		s.dialed(address, err)
+		d.dialed(address, err)
 	}
 	return conn, err
 }
 
-// dialChecked connects to a node whose replies are checked.
-func (s *Store) dialChecked(ctx context.Context, d *net.Dialer, address string, secure *tls.Config) (net.Conn, error) {
-	conn, err := redisurl.Dial(ctx, d, s.target.Network, address, secure)
+// DialChecked connects to a node whose replies are checked.
+func (d *Dialer) DialChecked(ctx context.Context, nd *net.Dialer, address string, secure *tls.Config) (net.Conn, error) {
+	conn, err := redisurl.Dial(ctx, nd, d.target.Network, address, secure)
 	if err != nil {
 		return nil, err
 	}
-	return check(conn, s.target.Mode == redisurl.Sentinels), nil
+	return check(conn, d.target.Mode == redisurl.Sentinels), nil
 }
 
 // dialed looks at the topology when a connection was made anew, since something has happened then, and says once that one
 // of several addresses of the URL does not answer: the others do its work.
-func (s *Store) dialed(address string, err error) {
-	if err == nil && s.connected.Load() {
-		s.LookSoon()
+func (d *Dialer) dialed(address string, err error) {
+	if err == nil && d.connected.Load() {
+		d.made()
 	}
-	if len(s.target.Addresses) < 2 || !slices.Contains(s.target.Addresses, address) || s.ctx.Err() != nil {
+	if len(d.target.Addresses) < 2 || !slices.Contains(d.target.Addresses, address) || d.ctx.Err() != nil {
 		return
 	}
-	if s.seeds.changed(address, err != nil) {
+	if d.seeds.changed(address, err != nil) {
 		if err != nil {
-			s.logger.Warn("redis: an address of the URL does not answer, the others are used", "address", address, "error", err)
+			d.logger.Warn("redis: an address of the URL does not answer, the others are used", "address", address, "error", err)
 		} else {
-			s.logger.Info("redis: an address of the URL answers again", "address", address)
+			d.logger.Info("redis: an address of the URL answers again", "address", address)
 		}
 	}
 }
 
 // seeds are the addresses of the URL that do not answer.
 type seeds struct {
-	mu   sync.Mutex
+	mu   sync.Mutex // guards down
 	down map[string]bool
 }
 
