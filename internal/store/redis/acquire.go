@@ -9,6 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
@@ -27,7 +28,7 @@ func (s *Store) acquireValues(ctx context.Context, claims []store.Claim) []store
 	out := make([]store.Grant, len(claims))
 	err := s.unusable()
 	if err == nil && len(claims) == 1 { // without the work of building what is not sent
-		err = s.guard(claims[0].Key).admits(ctx, read)
+		err = s.guards.For(claims[0].Key).Admits(ctx, health.Read)
 	}
 	if err != nil {
 		for i := range out {
@@ -123,7 +124,7 @@ func (s *Store) claimEach(ctx context.Context, claims []store.Claim, which []int
 		cmds = append(cmds, s.c.B().Set().Key(side).Value(c.Token).Nx().PxMilliseconds(max(c.Lease.Milliseconds(), 1)).Build(),
 			s.c.B().Get().Key(c.Key).Build(), s.c.B().Get().Key(side).Build())
 	}
-	rs := s.send(ctx, kind(len(claims) == 1), cmds) // one was let through before
+	rs := s.send(ctx, health.Kind(len(claims) == 1), cmds) // one was let through before
 	for n, i := range which {
 		value, missing := rs[3*n+1].AsBytes()
 		side, unread := rs[3*n+2].ToString()
@@ -184,7 +185,7 @@ func (s *Store) acquireByScript(ctx context.Context, claims []store.Claim, which
 	for n, i := range which {
 		keys[n] = claims[i].Key
 	}
-	rs := s.run(ctx, write, acquireScript, keys, func(n int) []string {
+	rs := s.run(ctx, health.Write, acquireScript, keys, func(n int) []string {
 		c, kind, dead := claims[which[n]], "", ""
 		switch {
 		case c.Dead == nil:

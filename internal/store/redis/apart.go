@@ -7,6 +7,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
@@ -43,7 +44,7 @@ func (s *Store) apart(ctx context.Context, verb string, sc *script, keys []strin
 	}
 	var second rueidis.Commands
 	var of []int // whose they are
-	for n, r := range s.run(ctx, write, first.aside(), names, sideArgs) {
+	for n, r := range s.run(ctx, health.Write, first.aside(), names, sideArgs) {
 		i := which[n]
 		had, err := r.AsInt64()
 		if out[i] = (store.Outcome{OK: had == 1}); err != nil {
@@ -60,7 +61,7 @@ func (s *Store) apart(ctx context.Context, verb string, sc *script, keys []strin
 			second, of = append(second, s.c.B().Unlink().Key(name).Build()), append(of, i)
 		}
 	}
-	for n, r := range s.send(ctx, write, second) {
+	for n, r := range s.send(ctx, health.Write, second) {
 		i := of[n]
 		deleted, _ := r.AsInt64()
 		first := n == 0 || of[n-1] != i // the value

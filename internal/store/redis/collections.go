@@ -10,6 +10,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 	"github.com/nearside/nearside/internal/store/redis/topology"
 )
@@ -29,7 +30,7 @@ func (s *Store) acquireCollections(ctx context.Context, shape store.Kind, claims
 	}
 	keys := keysOf(claims, func(c store.Claim) string { return c.Key })
 	var apart []int
-	for i, r := range s.run(ctx, read, collections[shape].acquire, keys, func(i int) []string {
+	for i, r := range s.run(ctx, health.Read, collections[shape].acquire, keys, func(i int) []string {
 		c, kind, dead := &claims[i], "", ""
 		switch {
 		case c.Dead == nil:

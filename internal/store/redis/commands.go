@@ -10,6 +10,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
@@ -27,7 +28,7 @@ func (s *Store) Run(ctx context.Context, cmds []store.Command) []store.Reply {
 	for i, c := range cmds {
 		built[i] = s.build(c, false)
 	}
-	rs := s.send(ctx, read, built)
+	rs := s.send(ctx, health.Read, built)
 	var again rueidis.Commands
 	var at []int
 	for i, r := range rs {
@@ -35,7 +36,7 @@ func (s *Store) Run(ctx context.Context, cmds []store.Command) []store.Reply {
 			again, at = append(again, s.build(cmds[i], true)), append(at, i)
 		}
 	}
-	for n, r := range s.send(ctx, read, again) {
+	for n, r := range s.send(ctx, health.Read, again) {
 		rs[at[n]] = r
 	}
 	for i, r := range rs {
@@ -112,7 +113,7 @@ func (s *Store) Allowed(ctx context.Context, loss string, cmds []store.Command) 
 		built[i] = s.build(c, true)
 	}
 	var missing []string
-	for i, r := range s.send(ctx, read, built) {
+	for i, r := range s.send(ctx, health.Read, built) {
 		switch e, ok := rueidis.IsRedisErr(r.Error()); {
 		case !ok:
 		case reply.DeniedKey(e):
@@ -134,7 +135,7 @@ func (s *Store) Allowed(ctx context.Context, loss string, cmds []store.Command) 
 
 // State is "closed", or why a node is not asked at the moment: the state of the breaker, for people.
 func (s *Store) State() string {
-	if err := s.anyAway(); err != nil {
+	if err := s.guards.Unavailable(); err != nil {
 		return err.Error()
 	}
 	return "closed"

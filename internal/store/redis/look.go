@@ -50,10 +50,10 @@ func (s *Store) look(ctx context.Context) error {
 	}
 	s.history.Judge(began, now, s.history.Read(ctx, s.c.Nodes(), now)) // before guards let reads through to other masters
 	before := s.servers.Replace(now)
-	s.pace()
-	s.stand(false)
+	s.distance.Pace(s.Masters())
+	s.guards.Stand(false)
 	s.history.Trust(seen, now)
-	s.settle(now)
+	s.guards.Settle(now)
 	if before != nil {
 		if moved := topology.Changes(before, now); len(moved) > 0 {
 			if t := s.tracks.Load(); t != nil {
@@ -84,7 +84,7 @@ func (s *Store) masters() (out []rueidis.Client) {
 
 // spans asks who serves which slots, and measures the round trips.
 func (s *Store) spans(ctx context.Context) ([]topology.Span, error) {
-	return topology.Ask(ctx, s.c, s.target.Mode == redisurl.Cluster, s.timed)
+	return topology.Ask(ctx, s.c, s.target.Mode == redisurl.Cluster, s.distance.Timed)
 }
 
 // Masters returns the addresses of all masters, as they were last seen.

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/topology"
 )
@@ -32,7 +33,7 @@ func (s *Store) Query(ctx context.Context, queries []store.Query) []store.View {
 		cmds, out[i].Err = s.asked(cmds, &queries[i])
 		ends[i] = len(cmds)
 	}
-	rs, from := s.send(ctx, read, cmds), 0
+	rs, from := s.send(ctx, health.Read, cmds), 0
 	for i, end := range ends {
 		if out[i].Err == nil {
 			out[i] = s.answered(ctx, &queries[i], rs[from:end])

@@ -15,6 +15,7 @@ import (
 	"github.com/nearside/nearside/internal/stall"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis/conn"
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/history"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
@@ -52,7 +53,7 @@ type Store struct {
 	option   rueidis.ClientOption
 	target   redisurl.Target
 	replicas int
-	distance *distance
+	distance *health.Distance
 	logger   *slog.Logger
 	closed   atomic.Bool
 	ctx      context.Context // ends with Close
@@ -60,16 +61,8 @@ type Store struct {
 	dialer   *conn.Dialer
 	start    // how c is made
 
-	began     time.Time
-	running   *stall.Clock
-	guards    atomic.Pointer[guards]
-	first     *guard
-	standing  sync.Mutex        // guards the next three; that of servers comes after it
-	byAddress map[string]*guard // of the masters of a cluster
-	stood     bool              // the masters have theirs
-	layout    []topology.Span   // that they were given theirs for
-	recovered atomic.Pointer[func(context.Context) int]
-	ending    sync.RWMutex // keeps Close and failures apart
+	running *stall.Clock
+	guards  *health.Guards
 
 	servers  topology.Table
 	repeats  *topology.Repeater
@@ -98,10 +91,11 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		target: t, replicas: max(o.Replicas, 0), distance: newDistance(o.Budget), logger: o.Logger,
-		poke: make(chan struct{}, 1), began: time.Now(), running: stall.New(), problems: conn.NewProblems(o.Logger),
+		target: t, replicas: max(o.Replicas, 0), logger: o.Logger,
+		poke: make(chan struct{}, 1), running: stall.New(), problems: conn.NewProblems(o.Logger),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.distance = health.NewDistance(o.Budget, s.logger, s.problems)
 	s.repeats = &topology.Repeater{
 		Ctx: s.ctx, Goroutines: &s.watching, Logger: s.logger, Invalidate: s.invalidate, Release: s.release,
 	}
@@ -111,9 +105,11 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	})
 	s.repeats.Unmended = s.history.Off
 	s.watching.Go(func() { s.running.Run(s.ctx) })
-	s.first = s.newGuard("", 0, s.revive)
-	s.guards.Store(&guards{first: s.first})
-	s.dialer = conn.NewDialer(s.ctx, t, s.logger, s.patience, s.LookSoon)
+	s.guards = health.New(health.Config{
+		Target: t, Ctx: s.ctx, Goroutines: &s.watching, Logger: s.logger, Clock: s.running, Servers: &s.servers,
+		Patience: s.distance.Patience, Look: s.LookSoon, Ask: s.ask, Revive: s.revive, AskTracked: s.askTracked,
+	})
+	s.dialer = conn.NewDialer(s.ctx, t, s.logger, s.distance.Patience, s.LookSoon)
 	s.option = s.dialer.Option()
 	if o.FlushDelay > 0 {
 		s.option.MaxFlushDelay = o.FlushDelay
@@ -134,16 +130,14 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	lasts, err := s.connect(within)
 	switch {
 	case err == nil:
-		s.stand(true)
+		s.guards.Stand(true)
 	case o.Require || lasts || errors.Is(ctx.Err(), context.Canceled):
 		s.cancel()
 		s.watching.Wait()
-		s.first.outages.end()
+		s.guards.End()
 		return nil, err
 	default:
-		s.degraded = true
-		s.first.refusal.Store(&awayError{s.first.where(), time.Now(), err})
-		s.first.breaker.Trip(err)
+		s.guards.Degrade(err)
 	}
 	return s, nil
 }
@@ -154,7 +148,7 @@ func (s *Store) unusable() error {
 		return store.ErrClosed
 	}
 	if !s.dialer.Connected() {
-		return s.first.refusal.Load()
+		return s.guards.Refusal()
 	}
 	return nil
 }
@@ -164,7 +158,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err := s.unusable(); err != nil {
 		return err
 	}
-	if err := s.anyAway(); err != nil {
+	if err := s.guards.Unavailable(); err != nil {
 		return err
 	}
 	// A batch of commands without a key goes to a master, a single one to any node, known to be down or not.
@@ -179,7 +173,7 @@ func (s *Store) Usage(ctx context.Context) (u store.Usage, err error) {
 	if err := s.unusable(); err != nil {
 		return u, err
 	}
-	if err := s.anyAway(); err != nil {
+	if err := s.guards.Unavailable(); err != nil {
 		return u, err
 	}
 	for _, c := range s.masters() {
@@ -204,18 +198,13 @@ func (s *Store) Usage(ctx context.Context) (u store.Usage, err error) {
 
 // Close closes the connections.
 func (s *Store) Close() {
-	s.ending.Lock()
 	again := s.closed.Swap(true)
-	s.cancel()
-	s.ending.Unlock()
+	s.guards.Shut(s.cancel)
 	if again {
 		return
 	}
 	s.watching.Wait()
-	s.first.outages.end()
-	for _, g := range s.byAddress { // nothing stands guards any more
-		g.outages.end()
-	}
+	s.guards.End()
 	if s.dialer.Connected() {
 		s.c.Close()
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/lua"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 )
@@ -111,13 +112,13 @@ func (sc *script) command(b rueidis.Builder, text bool, key string, args []strin
 }
 
 // run sends the script once for each key, in one trip to each node: one command per element, so that each fails alone.
-func (s *Store) run(ctx context.Context, k kind, sc *script, keys []string, args func(i int) []string) []rueidis.RedisResult {
+func (s *Store) run(ctx context.Context, k health.Kind, sc *script, keys []string, args func(i int) []string) []rueidis.RedisResult {
 	return s.calls(ctx, k, sc, len(keys), func(i int) ([]string, []string) { return sc.keys(keys[i]), args(i) })
 }
 
 // calls sends the script n times, in one trip to each node. A server that has forgotten it (a restart, a failover, SCRIPT
 // FLUSH) is sent its text.
-func (s *Store) calls(ctx context.Context, k kind, sc *script, n int, call func(i int) (names, args []string)) []rueidis.RedisResult {
+func (s *Store) calls(ctx context.Context, k health.Kind, sc *script, n int, call func(i int) (names, args []string)) []rueidis.RedisResult {
 	if n == 1 {
 		names, args := call(0)
 		out := s.one(ctx, k, names[0], func() rueidis.Completed { return sc.Call(s.c.B(), false, names, args) })

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
@@ -26,9 +27,9 @@ func (s *Store) Touch(ctx context.Context, key string, life time.Duration) store
 	}
 	var r rueidis.RedisResult
 	if life <= 0 {
-		r = s.one(ctx, write, key, func() rueidis.Completed { return s.c.B().Get().Key(key).Build() })
+		r = s.one(ctx, health.Write, key, func() rueidis.Completed { return s.c.B().Get().Key(key).Build() })
 	} else {
-		r = s.run(ctx, write, touchScript, []string{key}, func(int) []string {
+		r = s.run(ctx, health.Write, touchScript, []string{key}, func(int) []string {
 			return []string{px(life), strconv.FormatInt(time.Now().UnixMilli(), 10)}
 		})[0]
 		if reply.InTransit(r.Error()) {
@@ -54,7 +55,7 @@ func (s *Store) Save(ctx context.Context, r store.Record) store.Outcome {
 	if !r.End.IsZero() {
 		end = strconv.FormatInt(r.End.UnixMilli(), 10)
 	}
-	out := s.run(ctx, write, saveScript, []string{r.Key}, func(int) []string {
+	out := s.run(ctx, health.Write, saveScript, []string{r.Key}, func(int) []string {
 		return []string{rueidis.BinaryString(r.Value), px(r.TTL), end}
 	})[0]
 	err := out.Error()
@@ -79,7 +80,7 @@ func (s *Store) sessionError(what string, err error) error {
 // between leaves a session with an older end at worst.
 func (s *Store) touchApart(ctx context.Context, key string, life time.Duration) rueidis.RedisResult {
 	b, side := s.c.B(), sidecar(key)
-	r := s.one(ctx, write, key, func() rueidis.Completed { return b.Get().Key(side).Build() })
+	r := s.one(ctx, health.Write, key, func() rueidis.Completed { return b.Get().Key(side).Build() })
 	text, err := r.ToString()
 	if err != nil && !rueidis.IsRedisNil(err) {
 		return r
@@ -88,10 +89,10 @@ func (s *Store) touchApart(ctx context.Context, key string, life time.Duration) 
 	end, isEnd := strings.CutPrefix(text, "e")
 	last, err := strconv.ParseInt(end, 10, 64)
 	if !isEnd || err != nil {
-		return s.one(ctx, write, key, func() rueidis.Completed { return get })
+		return s.one(ctx, health.Write, key, func() rueidis.Completed { return get })
 	}
 	ms := min(max(life.Milliseconds(), 1), last-time.Now().UnixMilli()) // without an ms left they are deleted
-	return s.send(ctx, write, rueidis.Commands{
+	return s.send(ctx, health.Write, rueidis.Commands{
 		b.Pexpire().Key(side).Milliseconds(ms).Build(), b.Pexpire().Key(key).Milliseconds(ms).Build(), get,
 	})[2]
 }
@@ -102,7 +103,7 @@ func (s *Store) saveApart(ctx context.Context, r store.Record, end string) error
 	if end != "0" {
 		first = b.Set().Key(side).Value("e" + end).PxMilliseconds(ms).Build()
 	}
-	for _, out := range s.send(ctx, write, rueidis.Commands{
+	for _, out := range s.send(ctx, health.Write, rueidis.Commands{
 		first, b.Set().Key(r.Key).Value(rueidis.BinaryString(r.Value)).PxMilliseconds(ms).Build(),
 	}) {
 		if err := out.Error(); err != nil {

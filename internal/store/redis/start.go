@@ -24,9 +24,6 @@ const (
 
 // start is how the client is made.
 type start struct {
-	degraded bool // Open found no server
-
-	// Of whoever makes the client.
 	notBefore time.Time // the next attempt
 	lasting   string    // the problem that was found
 }
@@ -57,12 +54,12 @@ func (s *Store) lookTwice(ctx context.Context) (err error) {
 }
 
 // revive is the probe of the first guard.
-func (s *Store) revive(ctx context.Context, g *guard) error {
+func (s *Store) revive(ctx context.Context) error {
 	if s.dialer.Connected() {
-		return s.ask(ctx, g)
+		return s.ask(ctx, "", 0)
 	}
 	if time.Now().Before(s.notBefore) {
-		return s.first.refusal.Load()
+		return s.guards.Refusal()
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, requiredLimit) // a first connection takes more trips than a probe
 	defer cancel()
@@ -78,30 +75,21 @@ func (s *Store) revive(ctx context.Context, g *guard) error {
 	return err
 }
 
-// probe asks a master of a cluster, and has a look at who else may have its slots.
-func (s *Store) probe(ctx context.Context, g *guard) error {
-	err := s.ask(ctx, g)
-	if err != nil {
-		s.LookSoon()
-	}
-	return err
-}
-
 // ask asks a node whether it answers and takes writes.
-func (s *Store) ask(ctx context.Context, g *guard) error {
+func (s *Store) ask(ctx context.Context, address string, slot uint16) error {
 	c, side := s.c, sidecar(probeKey)
 	switch {
 	case s.target.Mode != redisurl.Cluster:
-	case g == s.first: // it stands before slots that nobody serves
+	case address == "": // it stands before slots that nobody serves
 		if err := s.look(ctx); err != nil || s.servers.Whole() {
 			return err
 		}
 		return conn.ErrNoSlot
 	default:
-		if c = s.c.Nodes()[g.address]; c == nil {
-			return fmt.Errorf("the client knows no node at %s", g.address)
+		if c = s.c.Nodes()[address]; c == nil {
+			return fmt.Errorf("the client knows no node at %s", address)
 		}
-		side = "~l:{" + topology.TagOf(g.slot) + "}:" + probeKey
+		side = "~l:{" + topology.TagOf(slot) + "}:" + probeKey
 	}
 	return reply.Worst(c.DoMulti(ctx, c.B().Ping().Build(), c.B().Set().Key(side).Value("-").PxMilliseconds(1).Build()))
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 	"github.com/nearside/nearside/internal/store/redis/topology"
@@ -82,7 +83,7 @@ func (s *Store) fillValues(ctx context.Context, fills []store.Fill) []store.Outc
 // fillTogether fills groups. If the server says no to several keys, because of one of them, nobody knows which: they are to be
 // sent once more, each by itself. What was done of them by then counts as not filled, which is always safe.
 func (s *Store) fillTogether(ctx context.Context, fills []store.Fill, groups [][]int, out []store.Outcome) (alone [][]int) {
-	rs := s.calls(ctx, write, fillScript, len(groups), func(n int) (names, args []string) {
+	rs := s.calls(ctx, health.Write, fillScript, len(groups), func(n int) (names, args []string) {
 		return namesOf(groups[n], func(i int) string { return fills[i].Key }), fillArgs(fills, groups[n])
 	})
 	for n, r := range rs {
@@ -129,7 +130,7 @@ func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which [
 			g[n] = which[g[n]]
 		}
 	}
-	rs := s.calls(ctx, read, claimsScript, len(groups), func(n int) (names, args []string) {
+	rs := s.calls(ctx, health.Read, claimsScript, len(groups), func(n int) (names, args []string) {
 		first := claims[groups[n][0]]
 		return namesOf(groups[n], key), []string{first.Token, px(first.Lease)}
 	})

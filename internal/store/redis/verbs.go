@@ -8,6 +8,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 	"github.com/nearside/nearside/internal/store/redis/topology"
@@ -18,27 +19,23 @@ func (s *Store) Get(ctx context.Context, key string, ttl bool) store.Item {
 	if err := s.unusable(); err != nil {
 		return store.Item{Err: err}
 	}
-	return s.guard(key).get(ctx, s.c, key, ttl)
+	return get(ctx, s.guards.For(key), s.c, health.Ordinary, key, ttl)
 }
 
 // get is GET, and PTTL in the same trip if ttl is set, by one of the clients.
-func (g *guard) get(ctx context.Context, c rueidis.Client, key string, ttl bool) store.Item {
-	p := &g.places
-	if c != g.store.c {
-		p = &g.tracked
-	}
-	began, err := g.enterBy(ctx, p, read)
+func get(ctx context.Context, g *health.Guard, c rueidis.Client, l health.Line, key string, ttl bool) store.Item {
+	began, err := g.Enter(ctx, l, health.Read)
 	if err != nil {
 		return store.Item{Err: err}
 	}
 	get := c.B().Get().Key(key).Build()
 	if !ttl {
 		r := c.Do(ctx, get)
-		g.leaveBy(p, began, r.Error())
+		g.Leave(l, began, r.Error())
 		return item(r, key)
 	}
 	rs := c.DoMulti(ctx, get, c.B().Pttl().Key(key).Build())
-	g.leaveBy(p, began, reply.Worst(rs))
+	g.Leave(l, began, reply.Worst(rs))
 	it := item(rs[0], key)
 	left(&it, rs[1], key)
 	return it
@@ -96,14 +93,14 @@ func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.It
 	case s.target.Mode == redisurl.Cluster:
 		return s.getEach(ctx, keys, ttl, out)
 	}
-	g := s.guard(keys[0])
-	if err := g.admits(ctx, read); err != nil {
+	g := s.guards.For(keys[0])
+	if err := g.Admits(ctx, health.Read); err != nil {
 		for i := range out {
 			out[i].Err = err
 		}
 		return out
 	}
-	rs := g.send(ctx, write, mget(s.c, keys, ttl)) // it was let through as a read above
+	rs := g.Send(ctx, s.c, health.Ordinary, health.Write, mget(s.c, keys, ttl)) // it was let through as a read above
 	mgot(rs, keys, ttl, out)
 	return out
 }
@@ -149,7 +146,7 @@ func (s *Store) getEach(ctx context.Context, keys []string, ttl bool, out []stor
 			cmds = append(cmds, s.c.B().Pttl().Key(key).Build())
 		}
 	}
-	rs := s.send(ctx, read, cmds)
+	rs := s.send(ctx, health.Read, cmds)
 	for i, key := range keys {
 		if out[i] = item(rs[per*i], key); ttl {
 			left(&out[i], rs[per*i+1], key)
@@ -171,7 +168,7 @@ func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 	for _, key := range keys {
 		cmds = append(cmds, s.c.B().Type().Key(key).Build(), s.c.B().Pttl().Key(key).Build())
 	}
-	rs := s.send(ctx, write, cmds) // nobody else can tell
+	rs := s.send(ctx, health.Write, cmds) // nobody else can tell
 	for i, key := range keys {
 		ty, err := rs[2*i].ToString()
 		var ms int64
@@ -267,7 +264,7 @@ func (s *Store) outcomes(ctx context.Context, verb string, sc *script, keys []st
 	out := make([]store.Outcome, len(keys))
 	err := s.unusable()
 	if err == nil && len(keys) == 1 { // without the work of building what is not sent
-		err = s.guard(keys[0]).admits(ctx, write)
+		err = s.guards.For(keys[0]).Admits(ctx, health.Write)
 	}
 	if err != nil {
 		for i := range out {
@@ -298,7 +295,7 @@ func (s *Store) told(ctx context.Context, sc *script, keys []string, args func(i
 	if s.replicas > 0 && sc.tells {
 		return s.confirmed(ctx, sc, keys, args)
 	}
-	return s.run(ctx, write, sc, keys, args)
+	return s.run(ctx, health.Write, sc, keys, args)
 }
 
 func keysOf[T any](xs []T, key func(T) string) []string {

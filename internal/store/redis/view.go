@@ -9,6 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
@@ -210,7 +211,7 @@ func aroundArgs(q *store.Query) []string {
 func (s *Store) around(ctx context.Context, q *store.Query, rs []rueidis.RedisResult) (v store.View) {
 	r := rs[0]
 	if reply.Forgotten(r) {
-		r = s.one(ctx, read, q.Key, func() rueidis.Completed { return aroundScript.command(s.c.B(), true, q.Key, aroundArgs(q)) })
+		r = s.one(ctx, health.Read, q.Key, func() rueidis.Completed { return aroundScript.command(s.c.B(), true, q.Key, aroundArgs(q)) })
 	}
 	switch parts, err := r.ToArray(); {
 	case err != nil && reply.WrongType(err):

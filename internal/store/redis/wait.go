@@ -10,6 +10,7 @@ import (
 
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store/redis/conn"
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 	"github.com/nearside/nearside/internal/store/redis/topology"
@@ -47,8 +48,8 @@ func (s *Store) confirmed(ctx context.Context, sc *script, keys []string, args f
 // confirmGroup is confirmed for the keys of one connection. A slot that is on another node by now, of which the client has
 // heard, is tried there. A connection that is being made is waited for.
 func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, group []int, args func(i int) []string, out []rueidis.RedisResult) {
-	g := s.guard(keys[group[0]])
-	if err := g.admits(ctx, write); err != nil {
+	g := s.guards.For(keys[group[0]])
+	if err := g.Admits(ctx, health.Write); err != nil {
 		for _, i := range group {
 			out[i] = rueidis.NewErrorResult(err)
 		}
@@ -56,13 +57,13 @@ func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, gro
 	}
 	left := group
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		began := s.now()
+		began := g.Now()
 		rs := s.sendConfirmed(ctx, s.c, false, len(left), func(b rueidis.Builder, n int) rueidis.Completed {
 			// By its text: a script that is not known would have to be sent again, behind the WAIT.
 			i := left[n]
 			return sc.command(b, true, keys[i], args(i))
 		})
-		g.judge(began, reply.Worst(rs))
+		g.Judge(began, reply.Worst(rs))
 		var elsewhere []int
 		for n, i := range left {
 			if out[i] = rs[n]; sc.parted != inSteps && reply.InTransit(rs[n].Error()) {

@@ -11,6 +11,7 @@ import (
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis/conn"
+	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
@@ -102,7 +103,7 @@ func (s *Store) Describe(ctx context.Context, keys []string) []store.Description
 	if len(cmds) == 0 {
 		return out
 	}
-	rs := s.send(ctx, read, cmds)
+	rs := s.send(ctx, health.Read, cmds)
 	for n, i := range at {
 		if bytes, err := rs[2*n].AsInt64(); err == nil {
 			out[i].Bytes = bytes
@@ -127,7 +128,7 @@ func (s *Store) Head(ctx context.Context, key string, limit int64) store.Item {
 	if limit < 0 {
 		return s.Get(ctx, key, true)
 	}
-	rs := s.send(ctx, read, rueidis.Commands{
+	rs := s.send(ctx, health.Read, rueidis.Commands{
 		s.c.B().Getrange().Key(key).Start(0).End(max(limit, 1) - 1).Build(), s.c.B().Pttl().Key(key).Build(),
 	})
 	text, err := rs[0].ToString()
@@ -153,7 +154,7 @@ func (s *Store) Beside(ctx context.Context, key string) (g store.Going, err erro
 		return g, err
 	}
 	side := sidecar(key)
-	rs := s.send(ctx, read, rueidis.Commands{s.c.B().Get().Key(side).Build(), s.c.B().Pttl().Key(side).Build()})
+	rs := s.send(ctx, health.Read, rueidis.Commands{s.c.B().Get().Key(side).Build(), s.c.B().Pttl().Key(side).Build()})
 	text, err := rs[0].ToString()
 	if rueidis.IsRedisNil(err) {
 		return g, nil

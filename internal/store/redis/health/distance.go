@@ -1,8 +1,9 @@
-package redis
+package health
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"sync"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store/redis/conn"
 )
 
 // A read that waits for less than a round trip is never answered, however well the servers are. So the round trip to each
@@ -24,21 +27,29 @@ const (
 	measured    = 5                    // round trips that are known of each master
 )
 
-// distance is how far away the servers are.
-type distance struct {
-	set    bool         // the budget is Options.Budget
-	budget atomic.Int64 // nanoseconds
+// Distance is how far away the servers are, and the budget of a read that follows from it.
+type Distance struct {
+	set      bool         // the budget is the caller's
+	budget   atomic.Int64 // nanoseconds
+	logger   *slog.Logger
+	problems *conn.Problems
+	trips    trips
 
-	pacing sync.Mutex // guards slow
-	slow   string     // the problem that was said; empty: none
+	mu   sync.Mutex // guards slow; comes before that of trips, and of problems
+	slow string     // the problem that was said; empty: none
+}
 
+// trips are the latest round trips.
+type trips struct {
 	mu   sync.Mutex                  // guards the rest
 	seen map[string]*[measured]int64 // the latest round trips to each address, in nanoseconds
 	n    map[string]int              // how many were measured
 }
 
-func newDistance(budget time.Duration) *distance {
-	d := &distance{set: budget > 0, seen: make(map[string]*[measured]int64), n: make(map[string]int)}
+// NewDistance returns the distance of servers that are not known yet. If budget is zero, it follows from the distance.
+func NewDistance(budget time.Duration, logger *slog.Logger, problems *conn.Problems) *Distance {
+	d := &Distance{set: budget > 0, logger: logger, problems: problems}
+	d.trips.seen, d.trips.n = make(map[string]*[measured]int64), make(map[string]int)
 	if budget <= 0 {
 		budget = leastBudget
 	}
@@ -46,21 +57,15 @@ func newDistance(budget time.Duration) *distance {
 	return d
 }
 
-// Budget implements store.Paced.
-func (s *Store) Budget() time.Duration { return time.Duration(s.distance.budget.Load()) }
+// Budget is how long a step of a read waits for Redis.
+func (d *Distance) Budget() time.Duration { return time.Duration(d.budget.Load()) }
 
-// Ran implements store.Paced.
-func (s *Store) Ran() time.Duration { return s.running.Now() }
+// Patience is how long a command must have waited to count as one that the server failed.
+func (d *Distance) Patience() time.Duration { return min(d.Budget(), time.Second) }
 
-// patience is how long a command must have waited to count as one that the server failed.
-func (s *Store) patience() time.Duration { return min(s.Budget(), time.Second) }
-
-// timed measures the round trip of a command to a master.
-func (s *Store) timed(ctx context.Context, address string, c rueidis.Client, do func() error) error {
-	d := s.distance
-	d.mu.Lock()
-	first := d.n[address] == 0
-	d.mu.Unlock()
+// Timed measures the round trip of a command to a master.
+func (d *Distance) Timed(ctx context.Context, address string, c rueidis.Client, do func() error) error {
+	first := d.trips.none(address)
 	began := time.Now()
 	err := do()
 	took := time.Since(began)
@@ -77,34 +82,41 @@ func (s *Store) timed(ctx context.Context, address string, c rueidis.Client, do 
 		}
 		took = min(took, time.Since(began))
 	}
-	d.add(address, took)
+	d.trips.add(address, took)
 	return nil
 }
 
+// none reports whether no round trip to an address is known.
+func (t *trips) none(address string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.n[address] == 0
+}
+
 // add notes a round trip.
-func (d *distance) add(address string, took time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	ring := d.seen[address]
+func (t *trips) add(address string, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ring := t.seen[address]
 	if ring == nil {
 		ring = new([measured]int64)
 		for i := range ring {
 			ring[i] = math.MaxInt64
 		}
-		d.seen[address] = ring
+		t.seen[address] = ring
 	}
-	ring[d.n[address]%measured] = int64(took)
-	d.n[address]++
+	ring[t.n[address]%measured] = int64(took)
+	t.n[address]++
 }
 
 // farthest returns the master with the longest round trip, of those that are known now. Others are forgotten.
-func (d *distance) farthest(masters []string) (address string, trip time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for known, ring := range d.seen {
+func (t *trips) farthest(masters []string) (address string, trip time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for known, ring := range t.seen {
 		if !slices.Contains(masters, known) {
-			delete(d.seen, known)
-			delete(d.n, known)
+			delete(t.seen, known)
+			delete(t.n, known)
 			continue
 		}
 		if least := time.Duration(slices.Min(ring[:])); least > trip {
@@ -122,12 +134,11 @@ func needed(trip time.Duration) time.Duration {
 // BudgetFor returns the budget of a read, where none was set, for the shortest of some round trips.
 func BudgetFor(trip time.Duration) time.Duration { return min(needed(trip), mostBudget) }
 
-// pace sets the budget for the distance of the masters, and says so if no budget is long enough.
-func (s *Store) pace() {
-	d := s.distance
-	d.pacing.Lock()
-	defer d.pacing.Unlock()
-	address, trip := d.farthest(s.Masters())
+// Pace sets the budget for the distance of the masters, and says so if no budget is long enough.
+func (d *Distance) Pace(masters []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	address, trip := d.trips.farthest(masters)
 	if trip == 0 {
 		return
 	}
@@ -135,7 +146,7 @@ func (s *Store) pace() {
 	if !d.set {
 		d.budget.Store(int64(min(needed, mostBudget)))
 	}
-	budget := s.Budget()
+	budget := d.Budget()
 	switch {
 	case d.slow == "" && trip > budget*3/4:
 		how := fmt.Sprintf("Options.Budget is %v", budget)
@@ -144,10 +155,10 @@ func (s *Store) pace() {
 		}
 		d.slow = fmt.Sprintf("a round trip to %s takes %v, and %s: most reads load from the database, and little is stored; use a server that is nearer, or set Options.Budget to at least %v",
 			address, trip.Round(time.Millisecond), how, needed)
-		s.problems.Add("%s", d.slow)
+		d.problems.Add("%s", d.slow)
 	case d.slow != "" && trip < budget/2:
-		s.problems.Forget(d.slow)
+		d.problems.Forget(d.slow)
 		d.slow = ""
-		s.logger.Info("redis: a round trip is shorter than the budget of a read again", "address", address, "round trip", trip.Round(time.Millisecond), "budget", budget)
+		d.logger.Info("redis: a round trip is shorter than the budget of a read again", "address", address, "round trip", trip.Round(time.Millisecond), "budget", budget)
 	}
 }
