@@ -129,7 +129,7 @@ func (s *Store) claimEach(ctx context.Context, claims []store.Claim, which []int
 		value, missing := rs[3*n+1].AsBytes()
 		side, unread := rs[3*n+2].ToString()
 		took, clear := granted(&claims[i], &out[i], rs[3*n].Error(), value, missing, side, unread)
-		if state := out[i].State; clear && (state == store.Absent || state == store.Barrier) && s.looks.Add(1)%looksPerTTL == 0 {
+		if state := out[i].State; clear && (state == store.Absent || state == store.Barrier) && s.barriers.Add(1)%looksPerTTL == 0 {
 			clear = false
 		}
 		switch {

@@ -7,8 +7,6 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/redis/rueidis"
-
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis/health"
 	"github.com/nearside/nearside/internal/store/redis/reply"
@@ -275,14 +273,13 @@ func (s *Store) serves(k store.Kind) error {
 
 // forbidden notes that the server does not let us run a script, or what stands in it, and reports whether it does not.
 func (s *Store) forbidden(sc *script, err error) bool {
-	e, ok := rueidis.IsRedisErr(err)
-	if !ok || !reply.Denied(e) && !reply.DeniedInside(e) {
+	if !reply.Denied(err) && !reply.DeniedInside(err) {
 		return false
 	}
 	switch {
 	case sc.shaped && s.shapes.forbid():
 		s.problems.Add("%s", s.noShapes())
-	case !sc.shaped && (reply.Denied(e) || sc.leases()) && s.scripts.forbid():
+	case !sc.shaped && (reply.Denied(err) || sc.leases()) && s.scripts.forbid():
 		s.problems.Add("%s", s.noScripts())
 	}
 	return true

@@ -114,12 +114,11 @@ func (s *Store) Allowed(ctx context.Context, loss string, cmds []store.Command) 
 	}
 	var missing []string
 	for i, r := range s.send(ctx, health.Read, built) {
-		switch e, ok := rueidis.IsRedisErr(r.Error()); {
-		case !ok:
-		case reply.DeniedKey(e):
+		switch err := r.Error(); {
+		case reply.DeniedKey(err):
 			prefix, _, _ := strings.Cut(cmds[i].Keys[0], ":")
 			missing = append(missing, "~"+prefix+":*")
-		case reply.Denied(e):
+		case reply.Denied(err):
 			missing = append(missing, "+"+strings.ToLower(cmds[i].Name))
 		}
 	}

@@ -205,11 +205,10 @@ func probeNode(ctx context.Context, m member) store.Probe {
 	}
 	// refused tells whether a command is one that the user may not run; what the server does not know is left out.
 	refused := func(err error, rule string) bool {
-		e, answered := rueidis.IsRedisErr(err)
-		if answered && reply.Denied(e) {
+		if reply.Denied(err) {
 			p.Denied = append(p.Denied, rule)
 		}
-		if err != nil && !answered {
+		if err != nil && !reply.Answered(err) {
 			p.Err = err
 		}
 		return err != nil

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -14,6 +15,12 @@ import (
 // lookEvery is how often the topology is looked at. A connection that is made anew brings a look at once.
 const lookEvery = time.Second
 
+// looker is what looks at the topology share.
+type looker struct {
+	mu   sync.Mutex    // held by a look, before any other lock
+	poke chan struct{} // asks for a look at once
+}
+
 // watch looks at the topology until Close, and repeats recent invalidations where it has changed.
 func (s *Store) watch() {
 	tick := time.NewTicker(lookEvery)
@@ -23,7 +30,7 @@ func (s *Store) watch() {
 		case <-s.ctx.Done():
 			return
 		case <-tick.C:
-		case <-s.poke:
+		case <-s.looker.poke:
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 		_ = s.look(ctx) // the next one may succeed
@@ -34,15 +41,15 @@ func (s *Store) watch() {
 // LookSoon asks for a look at the topology.
 func (s *Store) LookSoon() {
 	select {
-	case s.poke <- struct{}{}:
+	case s.looker.poke <- struct{}{}:
 	default:
 	}
 }
 
 // look learns who serves which slots. If others do than before, what was invalidated shortly before is invalidated again.
 func (s *Store) look(ctx context.Context) error {
-	s.looking.Lock() // one after the other: what was read first is judged first
-	defer s.looking.Unlock()
+	s.looker.mu.Lock() // one after the other: what was read first is judged first
+	defer s.looker.mu.Unlock()
 	began, seen := time.Now(), s.history.Begin()
 	now, err := s.spans(ctx)
 	if err != nil {

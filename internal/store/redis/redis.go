@@ -29,7 +29,7 @@ type Options struct {
 
 	// Budget is how long a step of a read waits for Redis. A command without an answer that has waited for as long counts as one
 	// that the server failed, and not if its caller left before; 1 s counts in any case. If it is zero the budget is four round
-	// trips to the farthest master, and at least 25 ms and at most 250 ms; see distance.go.
+	// trips to the farthest master, and at least 25 ms and at most 250 ms; see package health.
 	Budget time.Duration
 
 	// Require has Open fail if Redis does not answer, within its ctx or 5 s. Else it takes at most 1 s, and the connection
@@ -47,36 +47,36 @@ type Options struct {
 	Logger *slog.Logger // nil: nothing is logged
 }
 
-// Store keeps values in Redis.
+// Store keeps values in Redis. What it has of its own are the verbs; docs/architecture.md has the packages that it is made of.
 type Store struct {
-	c        rueidis.Client // set when connected is
-	option   rueidis.ClientOption
 	target   redisurl.Target
 	replicas int
-	distance *health.Distance
 	logger   *slog.Logger
-	closed   atomic.Bool
-	ctx      context.Context // ends with Close
-	cancel   context.CancelFunc
-	dialer   *conn.Dialer
-	start    // how c is made
+	clock    *stall.Clock
+	problems *conn.Problems
 
-	running *stall.Clock
-	guards  *health.Guards
+	closed     atomic.Bool
+	ctx        context.Context // ends with Close
+	cancel     context.CancelFunc
+	goroutines sync.WaitGroup // the one that looks, the probers, and those that they begin
 
+	dialer  *conn.Dialer
+	option  rueidis.ClientOption
+	c       rueidis.Client // set when the dialer is connected
+	revival revival
+	globs   globs
+
+	distance *health.Distance
+	guards   *health.Guards
+	looker   looker
 	servers  topology.Table
 	repeats  *topology.Repeater
 	history  *history.History
-	looking  sync.Mutex     // held by a look at the topology
-	poke     chan struct{}  // asks for a look at the topology at once
-	watching sync.WaitGroup // the goroutine that looks, and the probers
-
-	scripts  scripts                  // about leases of values
-	shapes   scripts                  // about leases of collections
-	looks    atomic.Uint64            // absences and barriers that three commands have found
 	tracks   atomic.Pointer[tracking] // nil: changes are not told
-	problems *conn.Problems
-	globs    globs
+
+	scripts  scripts       // about leases of values
+	shapes   scripts       // about leases of collections
+	barriers atomic.Uint64 // and absences, that three commands have found
 }
 
 // Open connects to what rawURL names; see redisurl.Parse. It fails on what stays until somebody does something about it: a URL, a
@@ -92,21 +92,21 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	}
 	s := &Store{
 		target: t, replicas: max(o.Replicas, 0), logger: o.Logger,
-		poke: make(chan struct{}, 1), running: stall.New(), problems: conn.NewProblems(o.Logger),
+		clock: stall.New(), problems: conn.NewProblems(o.Logger), looker: looker{poke: make(chan struct{}, 1)},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.distance = health.NewDistance(o.Budget, s.logger, s.problems)
 	s.repeats = &topology.Repeater{
-		Ctx: s.ctx, Goroutines: &s.watching, Logger: s.logger, Invalidate: s.invalidate, Release: s.release,
+		Ctx: s.ctx, Goroutines: &s.goroutines, Logger: s.logger, Invalidate: s.invalidate, Release: s.release,
 	}
 	s.history = history.New(history.Config{
 		Target: t, Logger: s.logger, Problems: s.problems, Look: s.LookSoon,
 		Knows: s.repeats.Invalidated.Knows, Repeat: s.repeats.Repeat,
 	})
 	s.repeats.Unmended = s.history.Off
-	s.watching.Go(func() { s.running.Run(s.ctx) })
+	s.goroutines.Go(func() { s.clock.Run(s.ctx) })
 	s.guards = health.New(health.Config{
-		Target: t, Ctx: s.ctx, Goroutines: &s.watching, Logger: s.logger, Clock: s.running, Servers: &s.servers,
+		Target: t, Ctx: s.ctx, Goroutines: &s.goroutines, Logger: s.logger, Clock: s.clock, Servers: &s.servers,
 		Patience: s.distance.Patience, Look: s.LookSoon, Ask: s.ask, Revive: s.revive, AskTracked: s.askTracked,
 	})
 	s.dialer = conn.NewDialer(s.ctx, t, s.logger, s.distance.Patience, s.LookSoon)
@@ -133,7 +133,7 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 		s.guards.Stand(true)
 	case o.Require || lasts || errors.Is(ctx.Err(), context.Canceled):
 		s.cancel()
-		s.watching.Wait()
+		s.goroutines.Wait()
 		s.guards.End()
 		return nil, err
 	default:
@@ -203,7 +203,7 @@ func (s *Store) Close() {
 	if again {
 		return
 	}
-	s.watching.Wait()
+	s.goroutines.Wait()
 	s.guards.End()
 	if s.dialer.Connected() {
 		s.c.Close()

@@ -65,7 +65,7 @@ func (s *Store) Recovered(f func(context.Context) (repeated int)) { s.guards.Rec
 func (s *Store) Budget() time.Duration { return s.distance.Budget() }
 
 // Ran implements store.Paced.
-func (s *Store) Ran() time.Duration { return s.running.Now() }
+func (s *Store) Ran() time.Duration { return s.clock.Now() }
 
 // Gone is away for the error of a verb, which has wrapped what the server said.
 func Gone(err error) bool {

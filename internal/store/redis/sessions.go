@@ -70,7 +70,7 @@ func (s *Store) Save(ctx context.Context, r store.Record) store.Outcome {
 
 // sessionError also remembers that a right is missing.
 func (s *Store) sessionError(what string, err error) error {
-	if e, ok := rueidis.IsRedisErr(err); ok && (reply.Denied(e) || reply.DeniedInside(e)) {
+	if reply.Denied(err) || reply.DeniedInside(err) {
 		s.problems.Add("the user %s may not do what sessions need: %v; grant it: %s", s.target.UserName(), err, s.target.Grant("+eval", "+evalsha", "+get", "+set", "+del", "+pexpire"))
 	}
 	return reply.Failed(what, "", err)

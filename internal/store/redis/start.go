@@ -22,8 +22,8 @@ const (
 	lastingPause  = 30 * time.Second // between attempts, if what was found stays until somebody does something about it
 )
 
-// start is how the client is made.
-type start struct {
+// revival is what the prober of the first guard knows of its attempts to make the client.
+type revival struct {
 	notBefore time.Time // the next attempt
 	lasting   string    // the problem that was found
 }
@@ -38,7 +38,7 @@ func (s *Store) connect(ctx context.Context) (lasts bool, err error) {
 		return s.lookTwice(ctx)
 	})
 	if err == nil {
-		s.watching.Go(s.watch)
+		s.goroutines.Go(s.watch)
 	}
 	return lasts, err
 }
@@ -58,16 +58,16 @@ func (s *Store) revive(ctx context.Context) error {
 	if s.dialer.Connected() {
 		return s.ask(ctx, "", 0)
 	}
-	if time.Now().Before(s.notBefore) {
+	if time.Now().Before(s.revival.notBefore) {
 		return s.guards.Refusal()
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, requiredLimit) // a first connection takes more trips than a probe
 	defer cancel()
 	lasts, err := s.connect(ctx)
-	if s.problems.Forget(s.lasting); lasts {
-		s.notBefore = time.Now().Add(lastingPause)
-		s.lasting = err.Error()
-		s.problems.Add("%s", s.lasting)
+	if s.problems.Forget(s.revival.lasting); lasts {
+		s.revival.notBefore = time.Now().Add(lastingPause)
+		s.revival.lasting = err.Error()
+		s.problems.Add("%s", s.revival.lasting)
 	}
 	if err == nil {
 		s.checkGlobs(ctx)

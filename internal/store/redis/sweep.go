@@ -128,7 +128,7 @@ func (w *sweep) settled(ctx context.Context) ([]topology.Span, error) {
 	}
 	for _, c := range masters {
 		text, err := c.Do(ctx, c.B().ClusterNodes().Build()).ToString()
-		if e, answered := rueidis.IsRedisErr(err); answered && reply.Denied(e) {
+		if reply.Denied(err) {
 			w.s.problems.Add("the user %s may not run cluster nodes: a value that moves to another node while a cache is swept may be missed; grant it: %s",
 				w.s.target.UserName(), w.s.target.Grant("+cluster|nodes"))
 			continue

@@ -144,7 +144,7 @@ func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which [
 			s.acquireApart(ctx, claims, groups[n], out)
 			continue
 		}
-		if e, ok := rueidis.IsRedisErr(err); ok && !reply.Unavailable(err) && !reply.Full(e) { // because of one key, perhaps
+		if reply.Answered(err) && !reply.Unavailable(err) && !reply.Full(err) { // because of one key, perhaps
 			left = append(left, groups[n]...)
 			continue
 		}

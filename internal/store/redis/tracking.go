@@ -89,7 +89,7 @@ func (t *tracking) selfTest(ctx context.Context) error {
 	t.register(key, told)
 	defer t.unregister(key, told)
 	err := t.c.Do(ctx, t.c.B().Get().Key(key).Build()).Error()
-	if e, ok := rueidis.IsRedisErr(err); ok && reply.DeniedKey(e) {
+	if reply.DeniedKey(err) {
 		return fmt.Errorf("whether pushes arrive is tried with a key of the layer's own, which the user %s may not write; grant it: %s", t.s.target.UserName(), t.s.target.Grant("~nearside:*"))
 	}
 	if err != nil && !rueidis.IsRedisNil(err) {

@@ -32,7 +32,7 @@ func (s *Store) Keys(ctx context.Context, glob string, ours func(key string) boo
 	masters := s.masters()
 	for _, c := range masters {
 		n, err := c.Do(ctx, c.B().Dbsize().Build()).AsInt64()
-		if e, answered := rueidis.IsRedisErr(err); answered && reply.Denied(e) {
+		if reply.Denied(err) {
 			n, err = 0, nil
 		}
 		if err != nil {
@@ -45,7 +45,7 @@ func (s *Store) Keys(ctx context.Context, glob string, ours func(key string) boo
 			began := time.Now()
 			page, err := c.Do(ctx, c.B().Scan().Cursor(cursor).Match(glob).Count(walkCount).Build()).AsScanEntry()
 			if err != nil {
-				if e, answered := rueidis.IsRedisErr(err); answered && reply.Denied(e) {
+				if reply.Denied(err) {
 					return w, fmt.Errorf("the user %s %w scan; grant it: %s", s.target.UserName(), conn.ErrDenied, s.target.Grant("+scan"))
 				}
 				return w, reply.Failed("scan", "", err)
@@ -136,7 +136,7 @@ func (s *Store) Head(ctx context.Context, key string, limit int64) store.Item {
 		return store.Item{}
 	}
 	if err != nil {
-		if e, answered := rueidis.IsRedisErr(err); answered && reply.Denied(e) {
+		if reply.Denied(err) {
 			it := s.Get(ctx, key, true)
 			it.Value = it.Value[:min(int64(len(it.Value)), limit)]
 			return it

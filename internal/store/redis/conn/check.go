@@ -40,27 +40,26 @@ func Check(ctx context.Context, c rueidis.Client, t redisurl.Target, problems *P
 	var needed, wanted, losses []string
 	for i, r := range c.DoMulti(ctx, cmds...) {
 		err := r.Error()
-		e, answered := rueidis.IsRedisErr(err)
 		switch {
-		case err == nil, rueidis.IsRedisNil(err), answered && (e.IsNoScript() || reply.DeniedKey(e) || reply.DeniedInside(e)):
-		case !answered:
+		case err == nil, rueidis.IsRedisNil(err), reply.Forgotten(r), reply.DeniedKey(err), reply.DeniedInside(err):
+		case !reply.Answered(err):
 			return err
-		case reply.Denied(e) && ps[i].Loss == "":
+		case reply.Denied(err) && ps[i].Loss == "":
 			needed = append(needed, "+"+ps[i].Name)
-		case reply.Denied(e):
+		case reply.Denied(err):
 			wanted = append(wanted, "+"+ps[i].Name)
 			losses = append(losses, ps[i].Loss)
-		case reply.UnknownCommand(e) && ps[i].Loss == "":
+		case reply.UnknownCommand(err) && ps[i].Loss == "":
 			return remedy{fmt.Errorf("the server has no %s", strings.ToUpper(ps[i].Name)), "use Redis 6.2 or Valkey, or later ones, with this command enabled: the protocol needs it"}
-		case reply.UnknownCommand(e):
+		case reply.UnknownCommand(err):
 			problems.Add("the server has no %s: %s", strings.ToUpper(ps[i].Name), ps[i].Loss)
-		case strings.HasPrefix(e.Error(), "READONLY"):
+		case reply.ReadOnly(err):
 			if t.Mode == redisurl.Sentinels {
 				return err // a failover is under way
 			}
 			return remedy{errors.New("the server is a read-only replica"), "connect to its master, or by redis-sentinel:// to whoever is the master"}
-		case reply.Full(e):
-			problems.Add("the server refuses writes (%s): values are loaded and not stored", e.Error())
+		case reply.Full(err):
+			problems.Add("the server refuses writes (%s): values are loaded and not stored", err.Error())
 		default:
 			return err
 		}
@@ -77,7 +76,7 @@ func Check(ctx context.Context, c rueidis.Client, t redisurl.Target, problems *P
 // checkMode compares what the URL says with what the server is.
 func checkMode(ctx context.Context, c rueidis.Client, t redisurl.Target) error {
 	info, err := c.DoMulti(ctx, c.B().Info().Section("cluster").Build())[0].ToString()
-	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered {
+	if err != nil && !reply.Answered(err) {
 		return err
 	}
 	switch enabled := reply.Field(info, "cluster_enabled"); {
@@ -89,7 +88,7 @@ func checkMode(ctx context.Context, c rueidis.Client, t redisurl.Target) error {
 		return nil
 	}
 	state, err := c.DoMulti(ctx, c.B().ClusterInfo().Build())[0].ToString()
-	if e, answered := rueidis.IsRedisErr(err); answered && reply.Denied(e) {
+	if reply.Denied(err) {
 		return nil
 	}
 	if err != nil {
@@ -107,7 +106,7 @@ func checkMode(ctx context.Context, c rueidis.Client, t redisurl.Target) error {
 // checkServer refuses what answers as a Redis does and cannot be one for a cache.
 func checkServer(ctx context.Context, c rueidis.Client) error {
 	info, err := c.DoMulti(ctx, c.B().Info().Section("server").Build())[0].ToString()
-	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered {
+	if err != nil && !reply.Answered(err) {
 		return err
 	}
 	if version := reply.Field(info, "nearside_version"); version != "" {
@@ -125,9 +124,8 @@ func CheckKeys(ctx context.Context, c rueidis.Client, t redisurl.Target, problem
 	}
 	var missing []string
 	for i, r := range c.DoMulti(ctx, cmds...) {
-		e, ok := rueidis.IsRedisErr(r.Error())
 		switch {
-		case !ok || !reply.DeniedKey(e):
+		case !reply.DeniedKey(r.Error()):
 		case i < 2:
 			missing = append(missing, "~"+glob)
 		default:

@@ -314,11 +314,10 @@ func readingOf(list []string) *Reading {
 
 // failed gives up what the server does not allow.
 func (h *History) failed(err error) {
-	e, answered := rueidis.IsRedisErr(err)
-	if !answered || reply.Unavailable(err) || reply.Full(e) {
+	if !reply.Answered(err) || reply.Unavailable(err) || reply.Full(err) {
 		return
 	}
-	switch word, _, _ := strings.Cut(e.Error(), " "); word {
+	switch word, _, _ := strings.Cut(err.Error(), " "); word {
 	case "MOVED", "ASK", "TRYAGAIN", "BUSY", "NOSCRIPT":
 		return // it will be otherwise at the next look
 	}
@@ -327,11 +326,11 @@ func (h *History) failed(err error) {
 	}
 	const loss = "values that an old snapshot, or a replica that is far behind, brings back live until their TTL"
 	switch {
-	case reply.DeniedKey(e):
+	case reply.DeniedKey(err):
 		h.config.Problems.Add("the user %s may not write the keys nearside:*: %s; grant it: %s", h.config.Target.UserName(), loss, h.config.Target.Grant("~nearside:*"))
-	case reply.Denied(e) || reply.DeniedInside(e): // of INFO, which is said; of all else Open fails
+	case reply.Denied(err) || reply.DeniedInside(err): // of INFO, which is said; of all else Open fails
 	default:
-		h.config.Problems.Add("the age of the data set cannot be counted (%s): %s", e.Error(), loss)
+		h.config.Problems.Add("the age of the data set cannot be counted (%s): %s", err.Error(), loss)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -24,16 +24,12 @@ func Failed(verb, key string, err error) error {
 	return fmt.Errorf("redis: %s: %w", verb, err)
 }
 
-// WrongType reports whether an error is about a key of another type.
-func WrongType(err error) bool {
-	e, ok := rueidis.IsRedisErr(err)
-	return ok && strings.Contains(e.Error(), "WRONGTYPE") // a script of Redis 6.2 has more in front
-}
-
-// Forgotten reports whether the server does not know a script by its SHA-1.
-func Forgotten(r rueidis.RedisResult) bool {
-	e, ok := rueidis.IsRedisErr(r.Error())
-	return ok && e.IsNoScript()
+// said returns what the server said, "" if the error is none of its.
+func said(err error) string {
+	if e, ok := rueidis.IsRedisErr(err); ok {
+		return e.Error()
+	}
+	return ""
 }
 
 // Answered reports whether an error is what the server said.
@@ -42,15 +38,24 @@ func Answered(err error) bool {
 	return ok
 }
 
-// ReadOnly reports whether an error is that of a replica which was to write.
-func ReadOnly(err error) bool {
-	e, ok := rueidis.IsRedisErr(err)
-	return ok && strings.HasPrefix(e.Error(), "READONLY")
+// WrongType reports whether an error is about a key of another type.
+func WrongType(err error) bool {
+	return strings.Contains(said(err), "WRONGTYPE") // a script of Redis 6.2 has more in front
 }
 
+// Forgotten reports whether the server does not know a script by its SHA-1.
+func Forgotten(r rueidis.RedisResult) bool {
+	e, ok := rueidis.IsRedisErr(r.Error())
+	return ok && e.IsNoScript()
+}
+
+// ReadOnly reports whether an error is that of a replica which was to write.
+func ReadOnly(err error) bool { return strings.HasPrefix(said(err), "READONLY") }
+
 // Full reports whether a server refuses to write, whatever the key.
-func Full(e *rueidis.RedisError) bool {
-	return strings.HasPrefix(e.Error(), "OOM") || strings.HasPrefix(e.Error(), "MISCONF") || strings.HasPrefix(e.Error(), "NOREPLICAS")
+func Full(err error) bool {
+	text := said(err)
+	return strings.HasPrefix(text, "OOM") || strings.HasPrefix(text, "MISCONF") || strings.HasPrefix(text, "NOREPLICAS")
 }
 
 // Unavailable reports whether an error is of a node that cannot serve, whatever it is asked. One that is full, or that refuses a
@@ -81,25 +86,24 @@ func Worst(rs []rueidis.RedisResult) error {
 	return nil
 }
 
-// Denied reports whether NOPERM speaks of a command; DeniedKey, whether it speaks of a key.
-func Denied(e *rueidis.RedisError) bool {
-	return strings.HasPrefix(e.Error(), "NOPERM") && !DeniedKey(e)
-}
+// Denied reports whether NOPERM speaks of a command.
+func Denied(err error) bool { return strings.HasPrefix(said(err), "NOPERM") && !DeniedKey(err) }
 
-// DeniedKey reports whether the user may not touch a key.
-func DeniedKey(e *rueidis.RedisError) bool {
-	text := e.Error()
+// DeniedKey reports whether NOPERM speaks of a key.
+func DeniedKey(err error) bool {
+	text := said(err)
 	return strings.HasPrefix(text, "NOPERM") && (strings.Contains(text, "one of the keys") || strings.Contains(text, "access a key"))
 }
 
-// DeniedInside is about a command of a script; each is probed by itself too.
-func DeniedInside(e *rueidis.RedisError) bool {
-	return strings.Contains(e.Error(), "executing the script can't") || strings.Contains(e.Error(), "ACL failure in script")
+// DeniedInside reports whether an error is about a command of a script; each is probed by itself too.
+func DeniedInside(err error) bool {
+	return strings.Contains(said(err), "executing the script can't") || strings.Contains(said(err), "ACL failure in script")
 }
 
 // UnknownCommand reports whether the server has no such command.
-func UnknownCommand(e *rueidis.RedisError) bool {
-	return strings.Contains(strings.ToLower(e.Error()), "unknown command") || strings.Contains(strings.ToLower(e.Error()), "unknown subcommand")
+func UnknownCommand(err error) bool {
+	text := strings.ToLower(said(err))
+	return strings.Contains(text, "unknown command") || strings.Contains(text, "unknown subcommand")
 }
 
 // Moved reports whether a command was not carried out, because its slot is on its way to another node or there already.

@@ -143,7 +143,7 @@ func (timed Timed) identity(ctx context.Context, address string, c rueidis.Clien
 	var words [2]string
 	for i, name := range []string{"run_id", "role"} {
 		text, err := rs[i].ToString()
-		if e, ok := rueidis.IsRedisErr(err); ok && reply.Denied(e) {
+		if reply.Denied(err) {
 			return "unknown", nil
 		}
 		if err != nil {
