@@ -78,5 +78,5 @@ func (s *Store) checkGlob(ctx context.Context, glob string) {
 // Problems returns what the server cannot do, each with what is lost and how it is mended.
 func (s *Store) Problems() []string { return s.problems.All() }
 
-// Note notes a problem, and says it once, instead of the one that was noted with this loss before; empty: there is none any more.
+// Note adds a problem, logs it once, and forgets the one that was noted with this loss before. An empty problem only forgets.
 func (s *Store) Note(loss, problem string) { s.problems.Note(loss, problem) }

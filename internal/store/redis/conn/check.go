@@ -14,7 +14,7 @@ import (
 	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
-// Probe is a command that Check tries, on a key that nobody has, to learn whether the server lets us.
+// Probe is a command that Check tries, on a key that does not exist, to learn whether the server allows it.
 type Probe struct {
 	Name string // as ACL SETUSER takes it
 	Cmd  rueidis.Completed

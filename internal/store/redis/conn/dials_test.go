@@ -13,7 +13,7 @@ import (
 )
 
 // A server that takes connections and does not answer is waited for once, and when it has answered the connection is there.
-func TestConnectionsAreMadeBehindTheirCallers(t *testing.T) {
+func TestConnectionsAreMadeInTheBackground(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -34,14 +34,14 @@ func (p *Problems) Add(format string, args ...any) {
 	}
 }
 
-// Forget takes back a problem that is none any more.
+// Forget takes back a problem that was solved.
 func (p *Problems) Forget(problem string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.list = slices.DeleteFunc(p.list, func(text string) bool { return text == problem })
 }
 
-// Note adds a problem instead of the one that was noted with this loss before; empty: there is none any more.
+// Note adds a problem and forgets the one that was noted with this loss before. An empty problem only forgets.
 func (p *Problems) Note(loss, problem string) {
 	p.mu.Lock()
 	before := p.lacking[loss]

@@ -12,8 +12,8 @@ import (
 
 type openContext struct{ context.Context }
 
-// Connect makes the client, and has learn find out what the server can do. lasts is true if the error stays until somebody does
-// something.
+// Connect makes the client and has learn find out what the server can do. lasts is true if the error stays until the URL or the
+// server is changed.
 func (d *Dialer) Connect(ctx context.Context, o rueidis.ClientOption, learn func(context.Context, rueidis.Client) error) (lasts bool, err error) {
 	d.opening.Store(&openContext{ctx})
 	withoutTLS := askWithoutTLS(ctx, d.target)

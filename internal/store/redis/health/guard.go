@@ -22,7 +22,7 @@ import (
 // once what would be sent there. A prober of its own asks the node whether it is back.
 type Guard struct {
 	of      *Guards
-	address string // of the node; empty: of whoever is the master
+	address string // of the node; empty: of the present master
 	slot    uint16 // one that the node serves
 	breaker *breaker.Breaker
 	cancel  context.CancelFunc          // ends the prober
@@ -134,7 +134,7 @@ type through struct{}
 type Kind bool
 
 const (
-	Read  Kind = false // let through little by little, since somebody else can do its work: the loader
+	Read  Kind = false // let through little by little, since the loader can do its work
 	Write Kind = true  // at once
 )
 
@@ -180,7 +180,7 @@ const (
 	Tracked       // of the client that asks to be told of changes
 )
 
-// Enter lets a command in, and returns when it is sent. Whoever has entered must leave.
+// Enter lets a command in, and returns when it is sent. Leave must follow if the error is nil.
 func (g *Guard) Enter(ctx context.Context, l Line, k Kind) (began Moment, err error) {
 	p := &g.places[l]
 	if err := g.Admits(ctx, k); err != nil {

@@ -29,8 +29,8 @@ type Config struct {
 	Patience   func() time.Duration // how long a command must have waited to count as one that the server failed
 	Look       func()               // asks for a look at the topology, soon
 
-	// Ask asks a node whether it answers and takes writes; without an address, whoever is the master, or stands before slots
-	// that nobody serves. Revive is that for the prober of the first guard, which makes the client if there is none.
+	// Ask asks a node whether it answers and takes writes. Without an address that is the present master; in a cluster, whether
+	// all slots have masters. Revive is Ask for the prober of the first guard, which makes the client if there is none.
 	Ask    func(ctx context.Context, address string, slot uint16) error
 	Revive func(ctx context.Context) error
 
@@ -71,7 +71,7 @@ func (st *standing) at(address string) *Guard {
 	return st.byAddress[address]
 }
 
-// gate keeps the end of a store apart from failures, which begin probers: its Close waits for these, so that none may begin behind it.
+// gate keeps the end of a store apart from failures, which begin probers: Close waits for these, so that none may begin after it.
 type gate struct {
 	mu     sync.RWMutex // guards closed
 	closed bool
@@ -196,8 +196,8 @@ func (s *Guards) Stand(ready bool) {
 	}
 }
 
-// Settle gives back the places of those who have left, at the nodes that have just answered: if all callers have too little
-// time, nobody else does it.
+// Settle gives back the places of callers who have left, at the nodes that have just answered: if all callers have too little
+// time, nothing else does it.
 func (s *Guards) Settle(spans []topology.Span) {
 	t := s.table.Load()
 	for _, sp := range spans {
@@ -370,7 +370,7 @@ func (s *Guards) Breakers() []store.Breaker {
 	return out
 }
 
-// Unavailable returns the refusal of a node that is unavailable, nil if there is none.
+// Unavailable returns the refusal of a node that is unavailable. It returns nil if all are asked.
 func (s *Guards) Unavailable() error {
 	if err := s.Away(-1); err != nil {
 		return err

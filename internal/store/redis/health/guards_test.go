@@ -151,7 +151,7 @@ func TestGuardsOfACluster(t *testing.T) {
 	})
 }
 
-// A failure behind the end of a store begins no prober.
+// A failure after the end of a store begins no prober.
 func TestShut(t *testing.T) {
 	s := guarded(t, redisurl.Single)
 	s.close()

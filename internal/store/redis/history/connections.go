@@ -34,7 +34,7 @@ type sightings struct {
 	looked chan struct{} // closed at the end of each look; nil: nobody waits for that
 }
 
-// Conn is a connection of the client.
+// Conn is a connection of the client whose data set may not be judged yet.
 type Conn struct {
 	net.Conn
 	h       *History

@@ -24,7 +24,7 @@ func Failed(verb, key string, err error) error {
 	return fmt.Errorf("redis: %s: %w", verb, err)
 }
 
-// said returns what the server said, "" if the error is none of its.
+// said returns the error that the server answered, "" if it is another error.
 func said(err error) string {
 	if e, ok := rueidis.IsRedisErr(err); ok {
 		return e.Error()
@@ -32,7 +32,7 @@ func said(err error) string {
 	return ""
 }
 
-// Answered reports whether an error is what the server said.
+// Answered reports whether an error is an answer of the server.
 func Answered(err error) bool {
 	_, ok := rueidis.IsRedisErr(err)
 	return ok
@@ -146,7 +146,7 @@ func Field(info, name string) string {
 	return ""
 }
 
-// Number returns a line of INFO as a number, zero if it is none.
+// Number returns a line of INFO as a number. It returns zero if the line is no number.
 func Number(info, name string) int64 {
 	n, _ := strconv.ParseInt(Field(info, name), 10, 64)
 	return n

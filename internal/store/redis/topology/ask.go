@@ -16,7 +16,7 @@ import (
 // Timed runs a command of a master, and measures the round trip.
 type Timed func(ctx context.Context, address string, c rueidis.Client, do func() error) error
 
-// Ask asks who serves which slots. Who does not answer has no identity.
+// Ask returns which masters serve which slots. A master that does not answer has no identity.
 func Ask(ctx context.Context, c rueidis.Client, cluster bool, timed Timed) ([]Span, error) {
 	nodes := c.Nodes()
 	if !cluster {

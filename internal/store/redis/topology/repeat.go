@@ -20,7 +20,7 @@ var NoRepeat atomic.Bool
 // Repeater remembers what a change of servers may lose, and repeats it where that may have happened.
 type Repeater struct {
 	Ctx        context.Context // ends with the store
-	Goroutines *sync.WaitGroup // of the store; whoever calls Repeat is counted there
+	Goroutines *sync.WaitGroup // of the store; the caller of Repeat is counted there
 	Logger     *slog.Logger
 
 	Invalidate func(ctx context.Context, keys []string, hold time.Duration) []store.Outcome

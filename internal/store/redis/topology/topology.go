@@ -1,5 +1,5 @@
-// Package topology knows who serves which slots, and what must be repeated after others serve them. It knows no commands about
-// keys, and no other part of the store: its locks come after all others.
+// Package topology knows which master serves which slots, and what must be repeated after that has changed. It knows no commands
+// about keys and no other part of the store: its locks come after all others.
 package topology
 
 import (
@@ -18,7 +18,7 @@ type Span struct {
 	Node        Node
 }
 
-// Table is who serves which slots, as it was last seen. A single server serves all.
+// Table is which master serves which slots, as it was last seen. A single server serves all.
 type Table struct {
 	mu    sync.Mutex // guards the rest
 	spans []Span
@@ -48,7 +48,7 @@ func (t *Table) Masters() []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// Address returns who serves a slot; "" if nobody does.
+// Address returns the master of a slot. It returns "" if there is none.
 func (t *Table) Address(slot uint16) string {
 	for _, sp := range t.Spans() {
 		if sp.First <= slot && slot <= sp.Last {
@@ -67,7 +67,7 @@ func (t *Table) Whole() bool {
 	return n == Slots
 }
 
-// Changes returns the slots that are served by others than before. A master of which nothing is known now is none.
+// Changes returns the slots that are served by others than before. A master whose identity is not known now is left out.
 func Changes(before, now []Span) (moved []Span) {
 	for _, n := range now {
 		for _, b := range before {
