@@ -1,4 +1,4 @@
-package storetest_test
+package checker_test
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 	"github.com/nearside/nearside/internal/store/redis"
-	"github.com/nearside/nearside/internal/store/storetest"
+	"github.com/nearside/nearside/internal/store/storetest/checker"
 )
 
 var (
@@ -73,15 +73,15 @@ func (p place) three(t *testing.T) []store.Store {
 // Law 1: no stale survivor.
 func TestChecker(t *testing.T) {
 	places(t, func(t *testing.T, at place) {
-		profiles := storetest.Profiles()
+		profiles := checker.Profiles()
 		if at.on != nil {
-			profiles = append(profiles, storetest.Profile{
+			profiles = append(profiles, checker.Profile{
 				Name: "lost values and leases, FLUSHALL, SCRIPT FLUSH", Invalidate: 0.5, Absent: 0.1, Faults: at.faults(t),
 			})
 		}
 		for _, p := range profiles {
 			t.Run(p.Name, func(t *testing.T) {
-				r := storetest.Check(t, at.three(t), p, *length, seed.Rand(t).Uint64())
+				r := checker.Check(t, at.three(t), p, *length, seed.Rand(t).Uint64())
 				t.Log(r)
 				if r.Stale > 0 || r.Survived > 0 {
 					t.Errorf("%s; first: %s", r, r.First)
@@ -124,11 +124,11 @@ func (p place) faults(t *testing.T) func(*rand.Rand, string) {
 // The checker is itself checked: with a rule left out it must find violations.
 func TestCheckerFindsBrokenRules(t *testing.T) {
 	places(t, func(t *testing.T, at place) {
-		for _, p := range storetest.Broken() {
+		for _, p := range checker.Broken() {
 			t.Run(p.Name, func(t *testing.T) {
 				rng := seed.Rand(t)
 				for try, began := 0, time.Now(); try < 10 || time.Since(began) < search; try++ { // an overlap may take a while to happen
-					r := storetest.Check(t, at.three(t), p, *length, rng.Uint64())
+					r := checker.Check(t, at.three(t), p, *length, rng.Uint64())
 					t.Log(r)
 					if r.Stale > 0 || r.Survived > 0 {
 						return

@@ -1,4 +1,4 @@
-package storetest_test
+package checker_test
 
 import (
 	"testing"
@@ -6,29 +6,29 @@ import (
 
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis/lua"
-	"github.com/nearside/nearside/internal/store/storetest"
+	"github.com/nearside/nearside/internal/store/storetest/checker"
 )
 
 // brokenScript is a rule that is taken out of a script of the Redis store.
 type brokenScript struct {
-	storetest.BrokenCollections
+	checker.BrokenCollections
 	lua.Alteration
 }
 
 // brokenScripts are the rules that stand inside the scripts.
 func brokenScripts(t *testing.T, at place) []brokenScript {
 	var (
-		alone     = storetest.Shape{Kind: store.SortedSet}
-		readAgain = storetest.Shape{Kind: store.SortedSet, LoadOne: true}
-		versioned = storetest.Shape{Kind: store.SortedSet, Versioned: true}
-		hash      = storetest.Shape{Kind: store.Hash, LoadOne: true}
-		list      = storetest.Shape{Kind: store.List}
+		alone     = checker.Shape{Kind: store.SortedSet}
+		readAgain = checker.Shape{Kind: store.SortedSet, LoadOne: true}
+		versioned = checker.Shape{Kind: store.SortedSet, Versioned: true}
+		hash      = checker.Shape{Kind: store.Hash, LoadOne: true}
+		list      = checker.Shape{Kind: store.List}
 	)
-	rule := func(name string, p storetest.CollectionProfile, old, new string, shapes ...storetest.Shape) brokenScript {
+	rule := func(name string, p checker.CollectionProfile, old, new string, shapes ...checker.Shape) brokenScript {
 		p.Name, p.Enough = name, true
-		return brokenScript{storetest.BrokenCollections{CollectionProfile: p, Shapes: shapes}, lua.Alteration{Old: old, New: new}}
+		return brokenScript{checker.BrokenCollections{CollectionProfile: p, Shapes: shapes}, lua.Alteration{Old: old, New: new}}
 	}
-	busy := storetest.Busy()
+	busy := checker.Busy()
 	overlap := busy // writers of one member
 	overlap.TTL, overlap.Commit, overlap.Reread, overlap.Plain = time.Minute, 8*time.Millisecond, 8*time.Millisecond, 0
 	slow := busy // a load and an invalidation are done while a writer is between his begin and his end
@@ -38,7 +38,7 @@ func brokenScripts(t *testing.T, at place) []brokenScript {
 	filled.Full, filled.Sparse, filled.Writers, filled.Invalidate, filled.TTL = 4, 0, 4, 0, 15*time.Millisecond
 	empty := busy // collections without elements come and go
 	empty.Full, empty.Sparse, empty.Load = 0, 4, 2*time.Millisecond
-	quiet := storetest.Quiet()
+	quiet := checker.Quiet()
 	slowLoads := quiet
 	slowLoads.Load, slowLoads.TTL = 40*time.Millisecond, 150*time.Millisecond
 	slower := slowLoads // than the intents that they must not forget

@@ -1,4 +1,4 @@
-package storetest_test
+package checker_test
 
 import (
 	"math/rand/v2"
@@ -8,20 +8,20 @@ import (
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store/redis/lua"
-	"github.com/nearside/nearside/internal/store/storetest"
+	"github.com/nearside/nearside/internal/store/storetest/checker"
 )
 
 // Law 1 for collections: each member is as new as its last acknowledged write, and nothing is half.
 func TestCheckerOfCollections(t *testing.T) {
 	places(t, func(t *testing.T, at place) {
-		profiles := storetest.CollectionProfiles()
+		profiles := checker.CollectionProfiles()
 		if at.on != nil {
 			profiles = append(profiles, faulty(t, at)...)
 		}
 		for _, p := range profiles {
 			t.Run(p.Name, func(t *testing.T) {
 				filled := uint64(0)
-				for _, r := range storetest.CheckCollections(t, at.three(t), p, storetest.Shapes(), *length, seed.Rand(t).Uint64()) {
+				for _, r := range checker.CheckCollections(t, at.three(t), p, checker.Shapes(), *length, seed.Rand(t).Uint64()) {
 					t.Log(r)
 					if r.Violations() > 0 {
 						for _, line := range r.Trace {
@@ -51,7 +51,7 @@ func TestCheckerOfCollectionsFindsBrokenRules(t *testing.T) {
 		if at.name != "memory" && at.name != "single" && *length < time.Second {
 			t.Skip("the rules are the same on every Redis; with -checker 1s or more they are broken on all of them")
 		}
-		broken := storetest.BrokenCollectionRules()
+		broken := checker.BrokenCollectionRules()
 		for _, p := range broken {
 			t.Run(p.Name, func(t *testing.T) { finds(t, at, p) })
 		}
@@ -68,10 +68,10 @@ func TestCheckerOfCollectionsFindsBrokenRules(t *testing.T) {
 	})
 }
 
-func finds(t *testing.T, at place, p storetest.BrokenCollections) {
+func finds(t *testing.T, at place, p checker.BrokenCollections) {
 	rng := seed.Rand(t)
 	for try, began := 0, time.Now(); try < 12 || time.Since(began) < search; try++ { // an overlap may take a while to happen
-		for _, r := range storetest.CheckCollections(t, at.three(t), p.CollectionProfile, p.Shapes, *length, rng.Uint64()) {
+		for _, r := range checker.CheckCollections(t, at.three(t), p.CollectionProfile, p.Shapes, *length, rng.Uint64()) {
 			t.Log(r, r.First)
 			if r.Violations() > 0 {
 				return
@@ -85,8 +85,8 @@ func finds(t *testing.T, at place, p storetest.BrokenCollections) {
 const search = time.Minute
 
 // faulty are the profiles in which Redis loses what it may lose.
-func faulty(t *testing.T, at place) []storetest.CollectionProfile {
-	crash := storetest.CollectionProfile{
+func faulty(t *testing.T, at place) []checker.CollectionProfile {
+	crash := checker.CollectionProfile{
 		Name: "all die, Redis loses keys and scripts", Invalidate: 0.06, Mutate: 0.03, Plain: 0.4, Unknown: 1. / 60,
 		CrashWrite: 0.07, CrashLoad: 0.02, FailLoad: 0.02, Lost: 0.08, Lease: 100 * time.Millisecond, Intent: 150 * time.Millisecond,
 		Faults: at.lose(t, "", ":~l", ":~t", ":~r", ":~e"),
@@ -95,7 +95,7 @@ func faulty(t *testing.T, at place) []storetest.CollectionProfile {
 	evict := crash
 	evict.Name, evict.CrashWrite, evict.Lost = "Redis loses intents too, FLUSHALL", 0, 0
 	evict.Faults = at.lose(t, "", ":~l", ":~t", ":~r", ":~e", ":~i", flushAll)
-	return []storetest.CollectionProfile{crash, evict}
+	return []checker.CollectionProfile{crash, evict}
 }
 
 const flushAll = "FLUSHALL"
