@@ -39,7 +39,7 @@ compare:
 	cd tools && go run ./compare -base '$(BASE)' -layouts $(LAYOUTS) -bench '$(BENCH)' $(PKG)
 
 checker:
-	go test -run TestChecker -v ./internal/store/storetest -checker 30s -timeout 2h
+	go test -run TestChecker -v ./internal/store/storetest/checker -checker 30s -timeout 2h
 
 model:
 	./scripts/model

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/redistest"
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // A slot stays between two masters, as after a reshard that was interrupted: half of its keys are here, half are there, and
@@ -33,7 +33,7 @@ func TestHalfMovedSlot(t *testing.T) {
 			to := masters[(slices.Index(masters, from)+1)%len(masters)]
 			f.warm(t)
 			r := f.during(t, func() {
-				finish := halfMove(t, c, from, to, redis.Slot(tag))
+				finish := halfMove(t, c, from, to, topology.Slot(tag))
 				<-time.After(shape.budget + 2*time.Second) // longer than a write may take
 				finish()
 			})

@@ -16,7 +16,8 @@ import (
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/seed"
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/history"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 var historyRuns = flag.Int("e2e.history", 1, "how often each data set goes back in time; more than once: by 20 s, and not by less")
@@ -26,10 +27,10 @@ func behind(t testing.TB) time.Duration {
 	if *historyRuns > 1 {
 		return 20 * time.Second
 	}
-	before := redis.LossMended
-	redis.LossMended = time.Second
-	redis.NoRepeat.Store(true)
-	t.Cleanup(func() { redis.LossMended = before; redis.NoRepeat.Store(false) })
+	before := history.LossMended
+	history.LossMended = time.Second
+	topology.NoRepeat.Store(true)
+	t.Cleanup(func() { history.LossMended = before; topology.NoRepeat.Store(false) })
 	return 2500 * time.Millisecond
 }
 
@@ -142,8 +143,8 @@ func oldSnapshot(t *testing.T) *aged {
 
 // Without the rule the test above fails.
 func TestOldSnapshotIsServedWithoutHistory(t *testing.T) {
-	redis.NoHistory.Store(true)
-	defer redis.NoHistory.Store(false)
+	history.NoHistory.Store(true)
+	defer history.NoHistory.Store(false)
 	a := oldSnapshot(t)
 	a.goOn(4 * time.Second)
 	a.stop()

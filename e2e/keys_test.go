@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // tagIn returns a text whose braces put a key into one of the slots first..last; of several, the nth.
 func tagIn(first, last uint16, nth int) string {
 	for i := 0; ; i++ {
 		tag := "{" + strconv.Itoa(i) + "}"
-		if slot := redis.Slot(tag); first <= slot && slot <= last {
+		if slot := topology.Slot(tag); first <= slot && slot <= last {
 			if nth == 0 {
 				return tag
 			}

@@ -38,7 +38,7 @@ type job struct {
 	by    loading // whose loader asks for many; nil: the application
 	led   bool    // the call is the job's own, which alone its caller may know: call changes
 
-	phase   phase
+	phase    phase
 	unserved // what a read of the store found before
 
 	token      string    // of the claim

@@ -2,7 +2,7 @@
 // survives an invalidation and one process loads for everybody.
 //
 // Two stores obey it: redis (Redis or Valkey, by scripts that run atomically) and memory (in the process, under a
-// lock). One conformance suite and one randomized checker, package storetest, run on both.
+// lock). One conformance suite and one randomized checker, packages storetest and checker, run on both.
 //
 // # Value and sidecar
 //

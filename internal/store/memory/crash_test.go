@@ -4,11 +4,11 @@ import (
 	"testing"
 
 	"github.com/nearside/nearside/internal/store/memory"
-	"github.com/nearside/nearside/internal/store/storetest"
+	"github.com/nearside/nearside/internal/store/storetest/checker"
 )
 
 func TestCrash(t *testing.T) {
 	s := memory.New(memory.Options{})
 	defer s.Close()
-	storetest.Crash(t, s)
+	checker.Crash(t, s)
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // Acquire asks for leases: of one key by three plain commands in one trip, which cost the server two thirds of what acquire.lua
@@ -26,7 +28,7 @@ func (s *Store) acquireValues(ctx context.Context, claims []store.Claim) []store
 	out := make([]store.Grant, len(claims))
 	err := s.unusable()
 	if err == nil && len(claims) == 1 { // without the work of building what is not sent
-		err = s.guard(claims[0].Key).admits(ctx, read)
+		err = s.guards.For(claims[0].Key).Admits(ctx, health.Read)
 	}
 	if err != nil {
 		for i := range out {
@@ -122,12 +124,12 @@ func (s *Store) claimEach(ctx context.Context, claims []store.Claim, which []int
 		cmds = append(cmds, s.c.B().Set().Key(side).Value(c.Token).Nx().PxMilliseconds(max(c.Lease.Milliseconds(), 1)).Build(),
 			s.c.B().Get().Key(c.Key).Build(), s.c.B().Get().Key(side).Build())
 	}
-	rs := s.send(ctx, kind(len(claims) == 1), cmds) // one was let through before
+	rs := s.send(ctx, health.Kind(len(claims) == 1), cmds) // one was let through before
 	for n, i := range which {
 		value, missing := rs[3*n+1].AsBytes()
 		side, unread := rs[3*n+2].ToString()
 		took, clear := granted(&claims[i], &out[i], rs[3*n].Error(), value, missing, side, unread)
-		if state := out[i].State; clear && (state == store.Absent || state == store.Barrier) && s.looks.Add(1)%looksPerTTL == 0 {
+		if state := out[i].State; clear && (state == store.Absent || state == store.Barrier) && s.barriers.Add(1)%looksPerTTL == 0 {
 			clear = false
 		}
 		switch {
@@ -153,16 +155,16 @@ func granted(c *store.Claim, g *store.Grant, set error, value []byte, missing er
 	case missing == nil:
 		*g = store.Grant{State: store.Hit, Value: value}
 		return took, true
-	case wrongType(missing):
+	case reply.WrongType(missing):
 		return took, false
 	case !rueidis.IsRedisNil(missing):
-		*g = store.Grant{Err: failed("acquire", c.Key, missing)}
+		*g = store.Grant{Err: reply.Failed("acquire", c.Key, missing)}
 	case !took && !rueidis.IsRedisNil(set):
-		*g = store.Grant{Err: failed("acquire", c.Key, set)}
-	case wrongType(unread):
+		*g = store.Grant{Err: reply.Failed("acquire", c.Key, set)}
+	case reply.WrongType(unread):
 		return took, false
 	case unread != nil && !rueidis.IsRedisNil(unread):
-		*g = store.Grant{Err: failed("acquire", c.Key, unread)}
+		*g = store.Grant{Err: reply.Failed("acquire", c.Key, unread)}
 	case took, side == c.Token: // of an earlier sending
 		g.State = store.Granted
 	case side == "":
@@ -183,7 +185,7 @@ func (s *Store) acquireByScript(ctx context.Context, claims []store.Claim, which
 	for n, i := range which {
 		keys[n] = claims[i].Key
 	}
-	rs := s.run(ctx, write, acquireScript, keys, func(n int) []string {
+	rs := s.run(ctx, health.Write, acquireScript, keys, func(n int) []string {
 		c, kind, dead := claims[which[n]], "", ""
 		switch {
 		case c.Dead == nil:
@@ -197,7 +199,7 @@ func (s *Store) acquireByScript(ctx context.Context, claims []store.Claim, which
 	var parted []int
 	for n, i := range which {
 		out[i] = grant(rs[n], claims[i].Key)
-		if err := rs[n].Error(); s.forbidden(acquireScript, err) || inTransit(err) {
+		if err := rs[n].Error(); s.forbidden(acquireScript, err) || reply.InTransit(err) {
 			parted = append(parted, i)
 		}
 	}
@@ -213,7 +215,7 @@ func grant(r rueidis.RedisResult, key string) (g store.Grant) {
 		state, err = parts[0].ToString()
 	}
 	if err != nil {
-		return store.Grant{Err: failed("acquire", key, err)}
+		return store.Grant{Err: reply.Failed("acquire", key, err)}
 	}
 	g.State = states[state[0]]
 	if len(parts) > 2 {

@@ -12,6 +12,7 @@ import (
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 func reached(t *testing.T, url string) *Store {
@@ -40,7 +41,7 @@ func TestServer(t *testing.T) {
 	}
 	n := info.Nodes[0]
 	if n.Err != nil || n.Address != srv.Addr || n.Software == "" || n.Version == "" || n.Role != "master" || n.Policy != "allkeys-lfu" ||
-		n.Max != 50<<20 || n.Used <= 0 || n.Resident <= 0 || n.Fragmentation <= 0 || n.Keys != 4+1 || n.Expiring != 3+1 || // one is the marker of history.go
+		n.Max != 50<<20 || n.Used <= 0 || n.Resident <= 0 || n.Fragmentation <= 0 || n.Keys != 4+1 || n.Expiring != 3+1 || // one is the marker of package history
 		n.Hits < 1 || n.Misses < 1 || n.Clients < 1 || n.AppendOnly {
 		t.Errorf("got %+v", n)
 	}
@@ -61,7 +62,7 @@ func TestServerOfACluster(t *testing.T) {
 		fewest := 3
 		for _, n := range s.c.Nodes() {
 			rows, _ := n.Do(t.Context(), n.B().ClusterSlots().Build()).ToArray()
-			fewest = min(fewest, len(replicas(rows, "127.0.0.1")))
+			fewest = min(fewest, len(topology.Replicas(rows, "127.0.0.1")))
 		}
 		return fewest == 3
 	})
@@ -81,7 +82,7 @@ func TestServerOfACluster(t *testing.T) {
 	if want := []string{"master", "master", "master", "replica", "replica", "replica"}; !slices.Equal(roles, want) || followed != 3 {
 		t.Errorf("got %v and %d replicas, want %v and 3", roles, followed, want)
 	}
-	if info.ClusterState != "ok" || info.SlotsAssigned != slots || info.SlotsFailing != 0 {
+	if info.ClusterState != "ok" || info.SlotsAssigned != topology.Slots || info.SlotsFailing != 0 {
 		t.Errorf("got %+v", info)
 	}
 	if probes := s.Probe(t.Context()); len(probes) != 6 || len(probes[0].Trips) != probeTrips || probes[0].Config["tracking-table-max-keys"] == "" {

@@ -7,6 +7,8 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // While a slot moves to another node, a value may stand on the one and its sidecar on the other, and each that does not
@@ -42,11 +44,11 @@ func (s *Store) apart(ctx context.Context, verb string, sc *script, keys []strin
 	}
 	var second rueidis.Commands
 	var of []int // whose they are
-	for n, r := range s.run(ctx, write, first.aside(), names, sideArgs) {
+	for n, r := range s.run(ctx, health.Write, first.aside(), names, sideArgs) {
 		i := which[n]
 		had, err := r.AsInt64()
 		if out[i] = (store.Outcome{OK: had == 1}); err != nil {
-			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
+			out[i] = store.Outcome{Err: reply.Failed(verb, keys[i], err)}
 			continue
 		}
 		if sc == putScript {
@@ -59,13 +61,13 @@ func (s *Store) apart(ctx context.Context, verb string, sc *script, keys []strin
 			second, of = append(second, s.c.B().Unlink().Key(name).Build()), append(of, i)
 		}
 	}
-	for n, r := range s.send(ctx, write, second) {
+	for n, r := range s.send(ctx, health.Write, second) {
 		i := of[n]
 		deleted, _ := r.AsInt64()
 		first := n == 0 || of[n-1] != i // the value
 		switch err := r.Error(); {
 		case err != nil:
-			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
+			out[i] = store.Outcome{Err: reply.Failed(verb, keys[i], err)}
 		case sc == invalidateScript && first:
 			out[i].OK = deleted == 1
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // slot is one that is about to go from one node to another.
@@ -24,7 +25,7 @@ type slot struct {
 
 func newSlot(t *testing.T, c *redistest.Cluster, key string) *slot {
 	c.FlushAll(t)
-	sl := &slot{t: t, number: strconv.Itoa(int(redis.Slot(key))), here: c.Master(t, key), there: c.Masters(t)[0]}
+	sl := &slot{t: t, number: strconv.Itoa(int(topology.Slot(key))), here: c.Master(t, key), there: c.Masters(t)[0]}
 	if sl.there == sl.here {
 		sl.there = c.Masters(t)[1]
 	}

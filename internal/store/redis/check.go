@@ -2,139 +2,63 @@ package redis
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
-	"strings"
+	"sync"
 
-	"github.com/redis/rueidis"
+	"github.com/nearside/nearside/internal/store/redis/conn"
 )
-
-// probe is a command that Open tries, on a key that nobody has, to learn whether the server lets us.
-type probe struct {
-	name string // as ACL SETUSER takes it
-	cmd  rueidis.Completed
-	loss string // what is missing without it; "": everything, so Open fails
-}
-
-// ErrDenied is wrapped by the errors of what the user may not run, where nothing goes without it.
-var ErrDenied = errors.New("may not run")
 
 const probeKey = "nearside:check"
 
 // probes all go to the node of the key: a batch about one slot may hold commands without a key.
-func (s *Store) probes() []probe {
+func (s *Store) probes() []conn.Probe {
 	b, side := s.c.B(), sidecar(probeKey)
-	ps := []probe{
-		{"ping", b.Ping().Build(), ""},
-		{"get", b.Get().Key(probeKey).Build(), ""},
-		{"mget", b.Mget().Key(probeKey).Build(), ""},
-		{"pttl", b.Pttl().Key(probeKey).Build(), ""},
-		{"type", b.Type().Key(probeKey).Build(), ""},
-		{"set", b.Set().Key(side).Value("-").PxMilliseconds(1).Build(), ""},
-		{"del", b.Del().Key(side).Build(), ""},
-		{"unlink", b.Unlink().Key(side).Build(), ""},
-		{"evalsha", b.Evalsha().Sha1(releaseScript.sha).Numkeys(1).Key(side).Arg("-").Build(), ""},
-		{"eval", b.Eval().Script(releaseScript.src).Numkeys(1).Key(side).Arg("-").Build(), ""},
-		{"info", b.Info().Section("server").Build(), "a failover is not noticed, and the invalidations that it lost are not repeated; nor is a data set that is older than it was"},
-		{"dbsize", b.Dbsize().Build(), "statistics have no number of keys"},
-		{"scan", b.Scan().Cursor(0).Count(1).Build(), "caches of which more invalidations failed than are kept are not served from until their values have expired"},
-		{"client|tracking", b.ClientTracking().Off().Build(), "there is no near tier"},
+	ps := []conn.Probe{
+		{Name: "ping", Cmd: b.Ping().Build()},
+		{Name: "get", Cmd: b.Get().Key(probeKey).Build()},
+		{Name: "mget", Cmd: b.Mget().Key(probeKey).Build()},
+		{Name: "pttl", Cmd: b.Pttl().Key(probeKey).Build()},
+		{Name: "type", Cmd: b.Type().Key(probeKey).Build()},
+		{Name: "set", Cmd: b.Set().Key(side).Value("-").PxMilliseconds(1).Build()},
+		{Name: "del", Cmd: b.Del().Key(side).Build()},
+		{Name: "unlink", Cmd: b.Unlink().Key(side).Build()},
+		{Name: "evalsha", Cmd: b.Evalsha().Sha1(releaseScript.SHA).Numkeys(1).Key(side).Arg("-").Build()},
+		{Name: "eval", Cmd: b.Eval().Script(releaseScript.Src).Numkeys(1).Key(side).Arg("-").Build()},
+		{Name: "info", Cmd: b.Info().Section("server").Build(), Loss: "a failover is not noticed, and the invalidations that it lost are not repeated; nor is a data set that is older than it was"},
+		{Name: "dbsize", Cmd: b.Dbsize().Build(), Loss: "statistics have no number of keys"},
+		{Name: "scan", Cmd: b.Scan().Cursor(0).Count(1).Build(), Loss: "caches of which more invalidations failed than are kept are not served from until their values have expired"},
+		{Name: "client|tracking", Cmd: b.ClientTracking().Off().Build(), Loss: "there is no near tier"},
 	}
 	if s.replicas > 0 {
-		ps = append(ps, probe{"wait", b.Wait().Numreplicas(0).Timeout(1).Build(), ""})
+		ps = append(ps, conn.Probe{Name: "wait", Cmd: b.Wait().Numreplicas(0).Timeout(1).Build()})
 	}
 	return ps
 }
 
-// check learns what the server can do. What the protocol cannot do without is an error; the rest is a problem.
-func (s *Store) check(ctx context.Context) error {
-	if err := s.checkServer(ctx); err != nil {
-		return err
-	}
-	if err := s.checkMode(ctx); err != nil {
-		return err
-	}
-	ps := s.probes()
-	cmds := make(rueidis.Commands, len(ps))
-	for i, p := range ps {
-		cmds[i] = p.cmd
-	}
-	var needed, wanted, losses []string
-	for i, r := range s.c.DoMulti(ctx, cmds...) {
-		err := r.Error()
-		e, answered := rueidis.IsRedisErr(err)
-		switch {
-		case err == nil, rueidis.IsRedisNil(err), answered && (e.IsNoScript() || deniedKey(e) || deniedInside(e)):
-		case !answered:
-			return err
-		case denied(e) && ps[i].loss == "":
-			needed = append(needed, "+"+ps[i].name)
-		case denied(e):
-			wanted = append(wanted, "+"+ps[i].name)
-			losses = append(losses, ps[i].loss)
-		case unknownCommand(e) && ps[i].loss == "":
-			return remedy{fmt.Errorf("the server has no %s", strings.ToUpper(ps[i].name)), "use Redis 6.2 or Valkey, or later ones, with this command enabled: the protocol needs it"}
-		case unknownCommand(e):
-			s.problem("the server has no %s: %s", strings.ToUpper(ps[i].name), ps[i].loss)
-		case strings.HasPrefix(e.Error(), "READONLY"):
-			if s.target.Mode == Sentinels {
-				return err // a failover is under way
-			}
-			return remedy{errors.New("the server is a read-only replica"), "connect to its master, or by redis-sentinel:// to whoever is the master"}
-		case full(e):
-			s.problem("the server refuses writes (%s): values are loaded and not stored", e.Error())
-		default:
-			return err
-		}
-	}
-	if len(needed) > 0 {
-		return remedy{fmt.Errorf("the user %s %w %s", s.user(), ErrDenied, named(needed)), "grant it: " + s.grant(needed...)}
-	}
-	if len(wanted) > 0 {
-		s.problem("the user %s may not run %s: %s; grant it: %s", s.user(), named(wanted), strings.Join(losses, "; "), s.grant(wanted...))
-	}
-	return nil
+// globs are those that CheckKeys was asked about.
+type globs struct {
+	mu   sync.Mutex // guards list
+	list []string
 }
 
-// checkMode compares what the URL says with what the server is.
-func (s *Store) checkMode(ctx context.Context) error {
-	info, err := s.c.DoMulti(ctx, s.c.B().Info().Section("cluster").Build())[0].ToString()
-	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered {
-		return err
+func (g *globs) add(glob string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !slices.Contains(g.list, glob) {
+		g.list = append(g.list, glob)
 	}
-	switch enabled := field(info, "cluster_enabled"); {
-	case enabled == "1" && s.target.Mode != Cluster:
-		return remedy{errors.New("the server is a node of a cluster"), "add ?cluster=true to the URL"}
-	case s.target.Mode == Cluster && (enabled == "0" || s.c.Mode() != rueidis.ClientModeCluster):
-		return errors.New("the server has cluster support disabled")
-	case s.target.Mode != Cluster:
-		return nil
-	}
-	state, err := s.c.DoMulti(ctx, s.c.B().ClusterInfo().Build())[0].ToString()
-	if e, answered := rueidis.IsRedisErr(err); answered && denied(e) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if n := number(state, "cluster_slots_assigned"); n < slots {
-		return fmt.Errorf("CLUSTERDOWN: %d of %d slots are served by no node", slots-n, slots)
-	}
-	if n := number(state, "cluster_slots_fail") + number(state, "cluster_slots_pfail"); n > 0 {
-		return fmt.Errorf("CLUSTERDOWN: the masters of %d slots do not answer", n)
-	}
-	return nil
+}
+
+func (g *globs) all() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.list)
 }
 
 // CheckKeys learns whether keys that match a glob, such as user:*, and what stands beside them may be read and written. What may
 // not is a problem.
 func (s *Store) CheckKeys(ctx context.Context, glob string) {
-	s.mu.Lock()
-	if !slices.Contains(s.globs, glob) {
-		s.globs = append(s.globs, glob)
-	}
-	s.mu.Unlock()
+	s.globs.add(glob)
 	if s.unusable() == nil {
 		s.checkGlob(ctx, glob)
 	}
@@ -142,92 +66,17 @@ func (s *Store) CheckKeys(ctx context.Context, glob string) {
 
 // checkGlobs does what CheckKeys could not do while there was no connection.
 func (s *Store) checkGlobs(ctx context.Context) {
-	s.mu.Lock()
-	globs := slices.Clone(s.globs)
-	s.mu.Unlock()
-	for _, glob := range globs {
+	for _, glob := range s.globs.all() {
 		s.checkGlob(ctx, glob)
 	}
 }
 
 func (s *Store) checkGlob(ctx context.Context, glob string) {
-	names := family(glob)
-	cmds := make(rueidis.Commands, 0, 2*len(names))
-	for _, name := range names {
-		cmds = append(cmds, s.c.B().Get().Key(name).Build(), s.c.B().Unlink().Key(name).Build())
-	}
-	var missing []string
-	for i, r := range s.c.DoMulti(ctx, cmds...) {
-		e, ok := rueidis.IsRedisErr(r.Error())
-		switch {
-		case !ok || !deniedKey(e):
-		case i < 2:
-			missing = append(missing, "~"+glob)
-		default:
-			missing = append(missing, "~"+besides(glob))
-		}
-	}
-	if missing = slices.Compact(missing); len(missing) > 0 {
-		s.problem("the user %s may not read and write the keys %s: they are loaded and not stored, and their invalidations fail; grant it: %s",
-			s.user(), strings.TrimPrefix(strings.ReplaceAll(" "+strings.Join(missing, " "), " ~", " "), " "), s.grant(missing...))
-	}
-}
-
-// problem notes what the server cannot do, and says it once.
-func (s *Store) problem(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	s.mu.Lock()
-	known := slices.Contains(s.problems, text)
-	if !known {
-		s.problems = append(s.problems, text)
-	}
-	s.mu.Unlock()
-	if !known {
-		s.logger.Warn("redis: " + text)
-	}
+	conn.CheckKeys(ctx, s.c, s.target, s.problems, glob, besides(glob), family(glob))
 }
 
 // Problems returns what the server cannot do, each with what is lost and how it is mended.
-func (s *Store) Problems() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.problems)
-}
+func (s *Store) Problems() []string { return s.problems.All() }
 
-func (s *Store) user() string {
-	if s.target.User == "" {
-		return "default"
-	}
-	return s.target.User
-}
-
-func (s *Store) grant(rules ...string) string {
-	return "ACL SETUSER " + s.user() + " " + strings.Join(rules, " ")
-}
-
-func named(rules []string) string {
-	names := make([]string, len(rules))
-	for i, r := range rules {
-		names[i] = strings.ReplaceAll(strings.TrimPrefix(r, "+"), "|", " ")
-	}
-	return strings.Join(names, ", ")
-}
-
-// denied and deniedKey tell apart what NOPERM speaks of: a command, or a key.
-func denied(e *rueidis.RedisError) bool {
-	return strings.HasPrefix(e.Error(), "NOPERM") && !deniedKey(e)
-}
-
-func deniedKey(e *rueidis.RedisError) bool {
-	text := e.Error()
-	return strings.HasPrefix(text, "NOPERM") && (strings.Contains(text, "one of the keys") || strings.Contains(text, "access a key"))
-}
-
-// deniedInside is about a command of a script; each is probed by itself too.
-func deniedInside(e *rueidis.RedisError) bool {
-	return strings.Contains(e.Error(), "executing the script can't") || strings.Contains(e.Error(), "ACL failure in script")
-}
-
-func unknownCommand(e *rueidis.RedisError) bool {
-	return strings.Contains(strings.ToLower(e.Error()), "unknown command") || strings.Contains(strings.ToLower(e.Error()), "unknown subcommand")
-}
+// Note adds a problem, logs it once, and forgets the one that was noted with this loss before. An empty problem only forgets.
+func (s *Store) Note(loss, problem string) { s.problems.Note(loss, problem) }

@@ -7,9 +7,10 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/redis/rueidis"
-
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // acquireCollections asks for leases of collections of one kind.
@@ -17,7 +18,7 @@ func (s *Store) acquireCollections(ctx context.Context, shape store.Kind, claims
 	out := make([]store.Grant, len(claims))
 	if err := s.serves(shape); err != nil {
 		for i := range out {
-			out[i].Err = failed("acquire", claims[i].Key, err)
+			out[i].Err = reply.Failed("acquire", claims[i].Key, err)
 		}
 		return out
 	}
@@ -27,7 +28,7 @@ func (s *Store) acquireCollections(ctx context.Context, shape store.Kind, claims
 	}
 	keys := keysOf(claims, func(c store.Claim) string { return c.Key })
 	var apart []int
-	for i, r := range s.run(ctx, read, collections[shape].acquire, keys, func(i int) []string {
+	for i, r := range s.run(ctx, health.Read, collections[shape].acquire, keys, func(i int) []string {
 		c, kind, dead := &claims[i], "", ""
 		switch {
 		case c.Dead == nil:
@@ -40,7 +41,7 @@ func (s *Store) acquireCollections(ctx context.Context, shape store.Kind, claims
 	}) {
 		out[i] = grant(r, keys[i])
 		out[i].Value = nil
-		if err := r.Error(); s.forbidden(collections[shape].acquire, err) || inTransit(err) {
+		if err := r.Error(); s.forbidden(collections[shape].acquire, err) || reply.InTransit(err) {
 			apart = append(apart, i)
 		}
 	}
@@ -74,7 +75,7 @@ func (s *Store) Chunk(ctx context.Context, c store.Chunk) store.Outcome {
 		err = chunkable(c.Kind, c.Elements)
 	}
 	if err != nil {
-		return store.Outcome{Err: failed("chunk", c.Key, err)}
+		return store.Outcome{Err: reply.Failed("chunk", c.Key, err)}
 	}
 	if len(c.Elements) == 0 {
 		return store.Outcome{OK: true} // the end of the load will say whether the token stands
@@ -126,7 +127,7 @@ func (s *Store) fillCollections(ctx context.Context, shape store.Kind, fills []s
 			err = chunkable(shape, fills[i].Last)
 		}
 		if err != nil {
-			out[i].Err = failed("fill", fills[i].Key, err)
+			out[i].Err = reply.Failed("fill", fills[i].Key, err)
 			continue
 		}
 		keys, at = append(keys, fills[i].Key), append(at, i)
@@ -145,7 +146,7 @@ func (s *Store) fillCollections(ctx context.Context, shape store.Kind, fills []s
 
 // Write runs write.lua.
 func (s *Store) Write(ctx context.Context, changes []store.Change) []store.Outcome {
-	s.recent.add(len(changes), func(i int) touched { return touched{key: changes[i].Key} })
+	s.repeats.Invalidated.Add(len(changes), func(i int) topology.Touched { return topology.Touched{Key: changes[i].Key} })
 	return perKind(changes, func(c *store.Change) store.Kind { return c.Kind }, func(shape store.Kind, changes []store.Change) []store.Outcome {
 		out := make([]store.Outcome, len(changes))
 		var keys []string
@@ -163,7 +164,7 @@ func (s *Store) Write(ctx context.Context, changes []store.Change) []store.Outco
 				err = finite(&c.Element)
 			}
 			if err != nil {
-				out[i].Err = failed("write", c.Key, err)
+				out[i].Err = reply.Failed("write", c.Key, err)
 				continue
 			}
 			keys, at = append(keys, c.Key), append(at, i)
@@ -184,7 +185,7 @@ func (s *Store) Write(ctx context.Context, changes []store.Change) []store.Outco
 // BeginMember runs beginmember.lua.
 func (s *Store) BeginMember(ctx context.Context, in store.MemberIntent) store.Outcome {
 	if err := s.serves(in.Kind); err != nil {
-		return store.Outcome{Err: failed("begin", in.Key, err)}
+		return store.Outcome{Err: reply.Failed("begin", in.Key, err)}
 	}
 	order := in.Order
 	if in.Kind == store.List {
@@ -214,9 +215,9 @@ func (s *Store) EndMember(ctx context.Context, e store.MemberEnd) store.Ending {
 		err = finite(&e.Element)
 	}
 	if err != nil {
-		return store.Ending{Err: failed("end", e.Key, err)}
+		return store.Ending{Err: reply.Failed("end", e.Key, err)}
 	}
-	s.recent.add(1, func(int) touched { return touched{key: e.Key} })
+	s.repeats.Invalidated.Add(1, func(int) topology.Touched { return topology.Touched{Key: e.Key} })
 	sc, again := collections[e.Kind].end, ""
 	if e.Again && e.Kind != store.List {
 		again = "1"
@@ -226,10 +227,10 @@ func (s *Store) EndMember(ctx context.Context, e store.MemberEnd) store.Ending {
 		return []string{e.Token, e.Member, e.Element.Member, opLetter(e.Op), content(&e.Change), number64(e.Version), again, strconv.FormatInt(max(e.Cap, 0), 10)}
 	})[0].AsInt64()
 	switch {
-	case s.forbidden(sc, err), inTransit(err):
+	case s.forbidden(sc, err), reply.InTransit(err):
 		return store.Ending{Err: s.invalidate(ctx, keys, 0)[0].Err}
 	case err != nil:
-		return store.Ending{Err: failed("end", e.Key, err)}
+		return store.Ending{Err: reply.Failed("end", e.Key, err)}
 	case n > 1:
 		return store.Ending{Number: float64(n)}
 	}
@@ -272,15 +273,14 @@ func (s *Store) serves(k store.Kind) error {
 
 // forbidden notes that the server does not let us run a script, or what stands in it, and reports whether it does not.
 func (s *Store) forbidden(sc *script, err error) bool {
-	e, ok := rueidis.IsRedisErr(err)
-	if !ok || !denied(e) && !deniedInside(e) {
+	if !reply.Denied(err) && !reply.DeniedInside(err) {
 		return false
 	}
 	switch {
 	case sc.shaped && s.shapes.forbid():
-		s.problem("%s", s.noShapes())
-	case !sc.shaped && (denied(e) || sc.leases()) && s.scripts.forbid():
-		s.problem("%s", s.noScripts())
+		s.problems.Add("%s", s.noShapes())
+	case !sc.shaped && (reply.Denied(err) || sc.leases()) && s.scripts.forbid():
+		s.problems.Add("%s", s.noScripts())
 	}
 	return true
 }
@@ -289,20 +289,20 @@ func (s *Store) forbidden(sc *script, err error) bool {
 func (s *Store) permitted(sc *script) {
 	if sc.shaped {
 		if s.shapes.allow() {
-			s.forget(s.noShapes())
+			s.problems.Forget(s.noShapes())
 		}
 	} else if s.scripts.allow() {
-		s.forget(s.noScripts())
+		s.problems.Forget(s.noScripts())
 	}
 }
 
 func (s *Store) noScripts() string {
-	return fmt.Sprintf("the user %s may not run what a lease needs: values are loaded and not stored; grant it: %s", s.user(),
-		s.grant("+eval", "+evalsha", "+get", "+mget", "+set", "+del", "+unlink", "+pttl"))
+	return fmt.Sprintf("the user %s may not run what a lease needs: values are loaded and not stored; grant it: %s", s.target.UserName(),
+		s.target.Grant("+eval", "+evalsha", "+get", "+mget", "+set", "+del", "+unlink", "+pttl"))
 }
 
 func (s *Store) noShapes() string {
-	return fmt.Sprintf("the user %s may not run what collections need: they are loaded and not stored, and writes drop them; grant it: %s", s.user(), s.grant(rights...))
+	return fmt.Sprintf("the user %s may not run what collections need: they are loaded and not stored, and writes drop them; grant it: %s", s.target.UserName(), s.target.Grant(rights...))
 }
 
 // rights is what collections need beyond values.

@@ -10,6 +10,8 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // Run sends commands, in one trip to each node. They are what the layer can do without: a node that is away is not waited
@@ -26,19 +28,19 @@ func (s *Store) Run(ctx context.Context, cmds []store.Command) []store.Reply {
 	for i, c := range cmds {
 		built[i] = s.build(c, false)
 	}
-	rs := s.send(ctx, read, built)
+	rs := s.send(ctx, health.Read, built)
 	var again rueidis.Commands
 	var at []int
 	for i, r := range rs {
-		if cmds[i].Script != nil && forgotten(r) {
+		if cmds[i].Script != nil && reply.Forgotten(r) {
 			again, at = append(again, s.build(cmds[i], true)), append(at, i)
 		}
 	}
-	for n, r := range s.send(ctx, read, again) {
+	for n, r := range s.send(ctx, health.Read, again) {
 		rs[at[n]] = r
 	}
 	for i, r := range rs {
-		out[i] = reply(cmds[i], r)
+		out[i] = replyTo(cmds[i], r)
 	}
 	return out
 }
@@ -54,7 +56,7 @@ func (s *Store) build(c store.Command, text bool) rueidis.Completed {
 	return s.c.B().Evalsha().Sha1(c.Script.SHA).Numkeys(n).Key(c.Keys...).Arg(c.Args...).Build()
 }
 
-func reply(c store.Command, r rueidis.RedisResult) store.Reply {
+func replyTo(c store.Command, r rueidis.RedisResult) store.Reply {
 	m, err := r.ToMessage()
 	switch {
 	case rueidis.IsRedisNil(err):
@@ -64,7 +66,7 @@ func reply(c store.Command, r rueidis.RedisResult) store.Reply {
 		if c.Script != nil {
 			name = c.Script.Name
 		}
-		return store.Reply{Err: failed(strings.ToLower(name), c.Keys[0], err), Unknown: !answered(err) && !errors.Is(err, store.ErrAway)}
+		return store.Reply{Err: reply.Failed(strings.ToLower(name), c.Keys[0], err), Unknown: !reply.Answered(err) && !errors.Is(err, store.ErrAway)}
 	}
 	return store.Reply{Text: flat(nil, &m)}
 }
@@ -111,13 +113,12 @@ func (s *Store) Allowed(ctx context.Context, loss string, cmds []store.Command) 
 		built[i] = s.build(c, true)
 	}
 	var missing []string
-	for i, r := range s.send(ctx, read, built) {
-		switch e, ok := rueidis.IsRedisErr(r.Error()); {
-		case !ok:
-		case deniedKey(e):
+	for i, r := range s.send(ctx, health.Read, built) {
+		switch err := r.Error(); {
+		case reply.DeniedKey(err):
 			prefix, _, _ := strings.Cut(cmds[i].Keys[0], ":")
 			missing = append(missing, "~"+prefix+":*")
-		case denied(e):
+		case reply.Denied(err):
 			missing = append(missing, "+"+strings.ToLower(cmds[i].Name))
 		}
 	}
@@ -125,32 +126,15 @@ func (s *Store) Allowed(ctx context.Context, loss string, cmds []store.Command) 
 	missing = slices.Compact(missing)
 	problem := ""
 	if len(missing) > 0 {
-		problem = "the user " + s.user() + " lacks " + strings.Join(missing, " ") + ": " + loss + "; grant it: " + s.grant(missing...)
+		problem = "the user " + s.target.UserName() + " lacks " + strings.Join(missing, " ") + ": " + loss + "; grant it: " + s.target.Grant(missing...)
 	}
 	s.Note(loss, problem)
 	return problem == ""
 }
 
-// Note notes a problem, and says it once, instead of the one that was noted with this loss before; empty: there is none any more.
-func (s *Store) Note(loss, problem string) {
-	s.mu.Lock()
-	before := s.lacking[loss]
-	if s.lacking == nil {
-		s.lacking = make(map[string]string)
-	}
-	s.lacking[loss] = problem
-	s.mu.Unlock()
-	if before != problem {
-		s.forget(before)
-	}
-	if problem != "" {
-		s.problem("%s", problem)
-	}
-}
-
 // State is "closed", or why a node is not asked at the moment: the state of the breaker, for people.
 func (s *Store) State() string {
-	if err := s.anyAway(); err != nil {
+	if err := s.guards.Unavailable(); err != nil {
 		return err.Error()
 	}
 	return "closed"

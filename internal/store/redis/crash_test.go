@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/nearside/nearside/internal/redistest"
-	"github.com/nearside/nearside/internal/store/storetest"
+	"github.com/nearside/nearside/internal/store/storetest/checker"
 )
 
 func TestCrash(t *testing.T) {
@@ -12,7 +12,7 @@ func TestCrash(t *testing.T) {
 		t.Run(kind.Name, func(t *testing.T) {
 			server := kind.Shared(t)
 			server.FlushAll(t)
-			storetest.Crash(t, open(t, server.URL()))
+			checker.Crash(t, open(t, server.URL()))
 			server.Invariants(t, "crash:")
 		})
 	}

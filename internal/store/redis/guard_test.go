@@ -15,6 +15,7 @@ import (
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // get reads a key under the budget of a read.
@@ -185,7 +186,7 @@ func TestBreakerOfAMaster(t *testing.T) {
 	if err := s.Ping(t.Context()); !errors.Is(err, store.ErrAway) {
 		t.Errorf("ping does not tell that a master is away: %v", err)
 	}
-	if s.Away(int(redis.Slot("k0"))) == nil || s.Away(int(redis.Slot(alive))) != nil {
+	if s.Away(int(topology.Slot("k0"))) == nil || s.Away(int(topology.Slot(alive))) != nil {
 		t.Error("the wrong slots are away")
 	}
 	if !errors.Is(s.Refuses("k0"), store.ErrAway) || s.Refuses(alive) != nil {

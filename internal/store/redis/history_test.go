@@ -12,6 +12,7 @@ import (
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/history"
 )
 
 // keeper remembers what it was told.
@@ -67,8 +68,8 @@ func (k *keeper) state(glob string) (barred, emptied bool, bars int) {
 
 // Nothing is read from a new data set before the caches are barred: by the client of reads, and by that of tracked ones.
 func TestBarredBeforeItIsRead(t *testing.T) {
-	defer func(d time.Duration) { redis.LossMended = d }(redis.LossMended)
-	redis.LossMended = -1
+	defer func(d time.Duration) { history.LossMended = d }(history.LossMended)
+	history.LossMended = -1
 	for _, name := range []string{"plain", "tracked"} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)
@@ -173,8 +174,8 @@ func TestPersists(t *testing.T) {
 
 // A data set of the same server process whose H is less than what was seen is an old one.
 func TestMarkerGoesBack(t *testing.T) {
-	defer func(d time.Duration) { redis.LossMended = d }(redis.LossMended)
-	redis.LossMended = -1
+	defer func(d time.Duration) { history.LossMended = d }(history.LossMended)
+	history.LossMended = -1
 	server := redistest.Start(t)
 	s := open(t, server.URL())
 	k := newKeeper(s)

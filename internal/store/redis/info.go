@@ -16,6 +16,9 @@ import (
 
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // Server reads the INFO of every node, all at once: of a cluster its replicas too. A node that does not answer has an Err.
@@ -31,15 +34,15 @@ func (s *Store) Server(ctx context.Context) (info store.ServerInfo) {
 		all.Go(func() { info.Nodes[i] = nodeInfo(ctx, n) })
 	}
 	all.Wait()
-	if s.target.Mode == Cluster {
+	if s.target.Mode == redisurl.Cluster {
 		for i, n := range nodes {
 			if info.Nodes[i].Err != nil || info.Nodes[i].Role != "master" {
 				continue
 			}
 			if text, err := n.c.Do(ctx, n.c.B().ClusterInfo().Build()).ToString(); err == nil {
 				text = strings.TrimPrefix(text, "txt:") // of a verbatim string, which the client leaves in
-				info.ClusterState, info.SlotsAssigned = field(text, "cluster_state"), number(text, "cluster_slots_assigned")
-				info.SlotsFailing = number(text, "cluster_slots_pfail") + number(text, "cluster_slots_fail")
+				info.ClusterState, info.SlotsAssigned = reply.Field(text, "cluster_state"), reply.Number(text, "cluster_slots_assigned")
+				info.SlotsFailing = reply.Number(text, "cluster_slots_pfail") + reply.Number(text, "cluster_slots_fail")
 				break
 			}
 		}
@@ -62,9 +65,9 @@ func (s *Store) nodes(ctx context.Context) (out []member, done func()) {
 	for _, address := range slices.Sorted(maps.Keys(nodes)) {
 		out = append(out, member{address: address, c: nodes[address]})
 	}
-	if s.target.Mode == Cluster {
-		rows, from, _ := clusterSlots(ctx, nodes)
-		for _, address := range replicas(rows, from) {
+	if s.target.Mode == redisurl.Cluster {
+		rows, from, _ := topology.ClusterSlots(ctx, nodes)
+		for _, address := range topology.Replicas(rows, from) {
 			if nodes[address] != nil {
 				continue
 			}
@@ -95,7 +98,7 @@ func nodeInfo(ctx context.Context, m member) store.NodeInfo {
 	}
 	text, err := m.c.Do(ctx, m.c.B().Info().Build()).ToString()
 	if err != nil {
-		return store.NodeInfo{Address: m.address, Err: failed("info", "", err)}
+		return store.NodeInfo{Address: m.address, Err: reply.Failed("info", "", err)}
 	}
 	n := parseInfo(text)
 	n.Address = m.address
@@ -202,11 +205,10 @@ func probeNode(ctx context.Context, m member) store.Probe {
 	}
 	// refused tells whether a command is one that the user may not run; what the server does not know is left out.
 	refused := func(err error, rule string) bool {
-		e, answered := rueidis.IsRedisErr(err)
-		if answered && denied(e) {
+		if reply.Denied(err) {
 			p.Denied = append(p.Denied, rule)
 		}
-		if err != nil && !answered {
+		if err != nil && !reply.Answered(err) {
 			p.Err = err
 		}
 		return err != nil

@@ -1,11 +1,10 @@
 package redis
 
 import (
-	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // Every key that this store writes:
@@ -28,7 +27,7 @@ import (
 //
 // and in each master, once:
 //
-//	nearside:{tag}:~h  string  H, which line of history the data set is on (history.go). The tag is of the first slot that the
+//	nearside:{tag}:~h  string  H, which line of history the data set is on (package history). The tag is of the first slot that the
 //	                          master serves, of each of its ranges; of a single server, slot 0. 30 days, prolonged each second
 //
 // At rest the first one of a key exists alone. All of them have a TTL: that of T and R is the lease, that of I and E the intent's life
@@ -44,7 +43,7 @@ func around(key string) (before, after string) {
 	case inBraces:
 		return "{" + key + "}:~", ""
 	}
-	return "~", ":{" + tagOf(Slot(key)) + "}:" + key
+	return "~", ":{" + topology.TagOf(topology.Slot(key)) + "}:" + key
 }
 
 // form is how the names beside a key are made.
@@ -119,59 +118,7 @@ func keyOf(name string) (key string, ok bool) {
 	}
 	if n >= 4 && name[0] == '~' && strings.IndexByte(letters, name[1]) >= 0 && name[2:4] == ":{" {
 		tag, key, found := strings.Cut(name[4:], "}:")
-		return key, found && formOf(key) == behindTag && tag == tagOf(Slot(key)) && store.CheckKey(key) == nil
+		return key, found && formOf(key) == behindTag && tag == topology.TagOf(topology.Slot(key)) && store.CheckKey(key) == nil
 	}
 	return "", false
 }
-
-const slots = 16384
-
-// Slot is the key's slot in a cluster: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model
-func Slot(key string) uint16 {
-	if open := strings.IndexByte(key, '{'); open >= 0 {
-		if n := strings.IndexByte(key[open+1:], '}'); n > 0 {
-			key = key[open+1 : open+1+n]
-		}
-	}
-	return crc(key) % slots
-}
-
-func crc[T string | []byte](text T) (sum uint16) {
-	for i := range len(text) {
-		sum = sum<<8 ^ crcTable[byte(sum>>8)^text[i]]
-	}
-	return sum
-}
-
-// crcTable is CRC-16/XMODEM of each byte.
-var crcTable = func() (t [256]uint16) {
-	for i := range t {
-		crc := uint16(i) << 8
-		for range 8 {
-			if crc&0x8000 != 0 {
-				crc = crc<<1 ^ 0x1021
-			} else {
-				crc <<= 1
-			}
-		}
-		t[i] = crc
-	}
-	return t
-}()
-
-// tagOf returns the shortest number, in base 36, that hashes to a slot.
-func tagOf(s uint16) string { return tags()[s] }
-
-// Made in 2 ms, and only where a key needs it.
-var tags = sync.OnceValue(func() []string {
-	out := make([]string, slots)
-	var tag [8]byte
-	for n, left := uint64(0), slots; left > 0; n++ {
-		text := strconv.AppendUint(tag[:0], n, 36)
-		if s := crc(text) % slots; out[s] == "" {
-			out[s] = string(text)
-			left--
-		}
-	}
-	return out
-})

@@ -7,11 +7,12 @@ import (
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 func TestSidecar(t *testing.T) {
 	for key, want := range map[string]string{
-		"user:42": "{user:42}:~l", "{u}:42": "{u}:42:~l", "a{b}c": "a{b}c:~l", "a{b": "{a{b}:~l", "": "~l:{1bz}:", "u": "{u}:~l", "{a}": "~l:{" + tagOf(Slot("a")) + "}:{a}",
+		"user:42": "{user:42}:~l", "{u}:42": "{u}:42:~l", "a{b}c": "a{b}c:~l", "a{b": "{a{b}:~l", "": "~l:{1bz}:", "u": "{u}:~l", "{a}": "~l:{" + topology.TagOf(topology.Slot("a")) + "}:{a}",
 	} {
 		if got := sidecar(key); got != want {
 			t.Errorf("sidecar(%q) = %q, want %q", key, got, want)
@@ -48,8 +49,8 @@ func TestSidecarIsInTheSlotOfItsKey(t *testing.T) {
 		}
 		return n
 	}
-	if Slot("123456789") != 12739 {
-		t.Errorf("Slot(123456789) = %d, want 12739", Slot("123456789"))
+	if topology.Slot("123456789") != 12739 {
+		t.Errorf("topology.Slot(123456789) = %d, want 12739", topology.Slot("123456789"))
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 3000 {
@@ -57,8 +58,8 @@ func TestSidecarIsInTheSlotOfItsKey(t *testing.T) {
 		for i := range key {
 			key[i] = "{}ab:"[rng.IntN(5)]
 		}
-		if a, b := slotOf(string(key)), slotOf(sidecar(string(key))); a != b || a != int64(Slot(string(key))) {
-			t.Errorf("%q is in slot %d, its sidecar %q in %d; slot() says %d", key, a, sidecar(string(key)), b, Slot(string(key)))
+		if a, b := slotOf(string(key)), slotOf(sidecar(string(key))); a != b || a != int64(topology.Slot(string(key))) {
+			t.Errorf("%q is in slot %d, its sidecar %q in %d; slot() says %d", key, a, sidecar(string(key)), b, topology.Slot(string(key)))
 		}
 	}
 }
@@ -68,8 +69,8 @@ func FuzzSidecar(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, key string) {
-		if Slot(key) != Slot(sidecar(key)) {
-			t.Errorf("%q: slot %d, sidecar %q: slot %d", key, Slot(key), sidecar(key), Slot(sidecar(key)))
+		if topology.Slot(key) != topology.Slot(sidecar(key)) {
+			t.Errorf("%q: slot %d, sidecar %q: slot %d", key, topology.Slot(key), sidecar(key), topology.Slot(sidecar(key)))
 		}
 	})
 }
@@ -88,7 +89,7 @@ func TestKeyOf(t *testing.T) {
 			continue
 		}
 		for _, name := range family(key)[1:] {
-			if got, ok := keyOf(name); !ok || got != key || Slot(name) != Slot(key) {
+			if got, ok := keyOf(name); !ok || got != key || topology.Slot(name) != topology.Slot(key) {
 				t.Fatalf("keyOf(%q) = %q, %v, want %q in the same slot", name, got, ok, key)
 			}
 		}

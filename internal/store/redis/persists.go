@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"strings"
+
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // Persists returns the commands that turn off what a master writes to disk: snapshots and the append-only file. It returns nil if
@@ -18,7 +20,7 @@ func (s *Store) Persists(ctx context.Context) (off []string) {
 			value := found[setting[0]]
 			if setting[0] == "appendonly" && err != nil {
 				text, _ := c.Do(ctx, c.B().Info().Section("persistence").Build()).ToString()
-				value = strings.ReplaceAll(field(text, "aof_enabled"), "1", "yes")
+				value = strings.ReplaceAll(reply.Field(text, "aof_enabled"), "1", "yes")
 			}
 			if value != "" && value != "no" && value != "0" {
 				off = append(off, setting[1])

@@ -9,6 +9,9 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // Query sends the command that each part is, and PTTL, in one pipeline to each node.
@@ -30,7 +33,7 @@ func (s *Store) Query(ctx context.Context, queries []store.Query) []store.View {
 		cmds, out[i].Err = s.asked(cmds, &queries[i])
 		ends[i] = len(cmds)
 	}
-	rs, from := s.send(ctx, read, cmds), 0
+	rs, from := s.send(ctx, health.Read, cmds), 0
 	for i, end := range ends {
 		if out[i].Err == nil {
 			out[i] = s.answered(ctx, &queries[i], rs[from:end])
@@ -132,7 +135,7 @@ func (s *Store) asked(cmds rueidis.Commands, q *store.Query) (rueidis.Commands, 
 		return cmds, fmt.Errorf("%w of %q: a %s has no part %d", store.ErrQuery, q.Key, q.Kind, q.Part)
 	case math.IsNaN(q.Min.Score) || math.IsNaN(q.Max.Score):
 		return cmds, fmt.Errorf("%w of %q: a bound of the scores is no number", store.ErrQuery, q.Key)
-	case q.Part == store.Intersect && s.target.Mode == Cluster && Slot(q.Key) != Slot(q.Other):
+	case q.Part == store.Intersect && s.target.Mode == redisurl.Cluster && topology.Slot(q.Key) != topology.Slot(q.Other):
 		return cmds, store.ErrApart
 	case q.Part == store.Around:
 		return append(cmds, aroundScript.command(s.c.B(), false, q.Key, aroundArgs(q))), nil

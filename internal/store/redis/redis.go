@@ -5,10 +5,7 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +14,12 @@ import (
 
 	"github.com/nearside/nearside/internal/stall"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/conn"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/history"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // Options are the settings of a store beside its URL. The zero value means the defaults.
@@ -26,7 +29,7 @@ type Options struct {
 
 	// Budget is how long a step of a read waits for Redis. A command without an answer that has waited for as long counts as one
 	// that the server failed, and not if its caller left before; 1 s counts in any case. If it is zero the budget is four round
-	// trips to the farthest master, and at least 25 ms and at most 250 ms; see distance.go.
+	// trips to the farthest master, and at least 25 ms and at most 250 ms; see package health.
 	Budget time.Duration
 
 	// Require has Open fail if Redis does not answer, within its ctx or 5 s. Else it takes at most 1 s, and the connection
@@ -44,55 +47,43 @@ type Options struct {
 	Logger *slog.Logger // nil: nothing is logged
 }
 
-// Store keeps values in Redis.
+// Store keeps values in Redis. What it has of its own are the verbs; docs/architecture.md has the packages that it is made of.
 type Store struct {
-	c        rueidis.Client // set when connected is
-	option   rueidis.ClientOption
-	target   Target
+	target   redisurl.Target
 	replicas int
-	distance *distance
 	logger   *slog.Logger
-	closed   atomic.Bool
-	ctx      context.Context // ends with Close
-	cancel   context.CancelFunc
-	start    // how c is made
+	clock    *stall.Clock
+	problems *conn.Problems
 
-	began     time.Time
-	running   *stall.Clock
-	guards    atomic.Pointer[guards]
-	first     *guard
-	standing  sync.Mutex        // guards the next three; topology.mu comes after it
-	byAddress map[string]*guard // of the masters of a cluster
-	stood     bool              // the masters have theirs
-	layout    []span            // that they were given theirs for
-	recovered atomic.Pointer[func(context.Context) int]
-	ending    sync.RWMutex // keeps Close and failures apart
+	closed     atomic.Bool
+	ctx        context.Context // ends with Close
+	cancel     context.CancelFunc
+	goroutines sync.WaitGroup // the one that looks, the probers, and those that they begin
 
-	topology topology
-	recent   recent // invalidations
-	ended    recent // leases
-	history  history
-	looking  sync.Mutex     // held by a look at the topology
-	poke     chan struct{}  // asks for a look at the topology at once
-	watching sync.WaitGroup // the goroutine that looks, and the probers
+	dialer  *conn.Dialer
+	option  rueidis.ClientOption
+	c       rueidis.Client // set when the dialer is connected
+	revival revival
+	globs   globs
+
+	distance *health.Distance
+	guards   *health.Guards
+	looker   looker
+	servers  topology.Table
+	repeats  *topology.Repeater
+	history  *history.History
+	tracks   atomic.Pointer[tracking] // nil: changes are not told
 
 	scripts  scripts       // about leases of values
 	shapes   scripts       // about leases of collections
-	looks    atomic.Uint64 // absences and barriers that three commands have found
-	dials    dials
-	tracks   atomic.Pointer[tracking] // nil: changes are not told
-	seeds    seeds
-	mu       sync.Mutex // guards the rest
-	problems []string
-	globs    []string          // of CheckKeys
-	lacking  map[string]string // of Allowed and Note: what is lost, and the problem
+	barriers atomic.Uint64 // and absences, that three commands have found
 }
 
-// Open connects to what rawURL names; see Parse. It fails on what stays until somebody does something about it: a URL, a
+// Open connects to what rawURL names; see redisurl.Parse. It fails on what stays until somebody does something about it: a URL, a
 // password, a certificate or a right that is wrong. If Redis does not answer, the store is opened all the same, and connects
 // as soon as it can; until then its verbs fail with store.ErrAway at once. No password appears in its errors.
 func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
-	t, err := Parse(rawURL)
+	t, err := redisurl.Parse(rawURL)
 	if err != nil {
 		return nil, err
 	}
@@ -100,41 +91,53 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		target: t, replicas: max(o.Replicas, 0), distance: newDistance(o.Budget), logger: o.Logger,
-		poke: make(chan struct{}, 1), began: time.Now(), running: stall.New(),
+		target: t, replicas: max(o.Replicas, 0), logger: o.Logger,
+		clock: stall.New(), problems: conn.NewProblems(o.Logger), looker: looker{poke: make(chan struct{}, 1)},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.watching.Go(func() { s.running.Run(s.ctx) })
-	s.first = s.newGuard("", 0, s.revive)
-	s.guards.Store(&guards{first: s.first})
-	s.option = t.option()
-	s.option.DialCtxFn = s.dial
+	s.distance = health.NewDistance(o.Budget, s.logger, s.problems)
+	s.repeats = &topology.Repeater{
+		Ctx: s.ctx, Goroutines: &s.goroutines, Logger: s.logger, Invalidate: s.invalidate, Release: s.release,
+	}
+	s.history = history.New(history.Config{
+		Target: t, Logger: s.logger, Problems: s.problems, Look: s.LookSoon,
+		Knows: s.repeats.Invalidated.Knows, Repeat: s.repeats.Repeat,
+	})
+	s.repeats.Unmended = s.history.Off
+	s.goroutines.Go(func() { s.clock.Run(s.ctx) })
+	s.guards = health.New(health.Config{
+		Target: t, Ctx: s.ctx, Goroutines: &s.goroutines, Logger: s.logger, Clock: s.clock, Servers: &s.servers,
+		Patience: s.distance.Patience, Look: s.LookSoon, Ask: s.ask, Revive: s.revive, AskTracked: s.askTracked,
+	})
+	s.dialer = conn.NewDialer(s.ctx, t, s.logger, s.distance.Patience, s.LookSoon)
+	s.option = s.dialer.Option()
 	if o.FlushDelay > 0 {
 		s.option.MaxFlushDelay = o.FlushDelay
 	}
 	if o.Configure != nil {
 		o.Configure(&s.option)
 	}
-	s.option.DialCtxFn = s.sighting(s.option.DialCtxFn)
+	if s.option.DialCtxFn == nil {
+		s.option.DialCtxFn = s.dialer.Dial
+	}
+	s.option.DialCtxFn = s.history.Watched(s.option.DialCtxFn)
 	limit := startLimit
 	if o.Require {
 		limit = requiredLimit
 	}
 	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	lasts, err := s.connectFirst(within)
+	lasts, err := s.connect(within)
 	switch {
 	case err == nil:
-		s.stand(true)
+		s.guards.Stand(true)
 	case o.Require || lasts || errors.Is(ctx.Err(), context.Canceled):
 		s.cancel()
-		s.watching.Wait()
-		s.first.outages.end()
+		s.goroutines.Wait()
+		s.guards.End()
 		return nil, err
 	default:
-		s.degraded = true
-		s.first.refusal.Store(&awayError{s.first.where(), time.Now(), err})
-		s.first.breaker.Trip(err)
+		s.guards.Degrade(err)
 	}
 	return s, nil
 }
@@ -144,26 +147,10 @@ func (s *Store) unusable() error {
 	if s.closed.Load() {
 		return store.ErrClosed
 	}
-	if !s.connected.Load() {
-		return s.first.refusal.Load()
+	if !s.dialer.Connected() {
+		return s.guards.Refusal()
 	}
 	return nil
-}
-
-// failed is the error of a command, which may be about no key.
-func failed(verb, key string, err error) error {
-	if errors.Is(err, rueidis.ErrClosing) {
-		return store.ErrClosed // it was under way when Close came
-	}
-	if key != "" {
-		verb += " " + strconv.Quote(key[:min(len(key), 100)])
-	}
-	return fmt.Errorf("redis: %s: %w", verb, err)
-}
-
-func wrongType(err error) bool {
-	e, ok := rueidis.IsRedisErr(err)
-	return ok && strings.Contains(e.Error(), "WRONGTYPE") // a script of Redis 6.2 has more in front
 }
 
 // Ping returns nil if the server answers; of a cluster, one of its masters, and if no other one is known to be away.
@@ -171,12 +158,12 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err := s.unusable(); err != nil {
 		return err
 	}
-	if err := s.anyAway(); err != nil {
+	if err := s.guards.Unavailable(); err != nil {
 		return err
 	}
 	// A batch of commands without a key goes to a master, a single one to any node, known to be down or not.
 	if err := s.c.DoMulti(ctx, s.c.B().Ping().Build())[0].Error(); err != nil {
-		return failed("ping", "", err)
+		return reply.Failed("ping", "", err)
 	}
 	return nil
 }
@@ -186,60 +173,40 @@ func (s *Store) Usage(ctx context.Context) (u store.Usage, err error) {
 	if err := s.unusable(); err != nil {
 		return u, err
 	}
-	if err := s.anyAway(); err != nil {
+	if err := s.guards.Unavailable(); err != nil {
 		return u, err
 	}
 	for _, c := range s.masters() {
 		rs := c.DoMulti(ctx, c.B().Dbsize().Build(), c.B().Info().Section("memory").Build(), c.B().Info().Section("stats").Build())
 		keys, err := rs[0].AsInt64()
 		if err != nil {
-			return store.Usage{}, failed("dbsize", "", err)
+			return store.Usage{}, reply.Failed("dbsize", "", err)
 		}
 		u.Keys += keys
 		for _, r := range rs[1:] {
 			text, err := r.ToString()
 			if err != nil {
-				return store.Usage{}, failed("info", "", err)
+				return store.Usage{}, reply.Failed("info", "", err)
 			}
-			u.Bytes += number(text, "used_memory")
-			u.MaxBytes += number(text, "maxmemory")
-			u.Evicted += number(text, "evicted_keys")
+			u.Bytes += reply.Number(text, "used_memory")
+			u.MaxBytes += reply.Number(text, "maxmemory")
+			u.Evicted += reply.Number(text, "evicted_keys")
 		}
 	}
 	return u, nil
 }
 
-// field returns a line of INFO, "" if it is not there.
-func field(info, name string) string {
-	for line := range strings.SplitSeq(info, "\r\n") {
-		if n, value, _ := strings.Cut(line, ":"); n == name {
-			return value
-		}
-	}
-	return ""
-}
-
-func number(info, name string) int64 {
-	n, _ := strconv.ParseInt(field(info, name), 10, 64)
-	return n
-}
-
 // Close closes the connections.
 func (s *Store) Close() {
-	s.ending.Lock()
 	again := s.closed.Swap(true)
-	s.cancel()
-	s.ending.Unlock()
+	s.guards.Shut(s.cancel)
 	if again {
 		return
 	}
-	s.watching.Wait()
-	s.first.outages.end()
-	for _, g := range s.byAddress { // nothing stands guards any more
-		g.outages.end()
-	}
-	if s.connected.Load() {
+	s.goroutines.Wait()
+	s.guards.End()
+	if s.dialer.Connected() {
 		s.c.Close()
 	}
-	s.dials.end()
+	s.dialer.Close()
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // Renew runs renew.lua, for many leases of values at once.
@@ -37,7 +39,7 @@ func (s *Store) renewValues(ctx context.Context, leases []store.Lease, life time
 // renewTogether renews the leases of each group by one command. It returns groups of one for those that the server refused to
 // do together: their keys may be on two nodes while their slot moves.
 func (s *Store) renewTogether(ctx context.Context, leases []store.Lease, life time.Duration, groups [][]int, out []store.Outcome) (alone [][]int) {
-	rs := s.calls(ctx, write, renewScript, len(groups), func(n int) (names, args []string) {
+	rs := s.calls(ctx, health.Write, renewScript, len(groups), func(n int) (names, args []string) {
 		args = append(args, px(life))
 		for _, i := range groups[n] {
 			names, args = append(names, sidecar(leases[i].Key)), append(args, leases[i].Token)
@@ -51,10 +53,10 @@ func (s *Store) renewTogether(ctx context.Context, leases []store.Lease, life ti
 			switch {
 			case err == nil:
 				out[i] = store.Outcome{OK: renewed[at] == '1'}
-			case len(groups[n]) > 1 && inTransit(err):
+			case len(groups[n]) > 1 && reply.InTransit(err):
 				alone = append(alone, []int{i})
 			default:
-				out[i] = store.Outcome{Err: failed("renew", leases[i].Key, err)}
+				out[i] = store.Outcome{Err: reply.Failed("renew", leases[i].Key, err)}
 			}
 		}
 	}

@@ -2,14 +2,16 @@ package redis
 
 import (
 	"context"
-	"crypto/sha1"
 	_ "embed"
-	"encoding/hex"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/lua"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 //go:embed sidecar.lua
@@ -54,14 +56,14 @@ var (
 	saveScript       = newScript(pair, givenUp, saveSrc)
 )
 
-// script is a Lua script, known to the server by the SHA-1 of its text.
+// script is a Lua script about keys.
 type script struct {
-	src, sha string
-	keys     func(key string) []string // the names that it takes, of one key
-	parted   parted
-	tells    bool // of a change in the database, which a failover must not lose; see wait.go
-	shaped   bool // it is about collections
-	fill     bool // it ends a load of one
+	lua.Script
+	keys   func(key string) []string // the names that it takes, of one key
+	parted parted
+	tells  bool // of a change in the database, which a failover must not lose; see wait.go
+	shaped bool // it is about collections
+	fill   bool // it ends a load of one
 }
 
 // parted is what becomes of a script while a slot moves; see apart.go.
@@ -74,9 +76,7 @@ const (
 )
 
 func newScript(keys func(key string) []string, p parted, src ...string) *script {
-	text := strings.Join(src, "")
-	sum := sha1.Sum([]byte(text))
-	return &script{src: text, sha: hex.EncodeToString(sum[:]), keys: keys, parted: p}
+	return &script{Script: lua.New(strings.Join(src, "")), keys: keys, parted: p}
 }
 
 func (sc *script) told() *script {
@@ -108,31 +108,22 @@ func (sc *script) aside() *script {
 
 // command is a script for one key: by its text, or by the name that the server may know it by.
 func (sc *script) command(b rueidis.Builder, text bool, key string, args []string) rueidis.Completed {
-	return sc.call(b, text, sc.keys(key), args)
-}
-
-// call is command for what names its keys itself.
-func (sc *script) call(b rueidis.Builder, text bool, names, args []string) rueidis.Completed {
-	sc = sc.altered()
-	if text {
-		return b.Eval().Script(sc.src).Numkeys(int64(len(names))).Key(names...).Arg(args...).Build()
-	}
-	return b.Evalsha().Sha1(sc.sha).Numkeys(int64(len(names))).Key(names...).Arg(args...).Build()
+	return sc.Call(b, text, sc.keys(key), args)
 }
 
 // run sends the script once for each key, in one trip to each node: one command per element, so that each fails alone.
-func (s *Store) run(ctx context.Context, k kind, sc *script, keys []string, args func(i int) []string) []rueidis.RedisResult {
+func (s *Store) run(ctx context.Context, k health.Kind, sc *script, keys []string, args func(i int) []string) []rueidis.RedisResult {
 	return s.calls(ctx, k, sc, len(keys), func(i int) ([]string, []string) { return sc.keys(keys[i]), args(i) })
 }
 
 // calls sends the script n times, in one trip to each node. A server that has forgotten it (a restart, a failover, SCRIPT
 // FLUSH) is sent its text.
-func (s *Store) calls(ctx context.Context, k kind, sc *script, n int, call func(i int) (names, args []string)) []rueidis.RedisResult {
+func (s *Store) calls(ctx context.Context, k health.Kind, sc *script, n int, call func(i int) (names, args []string)) []rueidis.RedisResult {
 	if n == 1 {
 		names, args := call(0)
-		out := s.one(ctx, k, names[0], func() rueidis.Completed { return sc.call(s.c.B(), false, names, args) })
-		if forgotten(out) {
-			out = s.one(ctx, k, names[0], func() rueidis.Completed { return sc.call(s.c.B(), true, names, args) })
+		out := s.one(ctx, k, names[0], func() rueidis.Completed { return sc.Call(s.c.B(), false, names, args) })
+		if reply.Forgotten(out) {
+			out = s.one(ctx, k, names[0], func() rueidis.Completed { return sc.Call(s.c.B(), true, names, args) })
 		}
 		return []rueidis.RedisResult{out}
 	}
@@ -140,7 +131,7 @@ func (s *Store) calls(ctx context.Context, k kind, sc *script, n int, call func(
 		cmds := make(rueidis.Commands, len(which))
 		for at, i := range which {
 			names, args := call(i)
-			cmds[at] = sc.call(s.c.B(), text, names, args)
+			cmds[at] = sc.Call(s.c.B(), text, names, args)
 		}
 		return s.send(ctx, k, cmds)
 	}
@@ -151,7 +142,7 @@ func (s *Store) calls(ctx context.Context, k kind, sc *script, n int, call func(
 	out := send(all, false)
 	var left []int
 	for i := range out {
-		if forgotten(out[i]) {
+		if reply.Forgotten(out[i]) {
 			left = append(left, i)
 		}
 	}
@@ -159,11 +150,6 @@ func (s *Store) calls(ctx context.Context, k kind, sc *script, n int, call func(
 		out[left[at]] = r
 	}
 	return out
-}
-
-func forgotten(r rueidis.RedisResult) bool {
-	e, ok := rueidis.IsRedisErr(r.Error())
-	return ok && e.IsNoScript()
 }
 
 // px is a life in milliseconds, never none: a key without an end would stay for ever.

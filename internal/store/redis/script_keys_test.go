@@ -15,7 +15,7 @@ import (
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/lua"
 	"github.com/nearside/nearside/internal/store/storetest"
 )
 
@@ -23,8 +23,8 @@ import (
 // calls a command is watched, and has to be reached: a new one needs a test among those that this one runs.
 func TestScriptsNameTheirKeys(t *testing.T) {
 	w := newWatch(t)
-	redis.Altered.Store(&redis.Alteration{Rewrite: w.rewrite})
-	defer redis.Altered.Store(nil)
+	lua.Altered.Store(&lua.Alteration{Rewrite: w.rewrite})
+	defer lua.Altered.Store(nil)
 	server := redistest.Shared(t)
 	t.Run("conformance", func(t *testing.T) {
 		storetest.Run(t, func(t testing.TB) store.Store {
@@ -116,7 +116,7 @@ const (
 
 func newWatch(t *testing.T) *watch {
 	w := &watch{files: make(map[string]string), done: make(map[string]string)}
-	for _, pattern := range []string{"*.lua", "collection/*.lua"} {
+	for _, pattern := range []string{"*.lua", "collection/*.lua", "history/*.lua"} {
 		names, err := filepath.Glob(pattern)
 		if err != nil || len(names) == 0 {
 			t.Fatalf("%s: found %d files, %v", pattern, len(names), err)

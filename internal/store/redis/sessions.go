@@ -10,6 +10,8 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // The end of a session stands in its sidecar, as "e" and the ms since 1970 by the clock of who saved it, and lives as long as
@@ -25,12 +27,12 @@ func (s *Store) Touch(ctx context.Context, key string, life time.Duration) store
 	}
 	var r rueidis.RedisResult
 	if life <= 0 {
-		r = s.one(ctx, write, key, func() rueidis.Completed { return s.c.B().Get().Key(key).Build() })
+		r = s.one(ctx, health.Write, key, func() rueidis.Completed { return s.c.B().Get().Key(key).Build() })
 	} else {
-		r = s.run(ctx, write, touchScript, []string{key}, func(int) []string {
+		r = s.run(ctx, health.Write, touchScript, []string{key}, func(int) []string {
 			return []string{px(life), strconv.FormatInt(time.Now().UnixMilli(), 10)}
 		})[0]
-		if inTransit(r.Error()) {
+		if reply.InTransit(r.Error()) {
 			r = s.touchApart(ctx, key, life)
 		}
 	}
@@ -38,7 +40,7 @@ func (s *Store) Touch(ctx context.Context, key string, life time.Duration) store
 	switch {
 	case err == nil:
 		return store.Item{Value: []byte(v), Found: true}
-	case rueidis.IsRedisNil(err), wrongType(err):
+	case rueidis.IsRedisNil(err), reply.WrongType(err):
 		return store.Item{}
 	}
 	return store.Item{Err: s.sessionError("find a session", err)}
@@ -53,11 +55,11 @@ func (s *Store) Save(ctx context.Context, r store.Record) store.Outcome {
 	if !r.End.IsZero() {
 		end = strconv.FormatInt(r.End.UnixMilli(), 10)
 	}
-	out := s.run(ctx, write, saveScript, []string{r.Key}, func(int) []string {
+	out := s.run(ctx, health.Write, saveScript, []string{r.Key}, func(int) []string {
 		return []string{rueidis.BinaryString(r.Value), px(r.TTL), end}
 	})[0]
 	err := out.Error()
-	if inTransit(err) {
+	if reply.InTransit(err) {
 		err = s.saveApart(ctx, r, end)
 	}
 	if err != nil {
@@ -68,17 +70,17 @@ func (s *Store) Save(ctx context.Context, r store.Record) store.Outcome {
 
 // sessionError also remembers that a right is missing.
 func (s *Store) sessionError(what string, err error) error {
-	if e, ok := rueidis.IsRedisErr(err); ok && (denied(e) || deniedInside(e)) {
-		s.problem("the user %s may not do what sessions need: %v; grant it: %s", s.user(), err, s.grant("+eval", "+evalsha", "+get", "+set", "+del", "+pexpire"))
+	if reply.Denied(err) || reply.DeniedInside(err) {
+		s.problems.Add("the user %s may not do what sessions need: %v; grant it: %s", s.target.UserName(), err, s.target.Grant("+eval", "+evalsha", "+get", "+set", "+del", "+pexpire"))
 	}
-	return failed(what, "", err)
+	return reply.Failed(what, "", err)
 }
 
 // touchApart and saveApart do one key after the other, while their slot is on its way to another node; see apart.go. What comes
 // between leaves a session with an older end at worst.
 func (s *Store) touchApart(ctx context.Context, key string, life time.Duration) rueidis.RedisResult {
 	b, side := s.c.B(), sidecar(key)
-	r := s.one(ctx, write, key, func() rueidis.Completed { return b.Get().Key(side).Build() })
+	r := s.one(ctx, health.Write, key, func() rueidis.Completed { return b.Get().Key(side).Build() })
 	text, err := r.ToString()
 	if err != nil && !rueidis.IsRedisNil(err) {
 		return r
@@ -87,10 +89,10 @@ func (s *Store) touchApart(ctx context.Context, key string, life time.Duration) 
 	end, isEnd := strings.CutPrefix(text, "e")
 	last, err := strconv.ParseInt(end, 10, 64)
 	if !isEnd || err != nil {
-		return s.one(ctx, write, key, func() rueidis.Completed { return get })
+		return s.one(ctx, health.Write, key, func() rueidis.Completed { return get })
 	}
 	ms := min(max(life.Milliseconds(), 1), last-time.Now().UnixMilli()) // without an ms left they are deleted
-	return s.send(ctx, write, rueidis.Commands{
+	return s.send(ctx, health.Write, rueidis.Commands{
 		b.Pexpire().Key(side).Milliseconds(ms).Build(), b.Pexpire().Key(key).Milliseconds(ms).Build(), get,
 	})[2]
 }
@@ -101,7 +103,7 @@ func (s *Store) saveApart(ctx context.Context, r store.Record, end string) error
 	if end != "0" {
 		first = b.Set().Key(side).Value("e" + end).PxMilliseconds(ms).Build()
 	}
-	for _, out := range s.send(ctx, write, rueidis.Commands{
+	for _, out := range s.send(ctx, health.Write, rueidis.Commands{
 		first, b.Set().Key(r.Key).Value(rueidis.BinaryString(r.Value)).PxMilliseconds(ms).Build(),
 	}) {
 		if err := out.Error(); err != nil {
@@ -138,7 +140,7 @@ func (s *Store) Scan(ctx context.Context, glob string, found func(keys []string)
 		})
 	})
 	if err != nil {
-		return failed("scan", glob, err)
+		return reply.Failed("scan", glob, err)
 	}
 	return nil
 }

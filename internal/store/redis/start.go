@@ -3,11 +3,14 @@ package redis
 import (
 	"context"
 	"fmt"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/store/redis/conn"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // The client cannot be made while no server answers. So the first guard begins open where Open finds none, and its prober
@@ -19,86 +22,31 @@ const (
 	lastingPause  = 30 * time.Second // between attempts, if what was found stays until somebody does something about it
 )
 
-// start is how the client is made.
-type start struct {
-	connected atomic.Bool
-	opening   atomic.Pointer[openContext] // of the attempt under way
-	degraded  bool                        // Open found no server
-
-	// Of whoever makes the client.
+// revival is what the prober of the first guard knows of its attempts to make the client.
+type revival struct {
 	notBefore time.Time // the next attempt
 	lasting   string    // the problem that was found
 }
 
-type openContext struct{ context.Context }
-
-// connectFirst makes the client, and learns what the server can do. lasts: an error stays until somebody does something.
-func (s *Store) connectFirst(ctx context.Context) (lasts bool, err error) {
-	s.opening.Store(&openContext{ctx})
-	withoutTLS := s.askWithoutTLS(ctx)
-	err = s.connectAndCheck(ctx)
-	plain := withoutTLS()
+// connect makes the client.
+func (s *Store) connect(ctx context.Context) (lasts bool, err error) {
+	lasts, err = s.dialer.Connect(ctx, s.option, func(ctx context.Context, c rueidis.Client) error {
+		s.c = c
+		if err := conn.Check(ctx, c, s.target, s.problems, s.probes()); err != nil {
+			return err
+		}
+		return s.lookTwice(ctx)
+	})
 	if err == nil {
-		s.connected.Store(true)
-		s.watching.Go(s.watch)
-		return false, nil
+		s.goroutines.Go(s.watch)
 	}
-	todo, lasts := s.target.advice(err)
-	switch {
-	case plain && ctx.Err() != nil:
-		err, todo, lasts = errNoTLS, errNoTLS.todo, true
-	case ctx.Err() != nil:
-		err, lasts = fmt.Errorf("no answer in time: %w", ctx.Err()), false
-		if todo, _ = s.target.advice(err); s.target.TLS != nil {
-			todo = "check the address, and that the server speaks TLS there"
-		}
-	}
-	return lasts, fmt.Errorf("connect to Redis at %s: %w; %s", s.target, err, todo)
-}
-
-// askWithoutTLS asks the server whether it speaks without TLS, while a connection with it is being made and takes long. What it
-// returns ends that, and reports whether it does.
-func (s *Store) askWithoutTLS(ctx context.Context) (end func() bool) {
-	if s.target.TLS == nil {
-		return func() bool { return false }
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	plain := make(chan bool, 1)
-	go func() {
-		wait := time.NewTimer(plainAfter)
-		defer wait.Stop()
-		select {
-		case <-wait.C:
-			plain <- s.target.speaksPlain(ctx)
-		case <-ctx.Done():
-			plain <- false
-		}
-	}()
-	return func() bool {
-		cancel()
-		return <-plain
-	}
-}
-
-func (s *Store) connectAndCheck(ctx context.Context) error {
-	c, err := rueidis.NewClient(s.option)
-	if err != nil {
-		return s.target.overheard(ctx, err)
-	}
-	s.c = c
-	if err = s.check(ctx); err == nil {
-		err = s.lookTwice(ctx)
-	}
-	if err != nil {
-		c.Close()
-	}
-	return err
+	return lasts, err
 }
 
 // lookTwice looks until all connections are trusted: the first look may have made some of them.
 func (s *Store) lookTwice(ctx context.Context) (err error) {
 	for range 2 {
-		if err = s.look(ctx); err != nil || s.history.settled() {
+		if err = s.look(ctx); err != nil || s.history.Settled() {
 			break
 		}
 	}
@@ -106,20 +54,20 @@ func (s *Store) lookTwice(ctx context.Context) (err error) {
 }
 
 // revive is the probe of the first guard.
-func (s *Store) revive(ctx context.Context, g *guard) error {
-	if s.connected.Load() {
-		return s.ask(ctx, g)
+func (s *Store) revive(ctx context.Context) error {
+	if s.dialer.Connected() {
+		return s.ask(ctx, "", 0)
 	}
-	if time.Now().Before(s.notBefore) {
-		return s.first.refusal.Load()
+	if time.Now().Before(s.revival.notBefore) {
+		return s.guards.Refusal()
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, requiredLimit) // a first connection takes more trips than a probe
 	defer cancel()
-	lasts, err := s.connectFirst(ctx)
-	if s.forget(s.lasting); lasts {
-		s.notBefore = time.Now().Add(lastingPause)
-		s.lasting = err.Error()
-		s.problem("%s", s.lasting)
+	lasts, err := s.connect(ctx)
+	if s.problems.Forget(s.revival.lasting); lasts {
+		s.revival.notBefore = time.Now().Add(lastingPause)
+		s.revival.lasting = err.Error()
+		s.problems.Add("%s", s.revival.lasting)
 	}
 	if err == nil {
 		s.checkGlobs(ctx)
@@ -127,48 +75,21 @@ func (s *Store) revive(ctx context.Context, g *guard) error {
 	return err
 }
 
-// forget takes back a problem that is none any more.
-func (s *Store) forget(problem string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.problems = slices.DeleteFunc(s.problems, func(p string) bool { return p == problem })
-}
-
-// probe asks a master of a cluster, and has a look at who else may have its slots.
-func (s *Store) probe(ctx context.Context, g *guard) error {
-	err := s.ask(ctx, g)
-	if err != nil {
-		s.LookSoon()
-	}
-	return err
-}
-
 // ask asks a node whether it answers and takes writes.
-func (s *Store) ask(ctx context.Context, g *guard) error {
+func (s *Store) ask(ctx context.Context, address string, slot uint16) error {
 	c, side := s.c, sidecar(probeKey)
 	switch {
-	case s.target.Mode != Cluster:
-	case g == s.first: // it stands before slots that nobody serves
-		if err := s.look(ctx); err != nil || s.whole() {
+	case s.target.Mode != redisurl.Cluster:
+	case address == "": // it stands before slots that nobody serves
+		if err := s.look(ctx); err != nil || s.servers.Whole() {
 			return err
 		}
-		return ErrNoSlot
+		return conn.ErrNoSlot
 	default:
-		if c = s.c.Nodes()[g.address]; c == nil {
-			return fmt.Errorf("the client knows no node at %s", g.address)
+		if c = s.c.Nodes()[address]; c == nil {
+			return fmt.Errorf("the client knows no node at %s", address)
 		}
-		side = "~l:{" + tagOf(g.slot) + "}:" + probeKey
+		side = "~l:{" + topology.TagOf(slot) + "}:" + probeKey
 	}
-	return worst(c.DoMulti(ctx, c.B().Ping().Build(), c.B().Set().Key(side).Value("-").PxMilliseconds(1).Build()))
-}
-
-// whole reports whether every slot has a master.
-func (s *Store) whole() bool {
-	s.topology.mu.Lock()
-	defer s.topology.mu.Unlock()
-	n := 0
-	for _, sp := range s.topology.spans {
-		n += int(sp.last) - int(sp.first) + 1
-	}
-	return n == slots
+	return reply.Worst(c.DoMulti(ctx, c.B().Ping().Build(), c.B().Set().Key(side).Value("-").PxMilliseconds(1).Build()))
 }

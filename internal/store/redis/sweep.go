@@ -13,6 +13,9 @@ import (
 
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // A sweep finds the keys of a cache by SCAN, in two passes over each master: first every sidecar, then every value or
@@ -33,7 +36,7 @@ const (
 	scanCount   = 500                                // keys that one SCAN looks at
 	scanRate    = 10_000                             // keys per second and master, at most: a core of Redis scans a hundred times as many
 	scanPause   = time.Second * scanCount / scanRate // from one SCAN to the next
-	emptyPause  = scanPause / 10                     // the same if nothing is read meanwhile; see history.go
+	emptyPause  = scanPause / 10                     // the same if nothing is read meanwhile; see package history
 	scanLimit   = time.Second                        // of one SCAN, and of the invalidation of what it found
 	sidecarGlob = "*~[le]*"                          // all forms of keys.go; keyOf tells which are sidecars or members
 )
@@ -50,6 +53,14 @@ func (s *Store) Sweep(ctx context.Context, glob string, ours func(key string) bo
 	return (&sweep{s: s, glob: glob, ours: ours, pause: scanPause}).run(ctx)
 }
 
+// Empty implements store.Historic.
+func (s *Store) Empty(ctx context.Context, glob string, ours func(key string) bool) error {
+	if err := s.unusable(); err != nil {
+		return err
+	}
+	return (&sweep{s: s, glob: glob, ours: ours, pause: emptyPause}).run(ctx)
+}
+
 // sweep is one run over all masters.
 type sweep struct {
 	s     *Store
@@ -64,7 +75,7 @@ func (w *sweep) run(ctx context.Context) error {
 		return err
 	}
 	if err := w.all(ctx, w.node); err != nil {
-		return failed("sweep", w.glob, err)
+		return reply.Failed("sweep", w.glob, err)
 	}
 	return nil
 }
@@ -98,17 +109,17 @@ func (w *sweep) all(ctx context.Context, visit func(context.Context, rueidis.Cli
 }
 
 // settled returns who serves which slots, if all of them answer and no slot is on its way from one to another.
-func (w *sweep) settled(ctx context.Context) ([]span, error) {
+func (w *sweep) settled(ctx context.Context) ([]topology.Span, error) {
 	ctx, cancel := context.WithTimeout(ctx, scanLimit)
 	defer cancel()
 	spans, err := w.s.spans(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !complete(spans) {
+	if !topology.Complete(spans) {
 		return nil, errors.New("not all masters answer")
 	}
-	if w.s.target.Mode != Cluster {
+	if w.s.target.Mode != redisurl.Cluster {
 		return spans, nil
 	}
 	masters, err := w.masters(spans)
@@ -117,9 +128,9 @@ func (w *sweep) settled(ctx context.Context) ([]span, error) {
 	}
 	for _, c := range masters {
 		text, err := c.Do(ctx, c.B().ClusterNodes().Build()).ToString()
-		if e, answered := rueidis.IsRedisErr(err); answered && denied(e) {
-			w.s.problem("the user %s may not run cluster nodes: a value that moves to another node while a cache is swept may be missed; grant it: %s",
-				w.s.user(), w.s.grant("+cluster|nodes"))
+		if reply.Denied(err) {
+			w.s.problems.Add("the user %s may not run cluster nodes: a value that moves to another node while a cache is swept may be missed; grant it: %s",
+				w.s.target.UserName(), w.s.target.Grant("+cluster|nodes"))
 			continue
 		}
 		if err != nil {
@@ -133,14 +144,14 @@ func (w *sweep) settled(ctx context.Context) ([]span, error) {
 }
 
 // masters returns a client for each master of spans.
-func (w *sweep) masters(spans []span) (out []rueidis.Client, err error) {
-	if w.s.target.Mode != Cluster {
+func (w *sweep) masters(spans []topology.Span) (out []rueidis.Client, err error) {
+	if w.s.target.Mode != redisurl.Cluster {
 		return []rueidis.Client{w.s.c}, nil
 	}
 	nodes := w.s.c.Nodes()
 	seen := make(map[string]bool)
 	for _, sp := range spans {
-		address := sp.node.address
+		address := sp.Node.Address
 		if seen[address] {
 			continue
 		}

@@ -7,6 +7,10 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // One script about many keys costs the server half of what it costs to run it for each, and this process less than that. But
@@ -28,14 +32,14 @@ func (s *Store) together(n int, about func(i int) (key, token string, bytes int)
 	var g *group
 	for i := range n {
 		key, token, size := about(i)
-		if s.target.Mode == Cluster {
-			g = latest[Slot(key)]
+		if s.target.Mode == redisurl.Cluster {
+			g = latest[topology.Slot(key)]
 		}
 		if g == nil || g.token != token || len(groups[g.at]) == keysTogether || g.bytes+size > bytesTogether {
 			g = &group{at: len(groups), token: token}
 			groups = append(groups, make([]int, 0, min(keysTogether, n-i)))
-			if s.target.Mode == Cluster {
-				latest[Slot(key)] = g
+			if s.target.Mode == redisurl.Cluster {
+				latest[topology.Slot(key)] = g
 			}
 		}
 		groups[g.at] = append(groups[g.at], i)
@@ -79,7 +83,7 @@ func (s *Store) fillValues(ctx context.Context, fills []store.Fill) []store.Outc
 // fillTogether fills groups. If the server says no to several keys, because of one of them, nobody knows which: they are to be
 // sent once more, each by itself. What was done of them by then counts as not filled, which is always safe.
 func (s *Store) fillTogether(ctx context.Context, fills []store.Fill, groups [][]int, out []store.Outcome) (alone [][]int) {
-	rs := s.calls(ctx, write, fillScript, len(groups), func(n int) (names, args []string) {
+	rs := s.calls(ctx, health.Write, fillScript, len(groups), func(n int) (names, args []string) {
 		return namesOf(groups[n], func(i int) string { return fills[i].Key }), fillArgs(fills, groups[n])
 	})
 	for n, r := range rs {
@@ -92,10 +96,10 @@ func (s *Store) fillTogether(ctx context.Context, fills []store.Fill, groups [][
 			switch {
 			case err == nil:
 				out[i].OK = filled[at] == '1'
-			case len(groups[n]) > 1 && answered(err) && !away(err):
+			case len(groups[n]) > 1 && reply.Answered(err) && !reply.Unavailable(err):
 				alone = append(alone, []int{i})
 			default:
-				out[i] = store.Outcome{Err: failed("fill", fills[i].Key, err)}
+				out[i] = store.Outcome{Err: reply.Failed("fill", fills[i].Key, err)}
 			}
 		}
 	}
@@ -126,7 +130,7 @@ func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which [
 			g[n] = which[g[n]]
 		}
 	}
-	rs := s.calls(ctx, read, claimsScript, len(groups), func(n int) (names, args []string) {
+	rs := s.calls(ctx, health.Read, claimsScript, len(groups), func(n int) (names, args []string) {
 		first := claims[groups[n][0]]
 		return namesOf(groups[n], key), []string{first.Token, px(first.Lease)}
 	})
@@ -140,14 +144,14 @@ func (s *Store) claimTogether(ctx context.Context, claims []store.Claim, which [
 			s.acquireApart(ctx, claims, groups[n], out)
 			continue
 		}
-		if e, ok := rueidis.IsRedisErr(err); ok && !away(err) && !full(e) { // because of one key, perhaps
+		if reply.Answered(err) && !reply.Unavailable(err) && !reply.Full(err) { // because of one key, perhaps
 			left = append(left, groups[n]...)
 			continue
 		}
 		more := 1
 		for at, i := range groups[n] {
 			if err != nil {
-				out[i] = store.Grant{Err: failed("acquire", claims[i].Key, err)}
+				out[i] = store.Grant{Err: reply.Failed("acquire", claims[i].Key, err)}
 				continue
 			}
 			if answers[at] == unclear {

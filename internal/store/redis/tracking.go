@@ -16,6 +16,10 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // tracking is a second client of the same servers, whose connections ask to be told of every change of what was read on them
@@ -56,7 +60,7 @@ func (s *Store) Track(ctx context.Context, changed func(key string), lost func()
 	c, err := rueidis.NewClient(o)
 	if err != nil {
 		if errors.Is(err, rueidis.ErrNoCache) {
-			err = fmt.Errorf("the server has no CLIENT TRACKING, or does not let the user %s; grant it: %s (%s)", s.user(), s.grant("+client|tracking"), firstLine(err))
+			err = fmt.Errorf("the server has no CLIENT TRACKING, or does not let the user %s; grant it: %s (%s)", s.target.UserName(), s.target.Grant("+client|tracking"), firstLine(err))
 		}
 		return nil, err
 	}
@@ -85,8 +89,8 @@ func (t *tracking) selfTest(ctx context.Context) error {
 	t.register(key, told)
 	defer t.unregister(key, told)
 	err := t.c.Do(ctx, t.c.B().Get().Key(key).Build()).Error()
-	if e, ok := rueidis.IsRedisErr(err); ok && deniedKey(e) {
-		return fmt.Errorf("whether pushes arrive is tried with a key of the layer's own, which the user %s may not write; grant it: %s", t.s.user(), t.s.grant("~nearside:*"))
+	if reply.DeniedKey(err) {
+		return fmt.Errorf("whether pushes arrive is tried with a key of the layer's own, which the user %s may not write; grant it: %s", t.s.target.UserName(), t.s.target.Grant("~nearside:*"))
 	}
 	if err != nil && !rueidis.IsRedisNil(err) {
 		return fmt.Errorf("read a key to be tracked: %w", err)
@@ -178,35 +182,35 @@ func (t *tracking) dial(ctx context.Context, address string, d *net.Dialer, secu
 	var conn net.Conn
 	var err error
 	if t.connected.Load() {
-		conn, err = t.s.dial(ctx, address, d, secure)
+		conn, err = t.s.dialer.Dial(ctx, address, d, secure)
 	} else {
-		conn, err = t.s.dialChecked(ctx, d, address, secure)
+		conn, err = t.s.dialer.DialChecked(ctx, d, address, secure)
 	}
 	if err != nil {
 		return nil, err
 	}
-	c := t.s.sight(address, conn)
-	c.awaitTrust(ctx)
+	c := t.s.history.Watch(address, conn)
+	c.AwaitTrust(ctx)
 	return c, nil
 }
 
 // Get is that of the store, tracked. The guard of the node stands before it too.
 func (t *tracking) Get(ctx context.Context, key string, ttl bool) store.Item {
-	return t.s.guard(key).get(ctx, t.c, key, ttl)
+	return get(ctx, t.s.guards.For(key), t.c, health.Tracked, key, ttl)
 }
 
 // GetMany is Get of many keys, in one trip to each node.
 func (t *tracking) GetMany(ctx context.Context, keys []string, ttl bool) []store.Item {
 	out := make([]store.Item, len(keys))
-	if t.s.target.Mode != Cluster && len(keys) > 1 {
-		mgot(t.send(ctx, keys[:1], mget(t.c, keys, ttl)), keys, ttl, out)
+	if t.s.target.Mode != redisurl.Cluster && len(keys) > 1 {
+		mgot(t.send(ctx, mget(t.c, keys, ttl)), keys, ttl, out)
 		return out
 	}
 	cmds := make(rueidis.Commands, 0, 2*len(keys))
 	for _, key := range keys {
 		cmds = append(cmds, t.c.B().Get().Key(key).Build(), t.c.B().Pttl().Key(key).Build())
 	}
-	rs := t.send(ctx, keys, cmds)
+	rs := t.send(ctx, cmds)
 	for i := range keys {
 		out[i] = item(rs[2*i], keys[i])
 		left(&out[i], rs[2*i+1], keys[i])
@@ -214,13 +218,22 @@ func (t *tracking) GetMany(ctx context.Context, keys []string, ttl bool) []store
 	return out
 }
 
-// send sends commands about keys, as many about each, and takes a place at each node. Those of nodes that are away are refused.
-func (t *tracking) send(ctx context.Context, keys []string, cmds rueidis.Commands) []rueidis.RedisResult {
-	by := make([]*guard, len(cmds))
-	for i := range cmds {
-		by[i] = t.s.guard(keys[i*len(keys)/len(cmds)])
+// send sends commands about keys, and takes a place at each node. Those of nodes that are unavailable are refused.
+func (t *tracking) send(ctx context.Context, cmds rueidis.Commands) []rueidis.RedisResult {
+	return t.s.guards.Send(ctx, t.c, health.Tracked, health.Read, cmds)
+}
+
+// askTracked asks for a key in a slot on the connection that tracks.
+func (s *Store) askTracked(slot uint16) func(context.Context) error {
+	t := s.tracks.Load()
+	if t == nil {
+		return nil
 	}
-	return scatter(ctx, t.c, func(g *guard) *places { return &g.tracked }, read, cmds, by)
+	name := probeKey
+	if s.target.Mode == redisurl.Cluster {
+		name = "{" + topology.TagOf(slot) + "}:" + probeKey
+	}
+	return func(ctx context.Context) error { return t.c.Do(ctx, t.c.B().Pttl().Key(name).Build()).Error() }
 }
 
 // absentInCluster is how long an absence is relied on in a cluster. While a slot moves, a key that is missing is made at its
@@ -235,13 +248,13 @@ func (t *tracking) Absences(ctx context.Context, keys []string) []time.Duration 
 		side := sidecar(key)
 		cmds = append(cmds, t.c.B().Pttl().Key(key).Build(), t.c.B().Get().Key(side).Build(), t.c.B().Pttl().Key(side).Build())
 	}
-	rs := t.send(ctx, keys, cmds)
+	rs := t.send(ctx, cmds)
 	for i := range keys {
 		value, err := rs[3*i].AsInt64()
 		mark, errMark := rs[3*i+1].ToString()
 		left, errLeft := rs[3*i+2].AsInt64()
 		if errors.Join(err, errMark, errLeft) == nil && value == missing && mark == "-" && left > 0 {
-			if out[i] = life(left); t.s.target.Mode == Cluster {
+			if out[i] = life(left); t.s.target.Mode == redisurl.Cluster {
 				out[i] = min(out[i], absentInCluster)
 			}
 		}
@@ -270,10 +283,10 @@ func (t *tracking) Await(ctx context.Context, keys []string) (changed <-chan str
 	for i, name := range names {
 		cmds[i] = t.c.B().Pttl().Key(name).Build()
 	}
-	for _, r := range t.send(ctx, keys, cmds) {
+	for _, r := range t.send(ctx, cmds) {
 		if err := r.Error(); err != nil {
 			stop()
-			return nil, nil, failed("track", keys[0], err)
+			return nil, nil, reply.Failed("track", keys[0], err)
 		}
 	}
 	return ch, stop, nil

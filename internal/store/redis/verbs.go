@@ -8,6 +8,10 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // Get is GET, and PTTL in the same trip if ttl is set.
@@ -15,27 +19,23 @@ func (s *Store) Get(ctx context.Context, key string, ttl bool) store.Item {
 	if err := s.unusable(); err != nil {
 		return store.Item{Err: err}
 	}
-	return s.guard(key).get(ctx, s.c, key, ttl)
+	return get(ctx, s.guards.For(key), s.c, health.Ordinary, key, ttl)
 }
 
 // get is GET, and PTTL in the same trip if ttl is set, by one of the clients.
-func (g *guard) get(ctx context.Context, c rueidis.Client, key string, ttl bool) store.Item {
-	p := &g.places
-	if c != g.store.c {
-		p = &g.tracked
-	}
-	began, err := g.enterBy(ctx, p, read)
+func get(ctx context.Context, g *health.Guard, c rueidis.Client, l health.Line, key string, ttl bool) store.Item {
+	began, err := g.Enter(ctx, l, health.Read)
 	if err != nil {
 		return store.Item{Err: err}
 	}
 	get := c.B().Get().Key(key).Build()
 	if !ttl {
 		r := c.Do(ctx, get)
-		g.leaveBy(p, began, r.Error())
+		g.Leave(l, began, r.Error())
 		return item(r, key)
 	}
 	rs := c.DoMulti(ctx, get, c.B().Pttl().Key(key).Build())
-	g.leaveBy(p, began, worst(rs))
+	g.Leave(l, began, reply.Worst(rs))
 	it := item(rs[0], key)
 	left(&it, rs[1], key)
 	return it
@@ -50,10 +50,10 @@ func item(r rueidis.RedisResult, key string) store.Item {
 			return store.Item{Value: v, Found: true}
 		}
 	}
-	if rueidis.IsRedisNil(err) || wrongType(err) {
+	if rueidis.IsRedisNil(err) || reply.WrongType(err) {
 		return store.Item{}
 	}
-	return store.Item{Err: failed("get", key, err)}
+	return store.Item{Err: reply.Failed("get", key, err)}
 }
 
 // left adds the answer of PTTL. The value may have expired between the two commands.
@@ -63,7 +63,7 @@ func left(it *store.Item, r rueidis.RedisResult, key string) {
 	}
 	switch n, err := r.AsInt64(); {
 	case err != nil:
-		*it = store.Item{Err: failed("pttl", key, err)}
+		*it = store.Item{Err: reply.Failed("pttl", key, err)}
 	case n == missing:
 		*it = store.Item{}
 	default:
@@ -90,17 +90,17 @@ func (s *Store) GetMany(ctx context.Context, keys []string, ttl bool) []store.It
 			out[i].Err = err
 		}
 		return out
-	case s.target.Mode == Cluster:
+	case s.target.Mode == redisurl.Cluster:
 		return s.getEach(ctx, keys, ttl, out)
 	}
-	g := s.guard(keys[0])
-	if err := g.admits(ctx, read); err != nil {
+	g := s.guards.For(keys[0])
+	if err := g.Admits(ctx, health.Read); err != nil {
 		for i := range out {
 			out[i].Err = err
 		}
 		return out
 	}
-	rs := g.send(ctx, write, mget(s.c, keys, ttl)) // it was let through as a read above
+	rs := g.Send(ctx, s.c, health.Ordinary, health.Write, mget(s.c, keys, ttl)) // it was let through as a read above
 	mgot(rs, keys, ttl, out)
 	return out
 }
@@ -122,7 +122,7 @@ func mgot(rs []rueidis.RedisResult, keys []string, ttl bool, out []store.Item) {
 	values, err := rs[0].ToArray()
 	for i, key := range keys {
 		if err != nil {
-			out[i].Err = failed("mget", key, err)
+			out[i].Err = reply.Failed("mget", key, err)
 			continue
 		}
 		if v, err := values[i].AsBytes(); err == nil {
@@ -146,7 +146,7 @@ func (s *Store) getEach(ctx context.Context, keys []string, ttl bool, out []stor
 			cmds = append(cmds, s.c.B().Pttl().Key(key).Build())
 		}
 	}
-	rs := s.send(ctx, read, cmds)
+	rs := s.send(ctx, health.Read, cmds)
 	for i, key := range keys {
 		if out[i] = item(rs[per*i], key); ttl {
 			left(&out[i], rs[per*i+1], key)
@@ -168,7 +168,7 @@ func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 	for _, key := range keys {
 		cmds = append(cmds, s.c.B().Type().Key(key).Build(), s.c.B().Pttl().Key(key).Build())
 	}
-	rs := s.send(ctx, write, cmds) // nobody else can tell
+	rs := s.send(ctx, health.Write, cmds) // nobody else can tell
 	for i, key := range keys {
 		ty, err := rs[2*i].ToString()
 		var ms int64
@@ -177,7 +177,7 @@ func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 		}
 		switch {
 		case err != nil:
-			out[i].Err = failed("inspect", key, err)
+			out[i].Err = reply.Failed("inspect", key, err)
 		case ty == "none" || ms == -2:
 			out[i].Type = "none"
 		default:
@@ -189,7 +189,9 @@ func (s *Store) Inspect(ctx context.Context, keys []string) []store.Info {
 
 // Fill runs fill.lua.
 func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
-	s.ended.add(len(fills), func(i int) touched { return touched{key: fills[i].Key, kind: fills[i].Kind, token: fills[i].Token} })
+	s.repeats.Ended.Add(len(fills), func(i int) topology.Touched {
+		return topology.Touched{Key: fills[i].Key, Kind: fills[i].Kind, Token: fills[i].Token}
+	})
 	return perKind(fills, func(f *store.Fill) store.Kind { return f.Kind }, func(shape store.Kind, fills []store.Fill) []store.Outcome {
 		if shape == "" {
 			return s.fillValues(ctx, fills)
@@ -200,8 +202,8 @@ func (s *Store) Fill(ctx context.Context, fills []store.Fill) []store.Outcome {
 
 // Release runs release.lua.
 func (s *Store) Release(ctx context.Context, leases []store.Lease) []store.Outcome {
-	s.ended.add(len(leases), func(i int) touched {
-		return touched{key: leases[i].Key, kind: leases[i].Kind, token: leases[i].Token}
+	s.repeats.Ended.Add(len(leases), func(i int) topology.Touched {
+		return topology.Touched{Key: leases[i].Key, Kind: leases[i].Kind, Token: leases[i].Token}
 	})
 	return s.release(ctx, leases)
 }
@@ -221,7 +223,7 @@ func (s *Store) release(ctx context.Context, leases []store.Lease) []store.Outco
 
 // Invalidate runs invalidate.lua.
 func (s *Store) Invalidate(ctx context.Context, keys []string, hold time.Duration) []store.Outcome {
-	s.recent.add(len(keys), func(i int) touched { return touched{key: keys[i], hold: hold} })
+	s.repeats.Invalidated.Add(len(keys), func(i int) topology.Touched { return topology.Touched{Key: keys[i], Hold: hold} })
 	return s.invalidate(ctx, keys, hold)
 }
 
@@ -247,7 +249,7 @@ func (s *Store) Begin(ctx context.Context, intents []store.Intent) []store.Outco
 // End runs end.lua.
 func (s *Store) End(ctx context.Context, ends []store.End) []store.Outcome {
 	keys := keysOf(ends, func(e store.End) string { return e.Key })
-	s.recent.add(len(ends), func(i int) touched { return touched{key: ends[i].Key, hold: ends[i].Hold} })
+	s.repeats.Invalidated.Add(len(ends), func(i int) topology.Touched { return topology.Touched{Key: ends[i].Key, Hold: ends[i].Hold} })
 	return s.outcomes(ctx, "end", endScript, keys, func(i int) []string {
 		e, how := ends[i], "D"
 		if e.Put {
@@ -262,7 +264,7 @@ func (s *Store) outcomes(ctx context.Context, verb string, sc *script, keys []st
 	out := make([]store.Outcome, len(keys))
 	err := s.unusable()
 	if err == nil && len(keys) == 1 { // without the work of building what is not sent
-		err = s.guard(keys[0]).admits(ctx, write)
+		err = s.guards.For(keys[0]).Admits(ctx, health.Write)
 	}
 	if err != nil {
 		for i := range out {
@@ -274,11 +276,11 @@ func (s *Store) outcomes(ctx context.Context, verb string, sc *script, keys []st
 	for i, r := range s.told(ctx, sc, keys, args) {
 		n, err := r.AsInt64()
 		if out[i].OK = n == 1; err != nil {
-			out[i] = store.Outcome{Err: failed(verb, keys[i], err)}
+			out[i] = store.Outcome{Err: reply.Failed(verb, keys[i], err)}
 		} else if out[i].OK && sc.fills() {
 			s.permitted(sc)
 		}
-		if forbidden := s.forbidden(sc, err); inTransit(err) || forbidden && sc.parted == invalidated {
+		if forbidden := s.forbidden(sc, err); reply.InTransit(err) || forbidden && sc.parted == invalidated {
 			parted = append(parted, i)
 		}
 	}
@@ -293,7 +295,7 @@ func (s *Store) told(ctx context.Context, sc *script, keys []string, args func(i
 	if s.replicas > 0 && sc.tells {
 		return s.confirmed(ctx, sc, keys, args)
 	}
-	return s.run(ctx, write, sc, keys, args)
+	return s.run(ctx, health.Write, sc, keys, args)
 }
 
 func keysOf[T any](xs []T, key func(T) string) []string {

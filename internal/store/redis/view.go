@@ -9,6 +9,8 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // answered reads the answers to a query.
@@ -26,11 +28,11 @@ func (s *Store) answered(ctx context.Context, q *store.Query, rs []rueidis.Redis
 	}
 	some, err := elements(&v, q, rs)
 	switch {
-	case err != nil && wrongType(err) && q.Part == store.Intersect: // which of the two?
+	case err != nil && reply.WrongType(err) && q.Part == store.Intersect: // which of the two?
 		there := s.Inspect(ctx, []string{q.Key, q.Other})
 		v = store.View{Found: there[0].Type == string(q.Kind), TTL: there[0].TTL, Other: there[1].Type == string(q.Kind)}
 		err = errors.Join(there[0].Err, there[1].Err)
-	case err != nil && wrongType(err):
+	case err != nil && reply.WrongType(err):
 		return store.View{}
 	case err == nil:
 		var known, other bool
@@ -43,7 +45,7 @@ func (s *Store) answered(ctx context.Context, q *store.Query, rs []rueidis.Redis
 		v.Found, v.Other = known, other
 	}
 	if err != nil {
-		return store.View{Err: failed("query", q.Key, err)}
+		return store.View{Err: reply.Failed("query", q.Key, err)}
 	}
 	return v
 }
@@ -208,11 +210,11 @@ func aroundArgs(q *store.Query) []string {
 // around reads the answer of around.lua: place and range are of one moment. A user who may not run scripts needs two trips.
 func (s *Store) around(ctx context.Context, q *store.Query, rs []rueidis.RedisResult) (v store.View) {
 	r := rs[0]
-	if forgotten(r) {
-		r = s.one(ctx, read, q.Key, func() rueidis.Completed { return aroundScript.command(s.c.B(), true, q.Key, aroundArgs(q)) })
+	if reply.Forgotten(r) {
+		r = s.one(ctx, health.Read, q.Key, func() rueidis.Completed { return aroundScript.command(s.c.B(), true, q.Key, aroundArgs(q)) })
 	}
 	switch parts, err := r.ToArray(); {
-	case err != nil && wrongType(err):
+	case err != nil && reply.WrongType(err):
 		return v
 	case s.forbidden(aroundScript, err):
 		return s.aroundInTrips(ctx, q)
@@ -229,7 +231,7 @@ func (s *Store) around(ctx context.Context, q *store.Query, rs []rueidis.RedisRe
 		}
 		switch {
 		case err != nil:
-			return store.View{Err: failed("query", q.Key, err)}
+			return store.View{Err: reply.Failed("query", q.Key, err)}
 		case ms == -2:
 			return store.View{}
 		}

@@ -3,13 +3,17 @@ package redis
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/nearside/nearside/internal/retry"
+	"github.com/nearside/nearside/internal/store/redis/conn"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/reply"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // waitsAtOnce is how many connections wait for replicas at once, for one batch.
@@ -23,8 +27,8 @@ func (s *Store) confirmed(ctx context.Context, sc *script, keys []string, args f
 	groups := make(map[uint16][]int) // of one connection each
 	for i, key := range keys {
 		slot := uint16(0)
-		if s.target.Mode == Cluster {
-			slot = Slot(key)
+		if s.target.Mode == redisurl.Cluster {
+			slot = topology.Slot(key)
 		}
 		groups[slot] = append(groups[slot], i)
 	}
@@ -44,8 +48,8 @@ func (s *Store) confirmed(ctx context.Context, sc *script, keys []string, args f
 // confirmGroup is confirmed for the keys of one connection. A slot that is on another node by now, of which the client has
 // heard, is tried there. A connection that is being made is waited for.
 func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, group []int, args func(i int) []string, out []rueidis.RedisResult) {
-	g := s.guard(keys[group[0]])
-	if err := g.admits(ctx, write); err != nil {
+	g := s.guards.For(keys[group[0]])
+	if err := g.Admits(ctx, health.Write); err != nil {
 		for _, i := range group {
 			out[i] = rueidis.NewErrorResult(err)
 		}
@@ -53,22 +57,22 @@ func (s *Store) confirmGroup(ctx context.Context, sc *script, keys []string, gro
 	}
 	left := group
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		began := s.now()
+		began := g.Now()
 		rs := s.sendConfirmed(ctx, s.c, false, len(left), func(b rueidis.Builder, n int) rueidis.Completed {
 			// By its text: a script that is not known would have to be sent again, behind the WAIT.
 			i := left[n]
 			return sc.command(b, true, keys[i], args(i))
 		})
-		g.judge(began, worst(rs))
+		g.Judge(began, reply.Worst(rs))
 		var elsewhere []int
 		for n, i := range left {
-			if out[i] = rs[n]; sc.parted != inSteps && inTransit(rs[n].Error()) {
+			if out[i] = rs[n]; sc.parted != inSteps && reply.InTransit(rs[n].Error()) {
 				continue // apart.go does something else
 			}
-			if inTransit(rs[n].Error()) {
+			if reply.InTransit(rs[n].Error()) {
 				out[i] = s.confirmApart(ctx, sc, keys[i], args(i))
 			}
-			if err := out[i].Error(); moved(err) || unsent(err) {
+			if err := out[i].Error(); reply.Moved(err) || conn.Unsent(err) {
 				elsewhere = append(elsewhere, i)
 			}
 		}
@@ -154,34 +158,4 @@ func (s *Store) confirmStep(ctx context.Context, cmd func(rueidis.Builder, int) 
 		}
 	}
 	return r
-}
-
-// moved reports whether a command was not carried out, because its slot is on its way to another node or there already.
-func moved(err error) bool {
-	e, ok := rueidis.IsRedisErr(err)
-	if !ok {
-		return false
-	}
-	_, redirected := e.IsRedirect()
-	_, gone := e.IsMoved()
-	return redirected || gone || inTransit(err)
-}
-
-// inTransit reports whether a command was not carried out, because its slot is on its way to another node; or a script not to
-// its end, which has deleted a name and came back to it.
-func inTransit(err error) bool {
-	e, ok := rueidis.IsRedisErr(err)
-	if !ok {
-		return false
-	}
-	_, asked := e.IsAsk()
-	return asked || e.IsTryAgain() || interrupted(e.Error())
-}
-
-// interrupted reports whether an error is that of a script which came back to a name that it had deleted, while its slot moves:
-// for the server the name may be on the other node by then. Redis 8.0 and Valkey 8.1 have another error for a command with
-// several names: it calls them undeclared, which they are not (TestScriptsNameTheirKeys).
-func interrupted(text string) bool {
-	return strings.Contains(text, "attempted to access a non local key") ||
-		strings.Contains(text, "were accessed during rehashing of the slot")
 }

@@ -10,6 +10,9 @@ import (
 
 	"github.com/nearside/nearside/internal/retry"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/store/redis/conn"
+	"github.com/nearside/nearside/internal/store/redis/health"
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // An operator's walk must not be felt: it looks at fewer keys in a second than a sweep does, of all masters together.
@@ -29,11 +32,11 @@ func (s *Store) Keys(ctx context.Context, glob string, ours func(key string) boo
 	masters := s.masters()
 	for _, c := range masters {
 		n, err := c.Do(ctx, c.B().Dbsize().Build()).AsInt64()
-		if e, answered := rueidis.IsRedisErr(err); answered && denied(e) {
+		if reply.Denied(err) {
 			n, err = 0, nil
 		}
 		if err != nil {
-			return w, failed("dbsize", "", err)
+			return w, reply.Failed("dbsize", "", err)
 		}
 		w.Total += n
 	}
@@ -42,10 +45,10 @@ func (s *Store) Keys(ctx context.Context, glob string, ours func(key string) boo
 			began := time.Now()
 			page, err := c.Do(ctx, c.B().Scan().Cursor(cursor).Match(glob).Count(walkCount).Build()).AsScanEntry()
 			if err != nil {
-				if e, answered := rueidis.IsRedisErr(err); answered && denied(e) {
-					return w, fmt.Errorf("the user %s %w scan; grant it: %s", s.user(), ErrDenied, s.grant("+scan"))
+				if reply.Denied(err) {
+					return w, fmt.Errorf("the user %s %w scan; grant it: %s", s.target.UserName(), conn.ErrDenied, s.target.Grant("+scan"))
 				}
-				return w, failed("scan", "", err)
+				return w, reply.Failed("scan", "", err)
 			}
 			if w.Looked += walkCount; w.Total > 0 {
 				w.Looked = min(w.Looked, w.Total)
@@ -100,7 +103,7 @@ func (s *Store) Describe(ctx context.Context, keys []string) []store.Description
 	if len(cmds) == 0 {
 		return out
 	}
-	rs := s.send(ctx, read, cmds)
+	rs := s.send(ctx, health.Read, cmds)
 	for n, i := range at {
 		if bytes, err := rs[2*n].AsInt64(); err == nil {
 			out[i].Bytes = bytes
@@ -125,20 +128,20 @@ func (s *Store) Head(ctx context.Context, key string, limit int64) store.Item {
 	if limit < 0 {
 		return s.Get(ctx, key, true)
 	}
-	rs := s.send(ctx, read, rueidis.Commands{
+	rs := s.send(ctx, health.Read, rueidis.Commands{
 		s.c.B().Getrange().Key(key).Start(0).End(max(limit, 1) - 1).Build(), s.c.B().Pttl().Key(key).Build(),
 	})
 	text, err := rs[0].ToString()
-	if wrongType(err) {
+	if reply.WrongType(err) {
 		return store.Item{}
 	}
 	if err != nil {
-		if e, answered := rueidis.IsRedisErr(err); answered && denied(e) {
+		if reply.Denied(err) {
 			it := s.Get(ctx, key, true)
 			it.Value = it.Value[:min(int64(len(it.Value)), limit)]
 			return it
 		}
-		return store.Item{Err: failed("getrange", key, err)}
+		return store.Item{Err: reply.Failed("getrange", key, err)}
 	}
 	it := store.Item{Value: []byte(text[:min(int64(len(text)), limit)]), Found: true}
 	left(&it, rs[1], key) // which finds out that there is no such key
@@ -151,13 +154,13 @@ func (s *Store) Beside(ctx context.Context, key string) (g store.Going, err erro
 		return g, err
 	}
 	side := sidecar(key)
-	rs := s.send(ctx, read, rueidis.Commands{s.c.B().Get().Key(side).Build(), s.c.B().Pttl().Key(side).Build()})
+	rs := s.send(ctx, health.Read, rueidis.Commands{s.c.B().Get().Key(side).Build(), s.c.B().Pttl().Key(side).Build()})
 	text, err := rs[0].ToString()
 	if rueidis.IsRedisNil(err) {
 		return g, nil
 	}
 	if err != nil {
-		return g, failed("get", side, err)
+		return g, reply.Failed("get", side, err)
 	}
 	switch {
 	case text == "-":

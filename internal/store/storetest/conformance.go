@@ -1,4 +1,4 @@
-// Package storetest is what every store must pass: one conformance suite, and one randomized checker.
+// Package storetest is the conformance suite that every store must pass. Package checker is the randomized half of it.
 package storetest
 
 import (

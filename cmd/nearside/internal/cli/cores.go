@@ -4,14 +4,14 @@ import (
 	"net"
 	"runtime"
 
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
 // leaveACore gives Redis a core of its own where it runs on this machine. Two programs that hand each other small messages
 // lose more by taking turns on all cores than one of them loses by having one less: with two cores and flushDelay, hits
 // through serve went from 0.71 to 0.88 of Redis alone. GOMAXPROCS in the environment has the last word: it
 // is the way to switch this off. left is false if nothing was changed.
-func leaveACore(to redis.Target, lookup func(string) string) (cores int, left bool) {
+func leaveACore(to redisurl.Target, lookup func(string) string) (cores int, left bool) {
 	cores = max(1, runtime.NumCPU()-1)
 	if lookup("GOMAXPROCS") != "" || !here(to) || runtime.GOMAXPROCS(0) <= cores {
 		return runtime.GOMAXPROCS(0), false
@@ -21,8 +21,8 @@ func leaveACore(to redis.Target, lookup func(string) string) (cores int, left bo
 }
 
 // here reports whether a single Redis runs on this machine.
-func here(to redis.Target) bool {
-	if to.Mode != redis.Single {
+func here(to redisurl.Target) bool {
+	if to.Mode != redisurl.Single {
 		return false
 	}
 	host, _, _ := net.SplitHostPort(to.Addresses[0])

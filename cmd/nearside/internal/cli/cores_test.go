@@ -4,7 +4,7 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
 func TestLeaveACore(t *testing.T) {
@@ -20,7 +20,7 @@ func TestLeaveACore(t *testing.T) {
 		{"redis://127.0.0.1:1,127.0.0.1:2?cluster=true", "", before},
 	} {
 		runtime.GOMAXPROCS(before)
-		to, err := redis.Parse(c.url)
+		to, err := redisurl.Parse(c.url)
 		if err != nil {
 			t.Fatal(err)
 		}

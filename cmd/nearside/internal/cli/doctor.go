@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/conn"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/ops"
 )
@@ -28,7 +28,7 @@ func (c *doctorCmd) Run(w *env) error {
 		report, err = o.Doctor(ctx, c.Caches)
 		return err
 	})
-	if errors.Is(err, redis.ErrDenied) { // it is what doctor looks for
+	if errors.Is(err, conn.ErrDenied) { // it is what doctor looks for
 		report, err = ops.Denied(err), nil
 	}
 	if err != nil {

@@ -27,6 +27,7 @@ import (
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/config"
 	"github.com/nearside/nearside/cmd/nearside/internal/limit"
@@ -147,10 +148,10 @@ type server struct {
 	service  *serve.Service
 	fleet    *fleet.Reporter
 
-	upstream *upstream.Pool // nil: the embedded store
-	target   redis.Target   // where its keys are
-	route    upstream.Route // and who has which
-	traffic  *traffic       // nil: none
+	upstream *upstream.Pool  // nil: the embedded store
+	target   redisurl.Target // where its keys are
+	route    upstream.Route  // and who has which
+	traffic  *traffic        // nil: none
 
 	redis    *resp.Server
 	redisLn  net.Listener
@@ -251,7 +252,7 @@ func (s *server) openStore(ctx context.Context) error {
 	if s.cfg.Redis == "" {
 		st = memory.New(memory.Options{MaxBytes: s.cfg.Memory})
 	} else {
-		to, err := redis.Parse(s.cfg.Redis)
+		to, err := redisurl.Parse(s.cfg.Redis)
 		if err != nil {
 			return exit{statusUsage, err}
 		}

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 )
@@ -34,7 +34,7 @@ var fields = []setting{
 			return fmt.Errorf("found %q, expected redis://host:port, rediss://, redis-sentinel://, unix:///path or memory:", Redact(v))
 		}
 		c.Redis = v
-		_, err := redis.Parse(v) // its errors show no password
+		_, err := redisurl.Parse(v) // its errors show no password
 		return err
 	}},
 	{"replicas", true, func(c *Config, v string) error { return between(&c.Replicas, v, 0, 16) }},

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/health"
 )
 
 const (
@@ -372,7 +372,7 @@ func trips(f *facts) (out []Finding) {
 		worst = max(worst, p99)
 		if p99 > slowTrip {
 			level, why := Warn, "each hit waits for one round trip"
-			if budget := redis.BudgetFor(sorted[0]); p99 > budget {
+			if budget := health.BudgetFor(sorted[0]); p99 > budget {
 				level, why = Fail, fmt.Sprintf("a read waits %v for Redis at this distance, by default, and then loads from the database", budget)
 			}
 			out = append(out, Finding{"latency", level, fmt.Sprintf("a round trip to %s takes %v, at the 99th percentile %v", p.Address, p50.Round(10*time.Microsecond), p99.Round(10*time.Microsecond)),

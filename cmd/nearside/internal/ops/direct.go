@@ -16,6 +16,8 @@ import (
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/conn"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/text"
 )
 
@@ -40,15 +42,15 @@ type Direct struct {
 
 const answerLimit = 5 * time.Second // of a command about some keys
 
-// OpenRedis returns a Direct of the Redis at a URL. A user who lacks rights is an error that wraps redis.ErrDenied.
+// OpenRedis returns a Direct of the Redis at a URL. A user who lacks rights is an error that wraps conn.ErrDenied.
 func OpenRedis(ctx context.Context, url string) (*Direct, error) {
-	target, err := redis.Parse(url)
+	target, err := redisurl.Parse(url)
 	if err != nil {
 		return nil, kindError{ErrUsage, err}
 	}
 	st, err := redis.Open(ctx, url, redis.Options{Require: true, Budget: time.Second})
 	switch {
-	case errors.Is(err, redis.ErrDenied):
+	case errors.Is(err, conn.ErrDenied):
 		return nil, err
 	case err != nil:
 		return nil, kindError{ErrAway, err}

@@ -207,7 +207,7 @@ func where(all []store.NodeInfo, addresses []string) string {
 	return " on " + strings.Join(addresses, ", ")
 }
 
-// Denied is the report about a user who may not even connect as the layer does; see redis.ErrDenied.
+// Denied is the report about a user who may not even connect as the layer does; see conn.ErrDenied.
 func Denied(err error) Report {
 	text, fix, _ := strings.Cut(err.Error(), "; grant it: ")
 	return Report{Source: "redis", Findings: one("rights", Fail, text, "nothing can be stored, so the library and serve refuse to start", fix)}

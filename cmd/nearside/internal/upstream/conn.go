@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
 // conn is one connection.
@@ -26,7 +26,7 @@ type conn struct {
 }
 
 // connect opens a connection to a node, in a version of the protocol.
-func connect(ctx context.Context, to redis.Target, address string, proto int) (*conn, error) {
+func connect(ctx context.Context, to redisurl.Target, address string, proto int) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	nc, err := to.Dial(ctx, &net.Dialer{}, address)

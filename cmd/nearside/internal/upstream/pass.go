@@ -8,7 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
+	"github.com/nearside/nearside/internal/store/redis/topology"
 )
 
 // Pass carries out one command of a client, whose keys are known, and appends its reply to out. A large one goes to to.Take
@@ -18,7 +19,7 @@ import (
 func (p *Pool) Pass(ctx context.Context, to Client, cmd Command, args, keys [][]byte, out []byte) ([]byte, error) {
 	slot := p.Slot(keys)
 	switch {
-	case p.to.Mode != redis.Cluster, slot >= 0:
+	case p.to.Mode != redisurl.Cluster, slot >= 0:
 	case len(keys) > 0 && is(args[0], "SINTER"):
 		return p.intersect(ctx, to, keys, out)
 	case len(keys) > 0 && cmd.request == "multi_shard":
@@ -42,11 +43,11 @@ const Several = -2
 // Slot returns the slot of keys; outside of a cluster, and without keys, Anywhere.
 func (p *Pool) Slot(keys [][]byte) int {
 	slot := Anywhere
-	if p.to.Mode != redis.Cluster {
+	if p.to.Mode != redisurl.Cluster {
 		return slot
 	}
 	for _, key := range keys {
-		switch s := int(redis.Slot(string(key))); slot {
+		switch s := int(topology.Slot(string(key))); slot {
 		case Anywhere:
 			slot = s
 		case s:
@@ -64,7 +65,7 @@ func (p *Pool) spread(ctx context.Context, to Client, cmd Command, args [][]byte
 	var at []int                    // the slot of each key
 	step := max(cmd.step, 1)
 	for i := cmd.first; i+step <= len(args); i += step {
-		slot := int(redis.Slot(string(args[i])))
+		slot := int(topology.Slot(string(args[i])))
 		if parts[slot] == nil {
 			order = append(order, slot)
 			parts[slot] = [][]byte{args[0]}
@@ -167,7 +168,7 @@ func firstError(replies [][]byte) []byte {
 func (p *Pool) intersect(ctx context.Context, to Client, keys [][]byte, out []byte) ([]byte, error) {
 	cmds, slots := make([][][]byte, len(keys)), make([]int, len(keys))
 	for i, key := range keys {
-		cmds[i], slots[i] = [][]byte{[]byte("SMEMBERS"), key}, int(redis.Slot(string(key)))
+		cmds[i], slots[i] = [][]byte{[]byte("SMEMBERS"), key}, int(topology.Slot(string(key)))
 	}
 	replies, err := p.Each(ctx, Client{Proto: 2, Hold: to.Hold}, cmds, slots)
 	if err != nil {

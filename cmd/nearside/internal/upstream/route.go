@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
 // Anywhere is the slot of what has no key, or no slot.
@@ -27,7 +27,7 @@ func (p *Pool) address(ctx context.Context, slot int) (string, error) {
 	if err := p.route.Reachable(ctx, slot); err != nil {
 		return "", err
 	}
-	if p.to.Mode == redis.Single {
+	if p.to.Mode == redisurl.Single {
 		return p.to.Addresses[0], nil
 	}
 	if slot == Anywhere {
@@ -77,7 +77,7 @@ func (p *Pool) Do(ctx context.Context, to Client, slot int, cmds [][][]byte, out
 			}
 		}
 		where, ok := redirected(out[begin:])
-		if p.to.Mode != redis.Cluster || !ok || hop == maxHops {
+		if p.to.Mode != redisurl.Cluster || !ok || hop == maxHops {
 			return out, ends, nil
 		}
 		p.route.LookSoon()
@@ -160,7 +160,7 @@ func (p *Pool) Each(ctx context.Context, to Client, cmds [][][]byte, slots []int
 					break
 				}
 				replies[i], begin = out[begin:ends[n]:ends[n]], ends[n]
-				if _, moved := redirected(replies[i]); moved && p.to.Mode == redis.Cluster {
+				if _, moved := redirected(replies[i]); moved && p.to.Mode == redisurl.Cluster {
 					replies[i], _, err = p.Do(ctx, to, slots[i], cmds[i:i+1], nil)
 				}
 			}
@@ -196,4 +196,4 @@ func (p *Pool) Stream(ctx context.Context, to Client, cmds [][][]byte) (taken in
 }
 
 // Clustered reports whether keys have nodes.
-func (p *Pool) Clustered() bool { return p.to.Mode == redis.Cluster }
+func (p *Pool) Clustered() bool { return p.to.Mode == redisurl.Cluster }

@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
 const (
@@ -48,7 +48,7 @@ type Route interface {
 
 // Pool is connections to one Redis, which may be a cluster. It is safe for concurrent use.
 type Pool struct {
-	to    redis.Target
+	to    redisurl.Target
 	route Route
 
 	mu     sync.Mutex              // guards the rest
@@ -84,7 +84,7 @@ type place struct {
 }
 
 // New returns a pool that connects when it is asked to.
-func New(to redis.Target, route Route) *Pool {
+func New(to redisurl.Target, route Route) *Pool {
 	p := &Pool{to: to, route: route, idle: make(map[place][]*conn), open: make(map[place]chan struct{}), watchers: make(map[string]*watcher)}
 	p.ctx, p.end = context.WithCancel(context.Background())
 	return p

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/eventually"
-	"github.com/nearside/nearside/internal/store/redis"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
 // server is a Redis of a test that answers each command by what reply returns, and knows how many connections are open.
@@ -64,7 +64,7 @@ func (s *server) talk(nc net.Conn) {
 // pool returns a pool, where the server is, and a route that counts how often it is told to look.
 func (s *server) pool(t *testing.T) (*Pool, place, *route) {
 	r := new(route)
-	p := New(redis.Target{Network: "tcp", Addresses: []string{s.Addr().String()}}, r)
+	p := New(redisurl.Target{Network: "tcp", Addresses: []string{s.Addr().String()}}, r)
 	t.Cleanup(p.Close)
 	return p, place{s.Addr().String(), 2}, r
 }
@@ -173,7 +173,7 @@ func (c *lateConn) Close() error { c.closed.Store(true); return nil }
 
 // A connection whose deadline is moved to the past because its caller has left is given to nobody else.
 func TestDeadlineOfACallerWhoHasLeft(t *testing.T) {
-	p, at := New(redis.Target{}, new(route)), place{"redis", 2}
+	p, at := New(redisurl.Target{}, new(route)), place{"redis", 2}
 	ctx, leave := context.WithCancel(t.Context())
 	nc := &lateConn{leave: leave, passed: make(chan struct{})}
 	p.put(at, &conn{nc: nc, r: bufio.NewReader(nc), w: bufio.NewWriter(nc)})
@@ -212,7 +212,7 @@ func (s *suspected) Suspect(context.Context, string) error {
 // waited for.
 func TestWatch(t *testing.T) {
 	r := new(suspected)
-	p := New(redis.Target{}, r)
+	p := New(redisurl.Target{}, r)
 	defer p.Close()
 	ctx, leave := context.WithCancel(t.Context())
 	for name, c := range map[string]struct {
