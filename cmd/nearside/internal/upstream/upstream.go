@@ -147,7 +147,7 @@ func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byt
 	x, crowded := p.watch(ctx, at.address)
 	places, err := p.enter(x, at)
 	if err != nil {
-		x.done()
+		_, _ = x.done()
 		return out, nil, failed(at.address, err)
 	}
 	defer func() { <-places }()
@@ -162,11 +162,11 @@ func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byt
 	}
 	begin := len(out)
 	ends := make([]int, 0, len(cmds))
-	x.use(c.nc)
 	due, timed := ctx.Deadline()
 	if timed {
 		c.nc.SetDeadline(due)
 	}
+	x.use(c.nc)
 	var sent chan error
 	var unsent error
 	if len(cmds) > 1 { // replies are read meanwhile: Redis may stop reading while nobody reads them
