@@ -25,7 +25,7 @@ var (
 	errFraming = errors.New("redis: a reply is not of the protocol")
 	errExtra   = fmt.Errorf("%w: it belongs to no command", errFraming)
 	errLength  = fmt.Errorf("%w: its length is out of range", errFraming)
-	errPush    = fmt.Errorf("%w: it confirms a subscription that nobody has made", errFraming)
+	errPush    = fmt.Errorf("%w: it is of a subscription that nobody has made", errFraming)
 	errPlace   = fmt.Errorf("%w: a push or an attribute stands where none may", errFraming)
 	errWords   = fmt.Errorf("%w: a redirection names no node", errFraming)
 	errEmpty   = fmt.Errorf("%w: it has too few elements", errFraming)
@@ -409,7 +409,7 @@ func (f *framing) value() error {
 		return errWords
 	case f.first && f.depth > 0 && f.push:
 		f.first = false
-		if !f.subscribed && len(word) >= 9 && string(word[len(word)-9:]) == "subscribe" {
+		if !f.subscribed && (bytes.HasSuffix(word, []byte("subscribe")) || bytes.HasSuffix(word, []byte("message"))) {
 			return errPush
 		}
 	case f.first && f.depth > 0:
