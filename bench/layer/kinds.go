@@ -22,7 +22,7 @@ var Kinds = []Kind{
 	{Name: Rueidis, Module: "github.com/redis/rueidis", New: newRueidis(false, false), Batch: true, Bare: true,
 		Note: "the floor on Redis: its default settings, GET, and SET after a miss"},
 	{Name: Tuned, Module: "github.com/redis/rueidis", New: newRueidis(true, false), Batch: true, Bare: true,
-		Note: "one connection, AlwaysPipelining, MaxFlushDelay 20 µs: what nearside uses"},
+		Note: "one connection, AlwaysPipelining, MaxFlushDelay 20 µs: much as nearside uses it"},
 	{Name: Nearside, Module: OwnModule, New: newNearside(false), Batch: true,
 		Note: "Budget 50 ms in place of 25: what goes past a Redis that is slower is not measured, but measured again"},
 	{Name: NearsideNear, Module: OwnModule, New: newNearside(true), Near: true, Batch: true, Settles: 13 * time.Second,

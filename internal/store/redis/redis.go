@@ -40,9 +40,9 @@ type Options struct {
 	// is not asked for. See wait.go.
 	Replicas int
 
-	// FlushDelay is how long commands are gathered before they are sent, while others are under way. Zero: 20 µs, which is
-	// best for callers that share a process; a server of many connections gathers more in 60 µs.
-	FlushDelay time.Duration
+	// Gather is how long commands are gathered before they are sent, while many are under way. Zero: 20 µs, which is best for
+	// callers that share a process; a server of many connections gathers more in 60 µs.
+	Gather time.Duration
 
 	Logger *slog.Logger // nil: nothing is logged
 }
@@ -109,11 +109,8 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 		Target: t, Ctx: s.ctx, Goroutines: &s.goroutines, Logger: s.logger, Clock: s.clock, Servers: &s.servers,
 		Patience: s.distance.Patience, Look: s.LookSoon, Ask: s.ask, Revive: s.revive, AskTracked: s.askTracked,
 	})
-	s.dialer = conn.NewDialer(s.ctx, t, s.logger, s.distance.Patience, s.LookSoon)
+	s.dialer = conn.NewDialer(s.ctx, t, s.logger, s.distance.Patience, s.LookSoon, o.Gather)
 	s.option = s.dialer.Option()
-	if o.FlushDelay > 0 {
-		s.option.MaxFlushDelay = o.FlushDelay
-	}
 	if o.Configure != nil {
 		o.Configure(&s.option)
 	}

@@ -36,7 +36,7 @@ type tracking struct {
 	changed   func(key string)
 	lost      func()
 
-	mu      sync.Mutex // guards waiters
+	mu      sync.Mutex                 // guards waiters
 	waiters map[string][]chan struct{} // by the names in Redis: of values, and of sidecars
 }
 

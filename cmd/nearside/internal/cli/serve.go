@@ -40,7 +40,7 @@ import (
 
 const (
 	writeBudget  = time.Second
-	flushDelay   = 60 * time.Microsecond // in which the commands of many connections are gathered for Redis
+	gather       = 60 * time.Microsecond // in which the commands of many connections are gathered for Redis
 	databaseWait = 30 * time.Second      // for a database that does not answer at the start
 	endWait      = 5 * time.Second       // for requests in flight at the end
 )
@@ -261,7 +261,7 @@ func (s *server) openStore(ctx context.Context) error {
 				s.logger.Info("redis runs on this machine and is left a core of its own; set GOMAXPROCS to decide otherwise", "GOMAXPROCS", cores)
 			}
 		}
-		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger, Replicas: s.cfg.Replicas, FlushDelay: flushDelay})
+		r, err := redis.Open(ctx, s.cfg.Redis, redis.Options{Logger: s.logger, Replicas: s.cfg.Replicas, Gather: gather})
 		if err != nil {
 			return exit{statusUnreachable, fmt.Errorf("%s: %w", s.cfg.Where("redis"), err)}
 		}

@@ -39,7 +39,7 @@ func TestConnectionsAreMadeInTheBackground(t *testing.T) {
 	}()
 	const patience = 300 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
-	d := NewDialer(ctx, redisurl.Target{Network: "tcp"}, slog.New(slog.DiscardHandler), func() time.Duration { return patience }, func() {})
+	d := NewDialer(ctx, redisurl.Target{Network: "tcp"}, slog.New(slog.DiscardHandler), func() time.Duration { return patience }, func() {}, 0)
 	d.connected.Store(true)
 	for i := range 3 {
 		began := time.Now()

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // The client library trusts a server: it allocates what a length announces, and panics in a goroutine of its own at a reply that
@@ -40,13 +41,14 @@ type checked struct {
 	seen     int64 // of sent, as the reader knows it
 	broken   error // of the reader
 	sender   sender
+	gather   gatherer
 	sentinel *sentinel // nil: the connection never leads to one
 }
 
 // check returns a connection whose Read fails at the first reply that is not of the protocol. subscribes says that it may lead to
-// a sentinel.
-func check(nc net.Conn, subscribes bool) net.Conn {
-	c := &checked{Conn: nc}
+// a sentinel. gather is how long commands are gathered under load.
+func check(nc net.Conn, subscribes bool, gather time.Duration) net.Conn {
+	c := &checked{Conn: nc, gather: gatherer{pause: gather}}
 	c.sender.plain.Store(math.MaxInt64)
 	if subscribes {
 		c.sentinel = &sentinel{}
@@ -63,6 +65,7 @@ func (c *checked) Write(b []byte) (int, error) {
 	if n := c.commands.messages - before; n != 0 {
 		c.sent.Add(n)
 	}
+	c.gather.beforeWrite(c.sent.Load())
 	return c.Conn.Write(b)
 }
 
@@ -86,6 +89,7 @@ func (c *checked) Read(b []byte) (int, error) {
 	}
 	c.replies.hello, c.replies.plain = c.sender.hello.Load(), c.sender.plain.Load()
 	bad := c.replies.next(b[:n])
+	c.gather.answered.Store(c.replies.messages)
 	if bad == nil && c.replies.messages > c.seen {
 		c.seen = c.sent.Load()
 		if c.sentinel != nil {

@@ -82,7 +82,7 @@ func TestVersionOfTheServer(t *testing.T) {
 // A reply that no command has asked for ends the connection.
 func TestExtraReply(t *testing.T) {
 	here, there := net.Pipe()
-	c := check(here, false)
+	c := check(here, false, 0)
 	defer c.Close()
 	go func() {
 		b := make([]byte, 100)
@@ -125,7 +125,7 @@ func FuzzFraming(f *testing.F) {
 // The first PING of a connection is answered by one line: what waits for it reads no further.
 func TestFirstPing(t *testing.T) {
 	for text, good := range map[string]bool{"+PONG\r\n": true, "-NOAUTH\r\n": true, "*3\r\n+a\r\n+b\r\n": false, "$4\r\nPONG\r\n": false, ":1\r\n": false, ">1\r\n$1\r\nx\r\n": false} {
-		c := check(&said{text: []byte(text), rng: rand.New(rand.NewPCG(1, 1))}, false)
+		c := check(&said{text: []byte(text), rng: rand.New(rand.NewPCG(1, 1))}, false, 0)
 		if _, err := c.Write([]byte("*1\r\n$4\r\nPING\r\n")); err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +167,7 @@ func FuzzSentinel(f *testing.F) {
 		var got [2][]byte
 		var errs [2]error
 		for i := range got {
-			c := check(&said{text: text, rng: rand.New(rand.NewPCG(seed, uint64(i)))}, true)
+			c := check(&said{text: text, rng: rand.New(rand.NewPCG(seed, uint64(i)))}, true, 0)
 			if _, err := c.Write(commands); err != nil {
 				t.Fatal(err)
 			}
