@@ -12,7 +12,7 @@ import (
 const defaultBudget = 25 * time.Millisecond
 
 // budget returns how long one step of a read waits for the store: a look, a claim or a fill, of one key or of one piece of a
-// batch (pieces.go). A read that misses takes all three steps, so it waits for at most three budgets besides its load. If the
+// batch (pieces.go). A read that misses takes at most three steps, so it waits for at most three budgets besides its load. If the
 // look is not answered, the other two are left out.
 func (s *Shared) budget() time.Duration { return s.steps().After() }
 

@@ -18,7 +18,7 @@ import (
 // Key is a key of a cache.
 type Key struct {
 	Text string // as it stands in the store, such as "user:42"
-	Of   any    // what the application calls it; nil if the text says it all
+	Of   any    // the application's key; nil if it can be read from the text
 }
 
 // Policy says how long a cache keeps what it loads, and how it loads. Every field has been checked and defaulted by the caller;
@@ -40,7 +40,7 @@ type Policy struct {
 	BatchLoads  int           // of MaxLoads, that one batch without a loader of many runs at once; 16 if zero
 }
 
-// strategy is what differs between values and collections on the way of a load.
+// strategy is what differs between the loads of values and of collections.
 type strategy interface {
 	// load calls the loader for one key. ctx is the attempt's.
 	load(ctx context.Context, j *job) Loaded
@@ -49,14 +49,14 @@ type strategy interface {
 	loadsMany() bool
 	// expire returns how long v is fresh; zero or less: for the TTL of the cache.
 	expire(k Key, v any) time.Duration
-	// decode returns what the bytes in the store stand for.
+	// decode decodes the bytes of a value in the store.
 	decode(data []byte) (any, error)
-	// fill returns what is to be stored of what was loaded under a lease, fresh for ttl. The error is why nothing is.
+	// fill returns the fill of a value that was loaded under a lease and is fresh for ttl, or why nothing is stored.
 	fill(j *job, l *Loaded, ttl time.Duration) (store.Fill, error)
 }
 
-// Cache is what caches of values and caches of collections have in common: the way of a load, invalidation, and what is known
-// of both. It knows keys as text, and values not at all. It is safe for concurrent use.
+// Cache is what caches of values and caches of collections have in common: loads, invalidations and statistics. It knows keys as
+// text, and never looks into values. It is safe for concurrent use.
 type Cache struct {
 	*Shared
 	Policy
@@ -98,10 +98,10 @@ func (c *Cache) init(s *Shared, p Policy, st strategy) {
 	}
 }
 
-// freshFor returns how long v is fresh, and tells recovery.
+// freshFor returns how long v is fresh. It also notes the longest time for which a value may stay in the store, for recovery.
 func (c *Cache) freshFor(k Key, v any) (d time.Duration) {
 	defer func() {
-		if p := recover(); p != nil { // it may run in a goroutine of ours, as a codec may
+		if p := recover(); p != nil { // a goroutine of the engine would end the process
 			c.ails.panics("Expire panicked: the TTL of the cache holds", k.Text, p, debug.Stack())
 			d = c.TTL
 		}
@@ -143,8 +143,8 @@ func (c *Cache) Inspect(ctx context.Context, keys []string) ([]store.Info, error
 	if err := c.checkAll(keys); err != nil {
 		return nil, err
 	}
-	c.settled(ctx, time.Now().Add(c.budget()/2), keys...) // a fill that hangs must not take the time for the others
-	past := c.pastOf(keys)
+	c.waitForFills(ctx, time.Now().Add(c.budget()/2), keys...) // a fill that hangs must not take the time for the others
+	past := c.bypassed(keys)
 	infos := c.inspect(ctx, keys)
 	for i := range past {
 		if past[i] {
@@ -177,7 +177,7 @@ func (c *Cache) inspect(ctx context.Context, keys []string) []store.Info {
 }
 
 // settled waits until what this process has loaded is stored, as part of the budget of a look.
-func (c *Cache) settled(ctx context.Context, until time.Time, keys ...string) {
+func (c *Cache) waitForFills(ctx context.Context, until time.Time, keys ...string) {
 	ctx, cancel := c.readContext(ctx, until)
 	defer cancel()
 	for _, key := range keys {

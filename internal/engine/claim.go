@@ -31,7 +31,7 @@ func (c *Cache) claim(js jobs) (mine, others jobs) {
 		epoch := c.deferred.Epoch()
 		for _, j := range js {
 			if j.bypass || j.batch.isLate() || c.recovery.Bypasses(j.key) { // asked here too: the invalidation may have failed after the read, before the call
-				j.phase = reading
+				j.phase = loading
 				mine = append(mine, j)
 				continue
 			}
@@ -66,7 +66,7 @@ func (c *Cache) claim(js jobs) (mine, others jobs) {
 		}
 		for i, j := range asked {
 			switch j.phase = c.granted(j, grants[i]); j.phase {
-			case reading:
+			case loading:
 				mine = append(mine, j)
 			case waiting:
 				others = append(others, j)
@@ -96,14 +96,14 @@ func (c *Cache) granted(j *job, g store.Grant) phase {
 			j.unresolved = true
 			j.batch.note(g.Err)
 		}
-		return reading
+		return loading
 	}
 	switch g.State {
 	case store.Granted:
 		j.leased = true
-		return reading
+		return loading
 	case store.Barrier:
-		return reading
+		return loading
 	case store.Waiting:
 		return c.waitFor(j, g.Holder)
 	case store.Absent:
@@ -113,7 +113,7 @@ func (c *Cache) granted(j *job, g store.Grant) phase {
 		c.undecodable(j.key, fmt.Errorf("it is a %s", g.Holder))
 		if j.dead != nil && j.dead.Type == g.Holder {
 			j.unresolved = true
-			return reading // it came back: another program keeps writing it
+			return loading // it came back: another program keeps writing it
 		}
 		j.dead = &store.Dead{Type: g.Holder}
 		return claiming
@@ -124,7 +124,7 @@ func (c *Cache) granted(j *job, g store.Grant) phase {
 		c.undecodable(j.key, err)
 		if same(j.dead, g.Value) {
 			j.unresolved = g.State == store.Refresh
-			return reading
+			return loading
 		}
 		j.dead = &store.Dead{Value: g.Value}
 		return claiming
@@ -133,7 +133,7 @@ func (c *Cache) granted(j *job, g store.Grant) phase {
 	if j.holders > 0 {
 		c.count.Add(tally.CoalescedFleet)
 	}
-	r := &result{entry: c.stored(j.k(), v, g.TTL)}
+	r := &result{entry: c.newEntry(j.k(), v, g.TTL)}
 	switch {
 	case g.State == store.Stale && c.SoftTimeout > 0:
 		return c.waitFor(j, g.Holder) // for the fresh value of another process
@@ -142,12 +142,12 @@ func (c *Cache) granted(j *job, g store.Grant) phase {
 		return done
 	case c.SoftTimeout > 0 && r.entry.Stale:
 		j.leased = true // the waiters have a stale value, and want a fresh one
-		return reading
+		return loading
 	}
 	// The waiters get the stale value, and the load goes on in the background.
 	j.call = j.call.Replace(r, j.claimMark)
 	j.leased = true
-	return reading
+	return loading
 }
 
 // waitFor decides whether another's load is waited for. A holder that lives ends its lease within LoadTimeout, and one that is dead
@@ -158,10 +158,10 @@ func (c *Cache) waitFor(j *job, holder string) phase {
 		j.holder, j.waits = holder, now
 		j.holders++
 	} else if waited := now.Sub(j.waits); waited > c.LoadTimeout+2*c.leaseLife() || waited > c.budget() && c.isLost(j.key, holder) {
-		return reading
+		return loading
 	}
 	if j.holders > maxHolders {
-		return reading
+		return loading
 	}
 	return waiting
 }

@@ -76,14 +76,14 @@ func (c *Collection) query(ctx context.Context, k Key, q store.Query, check func
 		check = func(store.View) (string, error) { return "", nil }
 	}
 	epoch := c.deferred.Epoch()
-	found := unserved{bypass: c.recovery.Bypasses(key) || q.Other != "" && c.recovery.Bypasses(q.Other)}
+	found := miss{bypass: c.recovery.Bypasses(key) || q.Other != "" && c.recovery.Bypasses(q.Other)}
 	var stale View
 	switch {
 	case found.bypass:
 		traceOf(ctx).store(key, false, 0, errNotAsked)
-	case c.cold(): // a hit costs the claim and a look then, a miss a trip less
+	case c.claimsFirst(): // a hit costs the claim and a look then, a miss a trip less
 	default:
-		if stale, found, err = c.look(Store, ctx, epoch, k, q, check); err != nil || found == (unserved{}) {
+		if stale, found, err = c.look(Store, ctx, epoch, k, q, check); err != nil || found == (miss{}) {
 			return stale, err
 		}
 	}
@@ -120,7 +120,7 @@ func (c *Collection) query(ctx context.Context, k Key, q store.Query, check func
 			from = Load
 		}
 		v, why, err := c.look(from, ctx, epoch, k, q, check)
-		if err != nil || why == (unserved{}) {
+		if err != nil || why == (miss{}) {
 			return v, err
 		}
 		if why.soft { // while a member is written its short life looks stale; the claim knows better, and there is a view now
@@ -134,7 +134,7 @@ func (c *Collection) query(ctx context.Context, k Key, q store.Query, check func
 }
 
 // look reads from the store, what came from a source. An error is one of ctx, or of the query.
-func (c *Collection) look(from Source, ctx context.Context, epoch uint64, k Key, q store.Query, check func(store.View) (string, error)) (v View, why unserved, err error) {
+func (c *Collection) look(from Source, ctx context.Context, epoch uint64, k Key, q store.Query, check func(store.View) (string, error)) (v View, why miss, err error) {
 	began := time.Now()
 	rctx, cancel := c.readContext(ctx, began.Add(c.budget()))
 	sv := c.Store.Query(rctx, []store.Query{q})[0]
@@ -152,11 +152,11 @@ func (c *Collection) look(from Source, ctx context.Context, epoch uint64, k Key,
 	case sv.Err == nil && sv.Found:
 		if member, err := check(sv); err != nil {
 			c.undecodable(q.Key, err)
-			return v, unserved{dead: &store.Dead{Member: member}}, nil
+			return v, miss{dead: &store.Dead{Member: member}}, nil
 		}
 	}
 	var e Entry
-	why = c.servedAs(from, ctx, k, store.Item{Found: sv.Found, TTL: sv.TTL, Err: sv.Err}, &e)
+	why = c.decodeHit(ctx, from, k, store.Item{Found: sv.Found, TTL: sv.TTL, Err: sv.Err}, &e)
 	return View{View: sv, Source: e.Source, Age: e.Age, Fresh: e.TTL, Stale: e.Stale}, why, nil
 }
 
@@ -167,9 +167,9 @@ func localOf(r *result) *collection.Collection {
 }
 
 // wait joins the load of a key. The first round may leave the collection to the store.
-func (c *Collection) wait(ctx context.Context, k Key, found unserved, round int) (*result, error) {
+func (c *Collection) wait(ctx context.Context, k Key, found miss, round int) (*result, error) {
 	key := k.Text
-	by, err := c.reading(ctx, key)
+	by, err := c.noteWait(ctx, key)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func (c *Collection) wait(ctx context.Context, k Key, found unserved, round int)
 		c.count.Add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
-		c.leadOne(newJob(job{key: key, of: k.Of, ctx: ctx, call: call, ttl: true, keepAll: round > 0, unserved: found}))
+		c.leadOne(newJob(job{key: key, of: k.Of, ctx: ctx, call: call, ttl: true, keepAll: round > 0, miss: found}))
 	}
 	soon := ctx
 	if found.soft {
@@ -227,7 +227,7 @@ func (c *Collection) Peek(ctx context.Context, k Key, q store.Query) (View, erro
 	case !sv.Found:
 		return View{}, ErrNotFound
 	}
-	e := c.stored(k, contents{}, sv.TTL)
+	e := c.newEntry(k, contents{}, sv.TTL)
 	return View{View: sv, Source: e.Source, Age: e.Age, Fresh: e.TTL, Stale: e.Stale}, nil
 }
 

@@ -18,17 +18,9 @@ import (
 // A load that waits holds its place among MaxLoads, and works for nobody meanwhile. What it waits for runs on that place, if it
 // is a load of the same cache: else loads that wait for others of their cache would hold all places, and none could begin.
 
-// loading is an attempt, whatever its types are.
-type loading interface {
-	of() any                        // its cache
-	covers(of any, key string) bool // it loads the key of that cache
-	keys() []string
-	placed() bool // it holds a place
-}
-
 // resource is a key that is being loaded.
 type resource struct {
-	of  any // the cache
+	of  *Cache
 	key string
 }
 
@@ -36,8 +28,8 @@ type resource struct {
 type loadingKey struct{}
 
 // loadingOf returns the load whose loader reads with ctx; nil if the application reads.
-func loadingOf(ctx context.Context) loading {
-	l, _ := ctx.Value(loadingKey{}).(loading)
+func loadingOf(ctx context.Context) *attempt {
+	l, _ := ctx.Value(loadingKey{}).(*attempt)
 	return l
 }
 
@@ -46,14 +38,14 @@ type waitList struct {
 	some atomic.Int64 // entries of by
 
 	mu     sync.Mutex
-	by     map[resource][]loading
+	by     map[resource][]*attempt
 	places map[resource][]*queued // the loads that wait for a place, by each of their keys
 }
 
-var waits = waitList{by: make(map[resource][]loading), places: make(map[resource][]*queued)}
+var waits = waitList{by: make(map[resource][]*attempt), places: make(map[resource][]*queued)}
 
 // enter notes that l waits for a key, until leave. The error wraps ErrCycle and names the circle that this would close.
-func (w *waitList) enter(l loading, r resource) error {
+func (w *waitList) enter(l *attempt, r resource) error {
 	w.mu.Lock()
 	if circle := w.circle(l, r); circle != nil {
 		w.mu.Unlock()
@@ -76,7 +68,7 @@ func (w *waitList) enter(l loading, r resource) error {
 	return nil
 }
 
-func (w *waitList) leave(l loading, r resource) {
+func (w *waitList) leave(l *attempt, r resource) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if removed(w.by, r, l) {
@@ -89,7 +81,7 @@ func (w *waitList) queue(q *queued) (lend bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, key := range q.load.keys() {
-		r := resource{q.load.of(), key}
+		r := resource{q.load.c, key}
 		w.places[r] = append(w.places[r], q)
 		lend = lend || w.some.Load() > 0 && w.placedBehind(r)
 	}
@@ -100,7 +92,7 @@ func (w *waitList) unqueue(q *queued) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, key := range q.load.keys() {
-		removed(w.places, resource{q.load.of(), key}, q)
+		removed(w.places, resource{q.load.c, key}, q)
 	}
 }
 
@@ -125,7 +117,7 @@ func (w *waitList) ahead(r resource) []resource {
 	seen := map[resource]bool{r: true}
 	for i := 0; i < len(found); i++ {
 		for next, ls := range w.by {
-			if !seen[next] && slices.ContainsFunc(ls, func(l loading) bool { return l.covers(found[i].of, found[i].key) }) {
+			if !seen[next] && slices.ContainsFunc(ls, func(l *attempt) bool { return l.covers(found[i].of, found[i].key) }) {
 				seen[next] = true
 				found = append(found, next)
 			}
@@ -136,17 +128,17 @@ func (w *waitList) ahead(r resource) []resource {
 
 // step is a load that waits, by way of others, for the one that was asked about.
 type step struct {
-	load loading
+	load *attempt
 	key  string // that it waits for
 	next *step  // whose load has that key; nil: the one that was asked about
 }
 
 // behind calls visit for each load that waits for one of the keys of l, or for a load that does, until it returns false. w.mu
 // is held.
-func (w *waitList) behind(of any, keys []string, visit func(*step) bool) {
+func (w *waitList) behind(of *Cache, keys []string, visit func(*step) bool) {
 	var queue []*step
-	seen := make(map[loading]bool)
-	add := func(of any, keys []string, next *step) bool {
+	seen := make(map[*attempt]bool)
+	add := func(of *Cache, keys []string, next *step) bool {
 		for _, key := range keys {
 			for _, l := range w.by[resource{of, key}] {
 				if seen[l] {
@@ -164,16 +156,16 @@ func (w *waitList) behind(of any, keys []string, visit func(*step) bool) {
 	}
 	for more := add(of, keys, nil); more && len(queue) > 0; queue = queue[1:] {
 		s := queue[0]
-		more = add(s.load.of(), s.load.keys(), s)
+		more = add(s.load.c, s.load.keys(), s)
 	}
 }
 
 // circle returns the keys of the circle that a wait of l for r would close; nil: none. w.mu is held.
-func (w *waitList) circle(l loading, r resource) (keys []string) {
+func (w *waitList) circle(l *attempt, r resource) (keys []string) {
 	if l.covers(r.of, r.key) {
 		return []string{r.key, r.key}
 	}
-	w.behind(l.of(), l.keys(), func(s *step) bool {
+	w.behind(l.c, l.keys(), func(s *step) bool {
 		if !s.load.covers(r.of, r.key) {
 			return true
 		}
@@ -189,7 +181,7 @@ func (w *waitList) circle(l loading, r resource) (keys []string) {
 // placedBehind reports whether a load that holds a place in the cache of r waits for it. w.mu is held.
 func (w *waitList) placedBehind(r resource) (found bool) {
 	w.behind(r.of, []string{r.key}, func(s *step) bool {
-		found = s.load.of() == r.of && s.load.placed()
+		found = s.load.c == r.of && s.load.placed()
 		return !found
 	})
 	return found

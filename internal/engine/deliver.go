@@ -70,7 +70,7 @@ func (c *Cache) deliver(js jobs, out []Loaded, results []result) {
 func (c *Cache) finish(j *job, r *result, until int) {
 	if next := j.call.Finish(r, until); next != nil {
 		// If the store did not answer, callers that have waited for it once do not wait again.
-		c.leadOne(newJob(job{key: j.key, of: j.of, ctx: untraced(j.ctx), call: next, keepAll: j.keepAll, unserved: unserved{bypass: j.bypass || j.unresolved}}))
+		c.leadOne(newJob(job{key: j.key, of: j.of, ctx: untraced(j.ctx), call: next, keepAll: j.keepAll, miss: miss{bypass: j.bypass || j.unresolved}}))
 	}
 }
 

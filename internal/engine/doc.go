@@ -10,7 +10,8 @@
 // the key's call (package flight): one goroutine of this process claims the lease, calls the loader and fills, while the callers
 // wait, each with its own context. The load has a time limit of its own, so a caller that leaves does not end it for the others.
 //
-// The way of a miss is pipeline.go: claim.go, read.go, fill.go and deliver.go, in this order.
+// The way of a miss is pipeline.go: run claims (claim.go) and loads (load.go); complete ends the lease (fill.go) and answers the
+// callers (deliver.go), those that joined before the load even before the fill.
 //
 // # Which callers may share a load
 //

@@ -82,8 +82,8 @@ func (p *doubts) init() {
 	p.open = make(map[*doubt]bool)
 }
 
-// failedWrite does what follows from an error of a write's function, and returns the error for its caller. final reports
-// that the write is over: its keys were invalidated, and its intents ended.
+// failedWrite does what follows from an error of a write's function, and returns the error for its caller. If the
+// outcome is final, it invalidates the keys and ends the intents. Otherwise the write is in doubt.
 func (s *Shared) failedWrite(ctx context.Context, what string, ins []*intent, cause error) error {
 	settled, final := outcome(cause)
 	longest := longestDoubt(ins)

@@ -47,25 +47,27 @@ type Entry struct {
 	Stale  bool          // past its TTL
 }
 
-// result is what a load, or a claim that found something, tells all who wait for it.
+// result is what the callers that wait for a key get: from a load, or from a claim that found a value.
 type result struct {
 	entry Entry
 	err   error
 }
 
-// coldAfter is how many reads in a row must find nothing until the next ones begin with the claim, which returns a
-// value too, at a higher price: two trips for a miss and its fill in place of three.
-const coldAfter = 8
+// claimFirstAfter is after how many misses in a row the next reads begin with the claim. A claim returns a value too. It costs more
+// than a read, but saves one of the three round trips of a miss and its fill.
+const claimFirstAfter = 8
 
-// A cache with a soft time limit always looks first: who waits for a fresh value must know the stale one.
-func (c *Cache) cold() bool { return c.misses.Load() >= coldAfter && c.SoftTimeout == 0 }
+// claimsFirst reports whether reads begin with the claim. A cache with a SoftTimeout always reads first, since a caller that waits for
+// a fresh value needs the stale one.
+func (c *Cache) claimsFirst() bool { return c.misses.Load() >= claimFirstAfter && c.SoftTimeout == 0 }
 
-// lives reports whether a read must learn how long the value lives.
-func (c *Cache) lives() bool { return c.Policy.Stale > 0 || c.Refresh > 0 }
+// needsTTL reports whether a read has to ask for the TTL of the value.
+func (c *Cache) needsTTL() bool { return c.Policy.Stale > 0 || c.Refresh > 0 }
 
+// noteFound counts misses in a row.
 func (c *Cache) noteFound(found bool) {
 	if !found {
-		if c.misses.Load() < coldAfter {
+		if c.misses.Load() < claimFirstAfter {
 			c.misses.Add(1)
 		}
 	} else if c.misses.Load() != 0 {
@@ -73,8 +75,8 @@ func (c *Cache) noteFound(found bool) {
 	}
 }
 
-// Get returns the value of k, loaded if need be. What is kept in the process is the caller's to look at, before.
-func (c *Values) Get(ctx context.Context, k Key) (Entry, error) { return c.get(ctx, k, c.lives()) }
+// Get returns the value of k from the store, or loads it. The caller reads the near cache first.
+func (c *Values) Get(ctx context.Context, k Key) (Entry, error) { return c.get(ctx, k, c.needsTTL()) }
 
 // Entry is Get with what is known about the value. With ErrNotFound, Source says who knew.
 func (c *Values) Entry(ctx context.Context, k Key) (Entry, error) { return c.get(ctx, k, true) }
@@ -87,23 +89,23 @@ func (c *Values) get(ctx context.Context, k Key, ttl bool) (Entry, error) {
 	return e, err
 }
 
-// Ready is Get for a store in this process, if it holds the value: nobody is waited for. A miss is not counted, since Get
-// will look again.
+// Ready returns the value of k from an in-process store without blocking. It does not count a miss, because the caller falls back to
+// Get. ok is false if the store has no value that can be served.
 func (c *Values) Ready(k Key) (v any, ok bool) {
 	if c.check(k.Text) != nil || c.recovery.Bypasses(k.Text) {
 		return nil, false
 	}
 	ctx := context.Background()
-	item := c.Store.Get(ctx, k.Text, c.lives())
+	item := c.Store.Get(ctx, k.Text, c.needsTTL())
 	if !item.Found {
 		return nil, false
 	}
 	var e Entry
-	why := c.served(ctx, k, item, &e)
-	return e.Value, why == unserved{}
+	m := c.decodeHit(ctx, Store, k, item, &e)
+	return e.Value, m == miss{}
 }
 
-// find looks in the store, and joins a load of what is not there.
+// find reads the store, and joins a load of a key that it lacks.
 func (c *Values) find(ctx context.Context, k Key, ttl bool) (Entry, error) {
 	key, err := k.Text, c.check(k.Text)
 	if err != nil {
@@ -112,42 +114,42 @@ func (c *Values) find(ctx context.Context, k Key, ttl bool) (Entry, error) {
 	began := time.Now()
 	until := began.Add(c.budget())
 	var e Entry
-	var sought seeker
+	var read trackedRead
 	var reserved *near.Reservation
 	var shared *near.Read
 	epoch := c.deferred.Epoch()
-	cold := c.cold()
-	if !cold { // before past is asked: else an invalidation may fail in between, and what it was about would be kept near
-		sought = c.seek()
-		reserved, shared = c.reserve(sought, key)
+	claimFirst := c.claimsFirst()
+	if !claimFirst { // before bypassReason: an invalidation that fails in between must void the reservation
+		read = c.beginTrackedRead()
+		reserved, shared = c.reserve(read, key)
 	}
-	why := c.notAsked(key)
-	found := unserved{bypass: why != nil}
+	why := c.bypassReason(key)
+	found := miss{bypass: why != nil}
 	if shared != nil && why == nil {
 		var ok bool
-		if e, ok, found.missing, err = c.share(ctx, shared, reserved, key, ttl, until); ok {
+		if e, ok, found.missing, err = c.waitSharedRead(ctx, shared, reserved, key, ttl, until); ok {
 			return e, err
 		}
 	}
 	switch {
-	case cold:
+	case claimFirst:
 	case found.bypass:
 		traceOf(ctx).store(key, false, 0, why)
-		c.retain(sought, reserved, e, store.Item{Err: why})
+		c.completeReservation(read, reserved, e, store.Item{Err: why})
 	case found.missing:
-		c.retain(sought, reserved, e, store.Item{})
+		c.completeReservation(read, reserved, e, store.Item{})
 	default:
-		item := c.look(ctx, epoch, sought, key, ttl, began, until)
+		item := c.look(ctx, epoch, read, key, ttl, began, until)
 		if item.Err != nil && ctx.Err() != nil {
-			c.retain(sought, reserved, e, item)
+			c.completeReservation(read, reserved, e, item)
 			return c.Failed(ctx.Err())
 		}
-		found = c.served(ctx, k, item, &e)
-		if c.retain(sought, reserved, e, item); found == (unserved{}) {
+		found = c.decodeHit(ctx, Store, k, item, &e)
+		if c.completeReservation(read, reserved, e, item); found == (miss{}) {
 			return e, nil
 		}
 	}
-	by, err := c.reading(ctx, key)
+	by, err := c.noteWait(ctx, key)
 	if err != nil {
 		return c.Failed(err)
 	}
@@ -159,8 +161,8 @@ func (c *Values) find(ctx context.Context, k Key, ttl bool) (Entry, error) {
 		c.count.Add(tally.CoalescedProcess)
 		traceOf(ctx).joined(key)
 	} else {
-		j := newJob(job{key: key, of: k.Of, ctx: ctx, call: call, ttl: ttl, unserved: found})
-		if why != nil { // no time has gone by since
+		j := newJob(job{key: key, of: k.Of, ctx: ctx, call: call, ttl: ttl, miss: found})
+		if why != nil { // the load begins at once
 			j.scratch.attempt.start = began
 		}
 		c.leadOne(j)
@@ -178,8 +180,8 @@ func (c *Values) find(ctx context.Context, k Key, ttl bool) (Entry, error) {
 	return c.answer(key, r)
 }
 
-// await waits for a result until a context ends. A traced caller that has led the call also waits for its fill, so that its trace
-// is complete: the other callers have their answers by then, as if it was not traced.
+// await waits for a result until a context ends. A traced caller that leads the call also waits for its fill, so that its trace is
+// complete. The other callers have their answers by then.
 func await(ctx, until context.Context, ticket flight.Ticket[result], led bool) (*result, error) {
 	r, err := ticket.Wait(until)
 	if err == nil && led && traceOf(ctx) != nil {
@@ -188,13 +190,12 @@ func await(ctx, until context.Context, ticket flight.Ticket[result], led bool) (
 	return r, err
 }
 
-// fresher waits for the load of a value of which the caller has a stale one, and gives him that if the load fails or has not
-// ended soon. The load goes on and fills.
+// fresher returns the result of a load, or the stale value if the load fails or takes longer than soon. The load goes on and fills.
 func (c *Cache) fresher(ctx, soon context.Context, key string, ticket flight.Ticket[result], led bool, stale Entry) (Entry, error) {
 	r, err := await(ctx, soon, ticket, led)
 	switch {
 	case ctx.Err() != nil && err != nil:
-		ticket.Leave() // not at the soft limit: the load goes on then
+		ticket.Leave() // not at the soft limit: the load goes on
 		return c.Failed(ctx.Err())
 	case err == nil && (r.err == nil || errors.Is(r.err, ErrNotFound)):
 		return c.answer(key, r)
@@ -203,7 +204,8 @@ func (c *Cache) fresher(ctx, soon context.Context, key string, ticket flight.Tic
 	return stale, nil
 }
 
-func (c *Cache) look(ctx context.Context, epoch uint64, s seeker, key string, ttl bool, began, until time.Time) (item store.Item) {
+// look reads a key from the store within the budget.
+func (c *Cache) look(ctx context.Context, epoch uint64, s trackedRead, key string, ttl bool, began, until time.Time) (item store.Item) {
 	rctx, cancel := c.readContext(ctx, until)
 	defer cancel()
 	if s.t != nil {
@@ -219,8 +221,8 @@ func (c *Cache) look(ctx context.Context, epoch uint64, s seeker, key string, tt
 	return item
 }
 
-// notAsked says why a key is read past the store: nil if it is not. To be asked before the store is.
-func (c *Cache) notAsked(key string) error {
+// bypassReason returns why a read of key bypasses the store, or nil if it does not. It is called before the store is read.
+func (c *Cache) bypassReason(key string) error {
 	if c.recovery.Bypasses(key) {
 		return errNotAsked
 	}
@@ -231,44 +233,41 @@ func (c *Cache) notAsked(key string) error {
 	return err
 }
 
-// unserved says why a read of the store has served nothing. Its zero value says that it has served a value.
-type unserved struct {
-	missing bool        // there is nothing, or nobody looked
-	bypass  bool        // the store does not answer, or must not be asked: do not even claim
-	late    bool        // it was asked, and did not answer in time
-	dead    *store.Dead // what stands there and is no value
-	soft    bool        // it is stale, and a fresh one is waited for
+// miss says why a read of the store returned no value to serve. decodeHit returns the zero value if there is one. A job whose key was
+// not read has the zero value too.
+type miss struct {
+	missing bool        // the store has no value
+	bypass  bool        // the store does not answer, or must be bypassed: do not claim either
+	late    bool        // the store did not answer within the budget
+	dead    *store.Dead // what the key holds instead of a value
+	soft    bool        // the value is stale, and the caller waits for a fresh one
 }
 
-// served looks at what a read of the store found, describes it in e, and refreshes what is stale behind it.
-func (c *Cache) served(ctx context.Context, k Key, item store.Item, e *Entry) unserved {
-	return c.servedAs(Store, ctx, k, item, e)
-}
-
-// servedAs is served for what came from a source by way of the store.
-func (c *Cache) servedAs(from Source, ctx context.Context, k Key, item store.Item, e *Entry) unserved {
+// decodeHit decodes what a read of the store returned into e, and starts a refresh of a stale value in the background. from is the
+// source that the hit counts for.
+func (c *Cache) decodeHit(ctx context.Context, from Source, k Key, item store.Item, e *Entry) miss {
 	key := k.Text
 	switch {
 	case item.Err != nil:
 		c.count.Add(tally.StoreError)
-		return unserved{bypass: true, late: unanswered(item.Err)}
+		return miss{bypass: true, late: unanswered(item.Err)}
 	case !item.Found:
 		c.noteFound(false)
-		return unserved{missing: true}
+		return miss{missing: true}
 	}
 	c.noteFound(true)
 	c.count.AddN(tally.BytesRead, len(item.Value))
 	v, err := c.strategy.decode(item.Value)
 	if err != nil {
 		c.undecodable(key, err)
-		return unserved{dead: &store.Dead{Value: item.Value}}
+		return miss{dead: &store.Dead{Value: item.Value}}
 	}
 	c.ails.good(undecoded)
-	*e = c.stored(k, v, item.TTL)
+	*e = c.newEntry(k, v, item.TTL)
 	switch {
 	case e.Stale && c.loadHealth.SkipRefresh():
 	case e.Stale && c.SoftTimeout > 0:
-		return unserved{soft: true}
+		return miss{soft: true}
 	case e.Stale:
 		c.refresh(ctx, k, 0)
 	case c.Refresh > 0 && e.TTL > 0 && c.count.RefreshDue(e.TTL, c.Refresh):
@@ -278,18 +277,18 @@ func (c *Cache) servedAs(from Source, ctx context.Context, k Key, item store.Ite
 		e.Source = from
 	}
 	c.count.Answered(e.Source.count(), key)
-	return unserved{}
+	return miss{}
 }
 
-// undecodable counts a value that does not decode, and complains of many.
+// undecodable counts a value that does not decode. Many of them are reported as a problem.
 func (c *Cache) undecodable(key string, err error) {
 	c.count.Add(tally.CodecError)
 	c.ails.undecodable(key, err, c.count.Count(tally.Store)+c.count.Count(tally.Stale))
 }
 
-// stored describes a value from the store. Its TTL says everything: a value is stored for its life and the stale time,
-// so the rest tells how old it is, to every process alike.
-func (c *Cache) stored(k Key, v any, ttl time.Duration) Entry {
+// newEntry describes a value from the store. A value is stored for its TTL plus Policy.Stale, so the remaining TTL of its key tells
+// every process how old it is.
+func (c *Cache) newEntry(k Key, v any, ttl time.Duration) Entry {
 	e := Entry{Value: v, Source: Store, Age: -1}
 	if ttl <= 0 {
 		return e
@@ -303,29 +302,29 @@ func (c *Cache) stored(k Key, v any, ttl time.Duration) Entry {
 	return e
 }
 
-// refresh loads behind a value that is being served, unless this process does so already. early is how long a value that is
-// still fresh had to live: one that lives longer has been loaded anew by somebody else.
+// refresh loads a key in the background, unless this process already does. early is the remaining TTL of a value that is still fresh:
+// a value with a longer one was loaded by another process meanwhile.
 func (c *Cache) refresh(ctx context.Context, k Key, early time.Duration) {
 	if call := c.flights.Lead(k.Text); call != nil {
 		if early > 0 {
 			c.count.Add(tally.Early)
-			early += time.Millisecond // what has less to live than this is taken for stale
+			early += time.Millisecond // a value with less TTL than this counts as stale
 		}
 		c.leadOne(newJob(job{key: k.Text, of: k.Of, ctx: ctx, call: call, early: early}))
 	}
 }
 
-// answer counts a result for one of its callers, who may modify it if there is a Clone.
+// answer counts a result for one of its callers, and clones the value for it.
 func (c *Cache) answer(key string, r *result) (Entry, error) {
 	c.count.Answered(r.entry.Source.count(), key)
 	e := r.entry
 	if r.err == nil {
-		e.Value = c.give(e.Value)
+		e.Value = c.cloned(e.Value)
 	}
 	return e, r.err
 }
 
-// Peek returns what the store holds, and never loads. ErrNotFound if there is nothing that may be served.
+// Peek returns the value of k from the store, and never loads. It returns ErrNotFound if the store has none that can be served.
 func (c *Values) Peek(ctx context.Context, k Key) (Entry, error) {
 	var none Entry
 	key, err := k.Text, c.check(k.Text)
@@ -338,8 +337,8 @@ func (c *Values) Peek(ctx context.Context, k Key) (Entry, error) {
 	}
 	began := time.Now()
 	until := began.Add(c.budget())
-	c.settled(ctx, until, key)
-	item := c.look(ctx, epoch, seeker{}, key, true, began, until)
+	c.waitForFills(ctx, until, key)
+	item := c.look(ctx, epoch, trackedRead{}, key, true, began, until)
 	if item.Err != nil {
 		return none, item.Err
 	}
@@ -351,5 +350,5 @@ func (c *Values) Peek(ctx context.Context, k Key) (Entry, error) {
 		c.count.Add(tally.CodecError)
 		return none, fmt.Errorf("%w: the value of %.100q does not decode: %v", ErrNotFound, key, err)
 	}
-	return c.stored(k, v, item.TTL), nil
+	return c.newEntry(k, v, item.TTL), nil
 }

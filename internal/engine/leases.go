@@ -191,7 +191,7 @@ func (s *Shared) lose(lost []store.Lease) {
 	s.tick()
 }
 
-// lost reports whether a lease is one of this process whose load is over.
+// isLost reports whether a lease is one of this process whose load is over.
 func (s *Shared) isLost(key, token string) bool {
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()

@@ -19,8 +19,10 @@ type Answer struct {
 }
 
 // GetMany is Get of many keys: one trip for what the store has, one claim and one load for the rest. The answers are in
-// the order of ks. What is kept in the process is the caller's to look at, before.
-func (c *Values) GetMany(ctx context.Context, ks []Key) []Answer { return c.many(ctx, ks, c.lives()) }
+// the order of ks. The caller reads the near cache first.
+func (c *Values) GetMany(ctx context.Context, ks []Key) []Answer {
+	return c.many(ctx, ks, c.needsTTL())
+}
 
 // Entries is GetMany with what is known about each value.
 func (c *Values) Entries(ctx context.Context, ks []Key) []Answer { return c.many(ctx, ks, true) }
@@ -46,10 +48,10 @@ func (c *Values) many(ctx context.Context, ks []Key, ttl bool) []Answer {
 		w.batch = c.newBatch()
 	}
 	defer w.end()
-	if c.cold() {
+	if c.claimsFirst() {
 		w.expect(len(keys))
 		for n := range keys {
-			w.miss(n, unserved{})
+			w.miss(n, miss{})
 		}
 		w.load(true)
 	} else {
@@ -114,10 +116,10 @@ func (w *wanted) read(from, to int) {
 		w.load(last)
 		return
 	}
-	sought := c.seek()
+	read := c.beginTrackedRead()
 	reserved := make([]*near.Reservation, len(keys))
 	for n, key := range keys {
-		reserved[n], _ = c.reserve(sought, key)
+		reserved[n], _ = c.reserve(read, key)
 	}
 	defer func() {
 		for _, r := range reserved {
@@ -127,21 +129,21 @@ func (w *wanted) read(from, to int) {
 		}
 	}()
 	epoch := c.deferred.Epoch()
-	past := c.pastOf(keys) // behind the reservations: see Values.find
-	items := c.lookMany(w.ctx, epoch, sought, keys, past, w.ttl)
+	past := c.bypassed(keys) // after the reservations: see Values.find
+	items := c.lookMany(w.ctx, epoch, read, keys, past, w.ttl)
 	for n := range items {
 		w.batch.note(items[n].Err) // in a cluster, of one node perhaps
 	}
 	take := func(n int) {
 		k := w.ks[w.place(from+n)]
-		e, why := Entry{}, unserved{bypass: true}
+		e, why := Entry{}, miss{bypass: true}
 		if past == nil || !past[n] {
-			why = c.served(w.ctx, k, items[n], &e)
+			why = c.decodeHit(w.ctx, Store, k, items[n], &e)
 		}
 		r := reserved[n]
 		reserved[n] = nil
-		c.retain(sought, r, e, items[n])
-		if w.out[w.place(from+n)].Entry = e; why != (unserved{}) {
+		c.completeReservation(read, r, e, items[n])
+		if w.out[w.place(from+n)].Entry = e; why != (miss{}) {
 			w.miss(from+n, why)
 		}
 	}
@@ -172,7 +174,7 @@ func (w *wanted) bypass(from, to int) {
 	w.expect(to - from)
 	for n := from; n < to; n++ {
 		traceOf(w.ctx).store(w.keys[n], false, 0, errNotAsked)
-		w.miss(n, unserved{bypass: true})
+		w.miss(n, miss{bypass: true})
 	}
 }
 
@@ -182,14 +184,14 @@ func (w *wanted) expect(n int) {
 	w.missing, w.places, w.tickets = slices.Grow(w.missing, n), slices.Grow(w.places, n), slices.Grow(w.tickets, n)
 }
 
-func (w *wanted) miss(n int, why unserved) {
+func (w *wanted) miss(n int, why miss) {
 	i := w.place(n)
 	if len(w.room) == 0 {
 		w.room = make([]job, 1)
 	}
 	j := &w.room[0]
 	w.room = w.room[1:]
-	*j = job{key: w.keys[n], of: w.ks[i].Of, ctx: w.ctx, ttl: w.ttl, batch: w.batch, unserved: why}
+	*j = job{key: w.keys[n], of: w.ks[i].Of, ctx: w.ctx, ttl: w.ttl, batch: w.batch, miss: why}
 	w.missing = append(w.missing, j)
 	w.places = append(w.places, i)
 }
@@ -235,7 +237,7 @@ func (w *wanted) join(fresh jobs) {
 	c := w.c
 	mine := make(jobs, 0, len(fresh))
 	for _, j := range fresh {
-		by, err := c.reading(w.ctx, j.key)
+		by, err := c.noteWait(w.ctx, j.key)
 		if err != nil {
 			w.tickets = append(w.tickets, flight.Done(&result{err: err}))
 			continue
@@ -285,7 +287,7 @@ func (w *wanted) end() {
 	}
 }
 
-func (c *Cache) lookMany(ctx context.Context, epoch uint64, s seeker, keys []string, past []bool, ttl bool) (items []store.Item) {
+func (c *Cache) lookMany(ctx context.Context, epoch uint64, s trackedRead, keys []string, past []bool, ttl bool) (items []store.Item) {
 	began := time.Now()
 	rctx, cancel := c.readContext(ctx, began.Add(c.budget()))
 	defer cancel()
@@ -313,8 +315,8 @@ func (c *Cache) lookMany(ctx context.Context, epoch uint64, s seeker, keys []str
 	return items
 }
 
-// pastOf is past of many keys; nil: of none.
-func (c *Cache) pastOf(keys []string) []bool {
+// bypassed reports which of the keys bypass the store. It is nil if none does.
+func (c *Cache) bypassed(keys []string) []bool {
 	if c.deferred.Idle() {
 		return nil
 	}

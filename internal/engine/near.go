@@ -53,7 +53,7 @@ func (t *nearTier) changed(text string) {
 	t.back.pushed(text)
 }
 
-// lost ends what is kept, since changes may have been missed.
+// lost discards all entries, since pushes may have been lost.
 func (t *nearTier) lost() {
 	t.Lost()
 	t.count.Add(tally.ByLost)
@@ -91,14 +91,14 @@ func newNear(s *Shared, c NearConfig, m *meter.Meter) *nearTier {
 	return t
 }
 
-// NearHit counts an answer from what is kept in the process. If sample is true the caller measures one more look, and tells
-// SampleNear.
+// NearHit counts a hit in the near cache. If sample is true and the hit is chosen, the caller measures one more read of the key and
+// passes the time to SampleNear.
 func (c *Cache) NearHit() (hit meter.Hit, sample bool) { return c.count.NearHit() }
 
-// SampleNear notes which key was hit, and how long such a hit takes.
+// SampleNear records the key of a hit and how long a hit takes.
 func (c *Cache) SampleNear(key string, took time.Duration) { c.count.NearSampled(key, took) }
 
-// kept returns what is kept in the process of a key: a value, or its absence.
+// kept returns the near entry of a key: a value or an absence.
 func (c *Cache) kept(key string) (*near.Entry, bool) {
 	e, ok := c.near.GetText(key)
 	if !ok {
@@ -112,22 +112,22 @@ func (c *Cache) kept(key string) (*near.Entry, bool) {
 	return e, true
 }
 
-// give is a value for a caller, who may modify it if there is a Clone.
-func (c *Cache) give(v any) any {
+// cloned returns a value for one caller. It is a copy if the cache has a Clone.
+func (c *Cache) cloned(v any) any {
 	if c.near != nil && c.near.cfg.Clone != nil {
 		return c.near.cfg.Clone(v)
 	}
 	return v
 }
 
-// Near returns the answer of what is kept of a key; without ttl, all but its times.
+// Near returns the answer of a near entry. Age and TTL are set only if ttl is true.
 func (c *Cache) Near(key string, e *near.Entry, ttl bool) (Entry, error) {
 	out := Entry{Source: Near, Age: -1}
 	var err error
 	if e.Absent {
 		err = c.Absent(key)
 	} else {
-		out.Value = c.give(e.Value)
+		out.Value = c.cloned(e.Value)
 	}
 	if !ttl {
 		return out, err
@@ -142,16 +142,15 @@ func (c *Cache) Near(key string, e *near.Entry, ttl bool) (Entry, error) {
 	return out, err
 }
 
-// A seeker reads keys of a cache from the store, so that what it finds can be kept. The zero value of a cache without a tier
-// keeps nothing.
-type seeker struct {
-	t       store.Tracking // nil: changes are not told
-	sent    time.Duration
-	longest time.Duration // that an entry is kept; zero: nothing is
+// trackedRead is a read of the store whose values can be kept near. The zero value keeps nothing.
+type trackedRead struct {
+	t       store.Tracking // nil: the store sends no pushes
+	sent    time.Duration  // by the clock of the near caches
+	longest time.Duration  // for which an entry is kept; zero: nothing is kept
 }
 
-// seek begins a read.
-func (c *Cache) seek() (s seeker) {
+// beginTrackedRead returns a read that begins now. It is zero for a cache without a near cache.
+func (c *Cache) beginTrackedRead() (s trackedRead) {
 	if c.near == nil {
 		return s
 	}
@@ -162,18 +161,19 @@ func (c *Cache) seek() (s seeker) {
 	return s
 }
 
-// reserve announces the read of a key; nil: nothing will be kept. Another one may be under way.
-func (c *Cache) reserve(s seeker, key string) (*near.Reservation, *near.Read) {
+// reserve announces the read of a key. The reservation is nil if nothing will be kept. The second result is another read of the key
+// that is under way, or nil.
+func (c *Cache) reserve(s trackedRead, key string) (*near.Reservation, *near.Read) {
 	if s.longest <= 0 {
 		return nil, nil
 	}
 	return c.near.Reserve(key)
 }
 
-// share waits for another one's read of a key. What that keeps near may be given to those who came while it was under way: had
-// they come a moment later they would have found it, or would have found that it was dropped. Not ok: they look for themselves,
-// unless it is missing. If it is ok the reservation r has ended.
-func (c *Cache) share(ctx context.Context, read *near.Read, r *near.Reservation, key string, ttl bool, until time.Time) (e Entry, ok, missing bool, err error) {
+// waitSharedRead waits for another caller's read of a key. The value that it keeps near may be given to callers that came while the
+// read was under way: a moment later they would have had a near hit, or a miss if it was dropped. If ok is false, the caller reads
+// the store itself, unless missing is true. If ok is true, the reservation r has ended.
+func (c *Cache) waitSharedRead(ctx context.Context, read *near.Read, r *near.Reservation, key string, ttl bool, until time.Time) (e Entry, ok, missing bool, err error) {
 	select {
 	case <-read.Done:
 	case <-c.steps().At(until).Done():
@@ -191,8 +191,8 @@ func (c *Cache) share(ctx context.Context, read *near.Read, r *near.Reservation,
 	return e, false, read.Missing, nil
 }
 
-// retain ends a reservation: with a value that is fresh, or with nothing.
-func (c *Cache) retain(s seeker, r *near.Reservation, e Entry, item store.Item) {
+// completeReservation ends a reservation. It keeps a fresh value, and nothing else.
+func (c *Cache) completeReservation(s trackedRead, r *near.Reservation, e Entry, item store.Item) {
 	switch {
 	case r == nil:
 		return
@@ -207,7 +207,7 @@ func (c *Cache) retain(s seeker, r *near.Reservation, e Entry, item store.Item) 
 			c.near.Leave(r, false)
 		}
 	}()
-	v := c.give(e.Value)
+	v := c.cloned(e.Value)
 	cloned = true
 	n := near.Entry{Value: v, Loaded: near.Unknown, Fresh: near.Unknown}
 	if item.TTL > 0 {
@@ -225,8 +225,7 @@ func (c *Cache) retain(s seeker, r *near.Reservation, e Entry, item store.Item) 
 	c.near.Fill(r, n, s.sent, life, size)
 }
 
-// retainAbsences keeps what claims were told does not exist. Claims are not tracked, so that it is read once more, behind the
-// answer: the next one who asks is the first to gain.
+// retainAbsences keeps the absences that claims have found. Claims are not tracked, so each key is read once more in the background.
 func (c *Cache) retainAbsences(js jobs, grants []store.Grant) {
 	var gone jobs
 	if c.near != nil && c.Shared.near.track.Load() != nil {
@@ -242,7 +241,7 @@ func (c *Cache) retainAbsences(js jobs, grants []store.Grant) {
 }
 
 func (c *Cache) retainAbsent(js jobs) {
-	s := c.seek()
+	s := c.beginTrackedRead()
 	if s.t == nil {
 		return
 	}
@@ -251,7 +250,7 @@ func (c *Cache) retainAbsent(js jobs) {
 	keys := make([]string, 0, len(js))
 	for _, j := range js {
 		r, _ := c.reserve(s, j.key)
-		if c.recovery.Bypasses(j.key) { // behind the reservation: see Values.find
+		if c.recovery.Bypasses(j.key) { // after the reservation: see Values.find
 			c.near.Leave(r, false)
 			continue
 		}
@@ -267,7 +266,7 @@ func (c *Cache) retainAbsent(js jobs) {
 	}
 }
 
-// drop removes keys from the near tier, before they are changed.
+// drop removes keys from the near cache. It is called before they are changed.
 func (c *Cache) drop(keys ...string) {
 	if c.near == nil || near.WithoutDrop.Load() {
 		return
@@ -277,7 +276,7 @@ func (c *Cache) drop(keys ...string) {
 	}
 }
 
-// forget ends what this process shares of a key that was changed, or may have been.
+// forget ends what the callers of this process share of a key that was changed, or may have been: the call and the near entry.
 func (c *Cache) forget(key string) {
 	c.flights.Forget(key)
 	if c.kind != "" {

@@ -8,7 +8,7 @@ import (
 	"github.com/nearside/nearside/internal/store"
 )
 
-// The way of a key from a miss to the answer: claim.go asks the store for the lease, read.go calls the loader, fill.go sends what
+// The way of a key from a miss to the answer: claim.go asks the store for the lease, load.go calls the loader, fill.go sends what
 // was read to the store, and deliver.go gives it to the callers. Many keys go this way together.
 
 // phase says how far a job is on its way.
@@ -17,7 +17,7 @@ type phase int
 const (
 	claiming   phase = iota // its lease is asked for, or is to be asked for again
 	waiting                 // another process has the lease
-	reading                 // this process reads it, with the lease or without one
+	loading                 // this process loads it, with the lease or without one
 	filling                 // what was read goes to the store, under the lease
 	releasing               // nothing is stored, and the lease is given back
 	delivering              // there is no lease to end: the callers are answered
@@ -34,12 +34,12 @@ type job struct {
 	early   time.Duration // a value with less TTL than this is to be loaded anew, although it is fresh
 	keepAll bool          // of a collection: the result has all of it, however large
 
-	batch *batch  // nil: the job is not part of a large batch
-	by    loading // whose loader asks for many; nil: the application
-	led   bool    // the call is the job's own, which alone its caller may know: call changes
+	batch *batch   // nil: the job is not part of a large batch
+	by    *attempt // whose loader asks for many; nil: the application
+	led   bool     // the caller of the job began the call. The caller reads led, since the worker replaces call
 
-	phase    phase
-	unserved // what a read of the store found before
+	phase phase
+	miss  // what a read of the store found before
 
 	token      string    // of the claim
 	leased     bool      // the token is a lease; otherwise the load fills nothing
@@ -123,7 +123,7 @@ func (c *Cache) leadOne(j *job) {
 func (j *job) Do() {
 	c := j.scratch.attempt.c
 	if j.bypass {
-		c.readOne(j) // the store is unavailable: nothing is claimed, and nothing filled
+		c.loadOne(j) // the store is unavailable: nothing is claimed, and nothing filled
 	} else {
 		c.run(jobs{j})
 	}
@@ -137,10 +137,10 @@ func (c *Cache) run(js jobs) {
 		mine, others := c.claim(js)
 		if len(others) == 0 {
 			w.stop()
-			c.read(mine)
+			c.load(mine)
 			return
 		}
-		if len(mine) > 0 && !c.spawn(func() { c.read(mine) }) {
+		if len(mine) > 0 && !c.spawn(func() { c.load(mine) }) {
 			c.failClosed(mine...)
 		}
 		if js = others; !w.wait(js) {
@@ -153,7 +153,7 @@ func (c *Cache) run(js jobs) {
 }
 
 // complete takes jobs the second half of their way, from what the loader returned to the answer. Of each attempt to read it is
-// called once: when the loader has returned, or when its time is over (read.go).
+// called once: when the loader has returned, or when its time is over (load.go).
 func (c *Cache) complete(js jobs, out []Loaded) {
 	var results []result
 	if one := js[0].scratch; one != nil && len(js) == 1 {

@@ -16,7 +16,7 @@ type places struct {
 // queued is a load that waits for a place.
 type queued struct {
 	of    *places
-	load  loading
+	load  *attempt
 	begin func(place) // called once
 	over  bool        // begin is called; guarded by places.mu
 }
@@ -47,7 +47,7 @@ func (p *places) try() bool {
 }
 
 // enqueue calls begin when there is a place. It returns nil if there was one already.
-func (p *places) enqueue(l loading, begin func(place)) *queued {
+func (p *places) enqueue(l *attempt, begin func(place)) *queued {
 	p.mu.Lock()
 	if p.free > 0 {
 		p.free--
@@ -66,7 +66,7 @@ func (p *places) enqueue(l loading, begin func(place)) *queued {
 
 // wait takes a place, and waits for one until ctx ends. desert is called, as soon as the load waits, with what is to be called
 // when its last caller has left.
-func (p *places) wait(ctx context.Context, l loading, desert func(leave func())) place {
+func (p *places) wait(ctx context.Context, l *attempt, desert func(leave func())) place {
 	turn := make(chan place, 1)
 	q := p.enqueue(l, func(got place) { turn <- got })
 	if q == nil {

@@ -104,7 +104,7 @@ func (c *Cache) runReadBack() {
 
 // readFilled reads keys and keeps them near.
 func (c *Cache) readFilled(all []Key) {
-	s := c.seek()
+	s := c.beginTrackedRead()
 	if s.t == nil {
 		return
 	}
@@ -117,7 +117,7 @@ func (c *Cache) readFilled(all []Key) {
 			continue // somebody has read it meanwhile
 		}
 		r, _ := c.reserve(s, k.Text)
-		if c.recovery.Bypasses(k.Text) { // behind the reservation: see Values.find
+		if c.recovery.Bypasses(k.Text) { // after the reservation: see Values.find
 			c.near.Leave(r, false)
 			continue
 		}
@@ -135,7 +135,7 @@ func (c *Cache) readFilled(all []Key) {
 }
 
 // keepFilled keeps what was read back. It copies for those who modify what they get, which may panic: nobody is called to blame.
-func (c *Cache) keepFilled(s seeker, r *near.Reservation, k Key, item store.Item) {
+func (c *Cache) keepFilled(s trackedRead, r *near.Reservation, k Key, item store.Item) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.ails.panics("Clone panicked: a value is not kept near", k.Text, p, debug.Stack())
@@ -143,7 +143,7 @@ func (c *Cache) keepFilled(s seeker, r *near.Reservation, k Key, item store.Item
 	}()
 	var e Entry
 	if v, err := c.strategy.decode(item.Value); item.Err == nil && item.Found && err == nil {
-		e = c.stored(k, v, item.TTL)
+		e = c.newEntry(k, v, item.TTL)
 	}
-	c.retain(s, r, e, item)
+	c.completeReservation(s, r, e, item)
 }

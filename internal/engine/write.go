@@ -38,7 +38,7 @@ func (c *Values) Update(ctx context.Context, k Key, write func(context.Context) 
 		return v, c.failedWrite(ctx, "update", []*intent{in}, err)
 	}
 	end := &ends[0]
-	if value, err := c.values.encode(key, v); err == nil {
+	if value, failed := c.values.encode(key, v); failed == nil { // else the end only invalidates: the database is written
 		end.Value, end.Put, end.TTL = value, in.err == nil, c.freshFor(k, v)+c.Policy.Stale
 	}
 	if behind := c.endWrites(ctx, []*intent{in}, ends); behind != nil {

@@ -4,7 +4,7 @@
 //
 // A value may be kept only if every later change of its key will be pushed, and only if none was pushed since it was read:
 //
-//   - It was read by a tracked read (store.Tracked), never taken from a load or a write of our own, whose push is still on
+//   - It was read by a tracked read (store.Tracking), never taken from a load or a write of our own, whose push is still on
 //     its way and would find nothing to remove.
 //   - A reservation stands before the read is sent. A push that comes between the read and the fill finds the reservation
 //     and makes it void; without it, it would find nothing, and the older value would be filled behind it.

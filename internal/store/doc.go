@@ -62,7 +62,7 @@
 //	a command's answer is    the outcome is unknown. Acquire: load, never fill with that token, release it.
 //	  lost                   Fill: counts as unfilled. Begin: sent again with a fresh token that names the earlier ones.
 //	                         Invalidate, End: may be sent again
-//	an invalidation cannot   kept and repeated by the process that made it (package engine); if there are too many, Sweep
+//	an invalidation cannot   kept and repeated by the process that made it (package recovery); if there are too many, Sweep
 //	  be delivered           goes over all keys of the cache. Put: the same, since what stood there must not live on
 //	a barrier is evicted     only then the crash cover is lost (Redis evicts what it likes; the memory store never
 //	                         evicts a barrier)

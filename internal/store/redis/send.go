@@ -67,7 +67,7 @@ func (s *Store) Budget() time.Duration { return s.distance.Budget() }
 // Ran implements store.Paced.
 func (s *Store) Ran() time.Duration { return s.clock.Now() }
 
-// Gone is away for the error of a verb, which has wrapped what the server said.
+// Gone reports whether the error of a verb means that the server is unavailable.
 func Gone(err error) bool {
 	var said *rueidis.RedisError
 	if errors.As(err, &said) {

@@ -1,4 +1,4 @@
--- Before every script that changes a sidecar.
+-- The first part of invalidate.lua, put.lua, begin.lua and end.lua.
 --   none  | t<24 hex> lease | - absent | ! hold | !c,token, one clean intent | !d,token,token, several or disturbed ones
 -- With one key, the sidecar, a script does its part of the work without the value (apart.go).
 local K, L = KEYS[1], KEYS[2]

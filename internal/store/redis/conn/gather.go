@@ -13,7 +13,7 @@ import (
 // docs/benchmarks.md has the measurements.
 
 const (
-	gatherFrom    = 8 // commands that wait for replies
+	gatherFrom    = 6 // commands that wait for replies
 	defaultGather = 20 * time.Microsecond
 )
 

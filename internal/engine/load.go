@@ -13,16 +13,16 @@ import (
 	"github.com/nearside/nearside/internal/workers"
 )
 
-// read calls the loader: of one key, of many at once, or of many one by one. Each call ends in complete.
-func (c *Cache) read(js jobs) {
+// load calls the loader: of one key, of many at once, or of many one by one. Each call ends in complete.
+func (c *Cache) load(js jobs) {
 	switch {
 	case len(js) == 0:
 	case len(js) == 1:
-		c.readOne(js[0])
+		c.loadOne(js[0])
 	case c.strategy.loadsMany():
-		c.readBatch(js)
+		c.loadBatch(js)
 	default:
-		c.readEach(js)
+		c.loadEach(js)
 	}
 }
 
@@ -37,13 +37,13 @@ func (c *Cache) attemptOf(j *job) *attempt {
 	return a
 }
 
-func (c *Cache) readOne(j *job) {
+func (c *Cache) loadOne(j *job) {
 	a, one := c.attemptOf(j), j.scratch
 	a.run(func() { one.loaded[0] = c.strategy.load(a, j) })
 }
 
 // readEach reads jobs one by one, some at the same time. It returns when the last has begun.
-func (c *Cache) readEach(js jobs) {
+func (c *Cache) loadEach(js jobs) {
 	b := js[0].batch
 	if b == nil {
 		b = c.newBatch()
@@ -63,7 +63,7 @@ func (c *Cache) readEach(js jobs) {
 			}
 			if waited && len(c.abandon(a.js)) == 0 { // its callers have left meanwhile
 				a.after()
-			} else if !c.spawn(func() { c.readOne(j) }) {
+			} else if !c.spawn(func() { c.loadOne(j) }) {
 				c.failClosed(j)
 				a.after()
 			}
@@ -78,7 +78,7 @@ func (c *Cache) readEach(js jobs) {
 	begun.Wait()
 }
 
-func (c *Cache) readBatch(js jobs) {
+func (c *Cache) loadBatch(js jobs) {
 	a := &attempt{c: c, js: js, out: make([]Loaded, len(js))}
 	a.run(func() { c.strategy.loadMany(a, a.js, a.out) }) // of a.js: callers may have left while it waited for its place
 }
@@ -273,11 +273,10 @@ func (a *attempt) Value(key any) any {
 	return a.Within.Value(key)
 }
 
-func (a *attempt) of() any      { return a.c }
 func (a *attempt) placed() bool { return a.place.held() || a.batched.held() }
 
-func (a *attempt) covers(of any, key string) bool {
-	if of != any(a.c) {
+func (a *attempt) covers(of *Cache, key string) bool {
+	if of != a.c {
 		return false
 	}
 	for _, j := range a.js {
@@ -296,8 +295,8 @@ func (a *attempt) keys() []string {
 	return keys
 }
 
-// reading notes that the load whose loader reads with ctx, if there is one, waits for a key. The wait must be ended by leave.
-func (c *Cache) reading(ctx context.Context, key string) (l loading, err error) {
+// noteWait notes that the load whose loader reads with ctx, if there is one, waits for a key. The wait must be ended by leave.
+func (c *Cache) noteWait(ctx context.Context, key string) (l *attempt, err error) {
 	if l = loadingOf(ctx); l != nil {
 		err = waits.enter(l, resource{c, key})
 	}
