@@ -65,8 +65,9 @@ func (c *checked) Write(b []byte) (int, error) {
 	if n := c.commands.messages - before; n != 0 {
 		c.sent.Add(n)
 	}
-	c.gather.beforeWrite(c.sent.Load())
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	c.gather.afterWrite(c.sent.Load())
+	return n, err
 }
 
 func (c *checked) Read(b []byte) (int, error) {

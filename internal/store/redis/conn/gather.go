@@ -6,9 +6,9 @@ import (
 )
 
 // The client library writes what its callers have asked for so far, in one goroutine. Under load many small writes cost more
-// than they gain, for the kernel and for Redis: so while many commands wait for their replies, two writes are some
-// microseconds apart, and what comes meanwhile goes out together. With few commands under way nothing is held back: the
-// pause would be most of the time that a reply takes, and a timer of an idle process is up to a millisecond late.
+// than they gain, for the kernel and for Redis. So while many commands wait for their replies, the writer pauses after each
+// write, and sends together what was asked for meanwhile. With few commands in flight it does not pause: the pause would be
+// most of the time that a reply takes, and a timer of an idle process is up to a millisecond late.
 //
 // docs/benchmarks.md has the measurements.
 
@@ -17,17 +17,15 @@ const (
 	defaultGather = 20 * time.Microsecond
 )
 
-// gatherer spaces the writes of a connection.
+// gatherer pauses between the writes of a connection.
 type gatherer struct {
 	pause    time.Duration
 	answered atomic.Int64 // commands, as the reader knows it
-	wrote    time.Time    // the last time; of the writer
 }
 
-// beforeWrite waits until the next write may begin. sent is how many commands were written, with those of this write.
-func (g *gatherer) beforeWrite(sent int64) {
+// afterWrite pauses if many commands are in flight. sent is how many commands were written so far.
+func (g *gatherer) afterWrite(sent int64) {
 	if sent-g.answered.Load() >= gatherFrom {
-		time.Sleep(g.pause - time.Since(g.wrote))
+		time.Sleep(g.pause)
 	}
-	g.wrote = time.Now()
 }
