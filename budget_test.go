@@ -46,7 +46,7 @@ func numbers(n int) []int {
 	return ks
 }
 
-// The store of this process waits for nobody, so a budget that passes while the process does not run costs no load.
+// The embedded store never waits, so a budget that ends while the process does not run costs no load.
 func TestBudgetOfEmbeddedStore(t *testing.T) {
 	cache, rows := counted(connectWith(t, "memory:", &nearside.Options{Budget: time.Nanosecond}), "n", nil)
 	for range 3 {

@@ -15,8 +15,8 @@ import (
 type CollectionConfig struct {
 	Policy
 	Kind store.Kind
-	// Load emits the elements, in the order of a list. It stops at an error of emit. ErrNotFound before anything was emitted:
-	// there are none. NotFoundTTL is how long that is remembered.
+	// Load emits the elements, in the order of a list. It stops at an error of emit. ErrNotFound before the first element
+	// means that the collection has none; this is remembered for NotFoundTTL.
 	Load func(ctx context.Context, k Key, emit func(store.Element) error) error
 	// LoadOne reads one member again, where writers overlapped. False: it is gone. Nil: the collection is dropped then.
 	LoadOne     func(ctx context.Context, k Key, member string) (e store.Element, ok bool, err error)

@@ -187,7 +187,7 @@ func (s *Shared) unsettle(ctx context.Context, ins []*intent, lost map[string]bo
 	return failed
 }
 
-// unavailable returns the error of a write that the database has and that the cache could not be told of.
+// unavailable returns the error of a write that the database has and whose key could not be invalidated.
 func unavailable(what, key string, cause error) error {
 	return fmt.Errorf("%s %.100q: %w: %w", what, key, ErrUnavailable, cause)
 }

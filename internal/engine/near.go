@@ -19,7 +19,7 @@ type NearConfig struct {
 	Weigh     func([]byte) int // bytes of an encoded value when it is decoded; nil: they are those of the encoded one
 	Clone     func(any) any    // of values that callers modify; nil: they are shared
 
-	// Make returns the tier, which whoever looks into it by other keys than texts keeps too.
+	// Make returns the tier. The typed shell keeps it as well, to read it by keys of their own type.
 	Make func(clock *near.Clock, size int, bytes uint64) NearTier
 }
 

@@ -170,7 +170,7 @@ func (t *Trace) answered(key string, source Source, err error) {
 	}
 }
 
-// Traced reports whether any call may be traced. Until then nobody looks for a trace.
+// Traced reports whether any call may be traced. Until then contexts are not searched for a trace.
 func Traced() bool { return traced.Load() }
 
 // TellNear tells a trace whether a key is kept in this process, or its absence, which is the answer then.

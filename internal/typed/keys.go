@@ -15,7 +15,7 @@ import (
 type Keys[K comparable] struct {
 	cache *engine.Cache
 	write func(K) (string, error)
-	read  func(string) (K, bool) // nil: a key cannot be told from its text, so it is carried beside it
+	read  func(string) (K, bool) // nil: a key cannot be told from its text, so it is carried along
 	near  *near.Tier[K]          // nil: nothing is kept in the process
 }
 

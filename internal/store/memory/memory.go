@@ -92,8 +92,8 @@ func (s *Store) Close() {
 	}
 }
 
-// ready returns the error of a call that must not begin. A deadline that has passed does not stop it: this store waits for
-// nobody, so the time went by while the process did not run.
+// ready returns the error of a call that must not begin. A deadline that has passed does not stop it: this store never
+// waits, so the time went by while the process did not run.
 func (s *Store) ready(ctx context.Context) error {
 	if s.closed.Load() {
 		return store.ErrClosed
