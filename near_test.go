@@ -126,7 +126,13 @@ func TestNearHearsOfChanges(t *testing.T) {
 				},
 				"invalidate": func() { others.Invalidate(t.Context(), 42); others.Set(t.Context(), 42, User{42, "invalidate"}) },
 			} {
-				source(t, users, nearside.SourceNear)
+				eventually.True(t, "the value before", func() bool {
+					if others.Set(t.Context(), 42, User{42, "before"}) != nil {
+						return false
+					}
+					e, err := users.GetEntry(t.Context(), 42)
+					return err == nil && e.Source == nearside.SourceNear && e.Value.Name == "before"
+				})
 				change()
 				begin := time.Now()
 				for {
@@ -134,7 +140,8 @@ func TestNearHearsOfChanges(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if u.Name == name {
+					// After a flush and a lost connection recent invalidations are repeated, which may remove what was set: it is loaded then.
+					if u.Name == name || u.Name == "Ada" {
 						break
 					}
 					if time.Since(begin) > 5*time.Second {
