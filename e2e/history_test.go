@@ -145,14 +145,17 @@ func oldSnapshot(t *testing.T) *aged {
 func TestOldSnapshotIsServedWithoutHistory(t *testing.T) {
 	history.NoHistory.Store(true)
 	defer history.NoHistory.Store(false)
-	a := oldSnapshot(t)
-	a.goOn(4 * time.Second)
-	a.stop()
-	if r, left := a.total(), a.survivors(t); len(r.Stale) == 0 && len(left) == 0 { // fine fails at either
-		t.Errorf("%d stale reads, %d survivors: the test shows nothing", len(r.Stale), len(left))
-	} else {
+	for range 5 { // writers may replace every old value within the run
+		a := oldSnapshot(t)
+		a.goOn(4 * time.Second)
+		a.stop()
+		r, left := a.total(), a.survivors(t)
 		t.Logf("%d stale reads, %d of %d keys stale at the end", len(r.Stale), len(left), len(a.keys))
+		if len(r.Stale) > 0 && len(left) > 0 {
+			return
+		}
 	}
+	t.Error("the test shows nothing")
 }
 
 // All processes end, and start again with the server.
