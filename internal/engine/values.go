@@ -99,7 +99,7 @@ func (v *values) fill(j *job, l *Loaded, ttl time.Duration) (fill store.Fill, wh
 	return store.Fill{Key: j.key, Token: j.token, Value: value, TTL: ttl + v.c.Policy.Stale}, nil
 }
 
-// encode returns the bytes of a value, which are to be stored. With an error they are not: there are none, or too many.
+// encode returns the encoded value. With an error the value is not stored: it has no encoding, or is larger than MaxValue.
 func (v *values) encode(key string, value any) ([]byte, error) {
 	data, err := v.cfg.Encode(value)
 	if err != nil {
