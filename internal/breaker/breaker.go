@@ -99,6 +99,9 @@ func (b *Breaker) State() string {
 	return [...]string{closed: "closed", open: "open", ramping: "ramping"}[b.state.Load()]
 }
 
+// Closed reports whether all calls are let through.
+func (b *Breaker) Closed() bool { return b.state.Load() == closed }
+
 // Open reports whether the server is away.
 func (b *Breaker) Open() bool { return b.state.Load() == open }
 

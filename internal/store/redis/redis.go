@@ -108,8 +108,11 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	s.guards = health.New(health.Config{
 		Target: t, Ctx: s.ctx, Goroutines: &s.goroutines, Logger: s.logger, Clock: s.clock, Servers: &s.servers,
 		Patience: s.distance.Patience, Look: s.LookSoon, Ask: s.ask, Revive: s.revive, AskTracked: s.askTracked,
+		MakeDirect: s.makeDirect,
 	})
-	s.dialer = conn.NewDialer(s.ctx, t, s.logger, s.distance.Patience, s.LookSoon, o.Gather)
+	s.dialer = conn.NewDialer(conn.Config{
+		Ctx: s.ctx, Target: t, Logger: s.logger, Patience: s.distance.Patience, Ran: s.clock.Now, Made: s.LookSoon, Gather: o.Gather,
+	})
 	s.option = s.dialer.Option()
 	if o.Configure != nil {
 		o.Configure(&s.option)

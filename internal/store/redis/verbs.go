@@ -19,7 +19,11 @@ func (s *Store) Get(ctx context.Context, key string, ttl bool) store.Item {
 	if err := s.unusable(); err != nil {
 		return store.Item{Err: err}
 	}
-	return get(ctx, s.guards.For(key), s.c, health.Ordinary, key, ttl)
+	g := s.guards.For(key)
+	if it, ok := s.getDirect(ctx, g, key, ttl); ok {
+		return it
+	}
+	return get(ctx, g, s.c, health.Ordinary, key, ttl)
 }
 
 // get is GET, and PTTL in the same trip if ttl is set, by one of the clients.

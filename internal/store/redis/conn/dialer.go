@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"math"
 	"net"
@@ -53,30 +54,35 @@ func clientOption(t redisurl.Target) rueidis.ClientOption {
 	return o
 }
 
+// Config is what a Dialer needs of its store.
+type Config struct {
+	Ctx      context.Context // ends with the store
+	Target   redisurl.Target
+	Logger   *slog.Logger
+	Patience func() time.Duration // for how long a caller waits for a connection
+	Ran      func() time.Duration // for how long this process has run; nil: it is taken to run always
+	Made     func()               // is called when the client has made a connection anew
+	Gather   time.Duration        // how long commands are gathered under load (gather.go); 20 µs if zero
+}
+
 // Dialer makes the connections of a store's client, and the client itself.
 type Dialer struct {
-	target   redisurl.Target
-	logger   *slog.Logger
-	ctx      context.Context      // ends with the store
-	patience func() time.Duration // for how long a connection is waited for
-	made     func()               // a connection was made anew
-	gather   time.Duration        // commands: see gather.go
-
+	config    Config
 	connected atomic.Bool                 // there is a client
 	opening   atomic.Pointer[openContext] // of the attempt to make it
 	dials     dials
 	seeds     seeds
 }
 
-// NewDialer returns a Dialer whose connections end with ctx. patience is for how long a caller waits for a connection; made is called
-// when a client has made one anew. gather is how long commands are gathered under load; 20 µs if zero.
-func NewDialer(ctx context.Context, t redisurl.Target, logger *slog.Logger, patience func() time.Duration, made func(), gather time.Duration) *Dialer {
-	return &Dialer{target: t, logger: logger, ctx: ctx, patience: patience, made: made, gather: cmp.Or(gather, defaultGather)}
+// NewDialer returns a Dialer whose connections end with c.Ctx.
+func NewDialer(c Config) *Dialer {
+	c.Gather = cmp.Or(c.Gather, defaultGather)
+	return &Dialer{config: c}
 }
 
 // Option returns the settings of a client that uses the dialer.
 func (d *Dialer) Option() rueidis.ClientOption {
-	o := clientOption(d.target)
+	o := clientOption(d.config.Target)
 	o.DialCtxFn = d.Dial
 	return o
 }
@@ -90,6 +96,9 @@ func (d *Dialer) Close() { d.dials.end() }
 // Dial connects to a node. While the client is being made, the context of that bounds the connection, handshake included, for
 // which rueidis knows only a fixed time.
 func (d *Dialer) Dial(ctx context.Context, address string, nd *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	if ctx.Value(NoDialing) != nil {
+		return nil, errNoDialing
+	}
 	if d.connected.Load() {
 		return d.connect(ctx, address, func(ctx context.Context) (net.Conn, error) {
 			conn, err := d.DialChecked(ctx, nd, address, secure)
@@ -115,29 +124,36 @@ func (d *Dialer) Dial(ctx context.Context, address string, nd *net.Dialer, secur
 	return conn, err
 }
 
+// NoDialing is the key of a context whose commands are sent only if there is a connection.
+var NoDialing any = noDialing{}
+
+type noDialing struct{}
+
+var errNoDialing = errors.New("there is no connection for a single read")
+
 // DialChecked connects to a node whose replies are checked.
 func (d *Dialer) DialChecked(ctx context.Context, nd *net.Dialer, address string, secure *tls.Config) (net.Conn, error) {
-	conn, err := redisurl.Dial(ctx, nd, d.target.Network, address, secure)
+	conn, err := redisurl.Dial(ctx, nd, d.config.Target.Network, address, secure)
 	if err != nil {
 		return nil, err
 	}
-	return check(conn, d.target.Mode == redisurl.Sentinels, d.gather), nil
+	return check(conn, d.config), nil
 }
 
 // dialed looks at the topology when a connection was made anew, since something has happened then, and says once that one
 // of several addresses of the URL does not answer: the others do its work.
 func (d *Dialer) dialed(address string, err error) {
 	if err == nil && d.connected.Load() {
-		d.made()
+		d.config.Made()
 	}
-	if len(d.target.Addresses) < 2 || !slices.Contains(d.target.Addresses, address) || d.ctx.Err() != nil {
+	if len(d.config.Target.Addresses) < 2 || !slices.Contains(d.config.Target.Addresses, address) || d.config.Ctx.Err() != nil {
 		return
 	}
 	if d.seeds.changed(address, err != nil) {
 		if err != nil {
-			d.logger.Warn("redis: an address of the URL does not answer, the others are used", "address", address, "error", err)
+			d.config.Logger.Warn("redis: an address of the URL does not answer, the others are used", "address", address, "error", err)
 		} else {
-			d.logger.Info("redis: an address of the URL answers again", "address", address)
+			d.config.Logger.Info("redis: an address of the URL answers again", "address", address)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (d *Dialer) connect(ctx context.Context, address string, dial func(context.
 	if a == nil {
 		return conn, err
 	}
-	patience := time.NewTimer(d.patience())
+	patience := time.NewTimer(d.config.Patience())
 	defer patience.Stop()
 	select {
 	case <-a.done:
@@ -82,7 +82,7 @@ func Unsent(err error) bool {
 func (d *Dialer) attempt(address string, dial func(context.Context) (net.Conn, error)) (*attempt, net.Conn, error) {
 	d.dials.mu.Lock()
 	defer d.dials.mu.Unlock()
-	if err := d.ctx.Err(); err != nil {
+	if err := d.config.Ctx.Err(); err != nil {
 		return nil, nil, err
 	}
 	if a := d.dials.late[address]; a != nil {
@@ -98,7 +98,7 @@ func (d *Dialer) attempt(address string, dial func(context.Context) (net.Conn, e
 	if d.dials.late == nil {
 		d.dials.late = make(map[string]*attempt)
 	}
-	ctx, cancel := context.WithTimeout(d.ctx, dialLimit)
+	ctx, cancel := context.WithTimeout(d.config.Ctx, dialLimit)
 	a := &attempt{done: make(chan struct{}), claimed: make(chan struct{}), cancel: cancel}
 	d.dials.running.Go(func() { d.make(ctx, address, a, dial) })
 	return a, nil, nil
@@ -135,7 +135,7 @@ func (d *Dialer) make(ctx context.Context, address string, a *attempt, dial func
 	case <-a.claimed:
 		return
 	case <-kept.C:
-	case <-d.ctx.Done():
+	case <-d.config.Ctx.Done():
 	}
 	d.dials.mu.Lock()
 	defer d.dials.mu.Unlock()

@@ -39,7 +39,10 @@ func TestConnectionsAreMadeInTheBackground(t *testing.T) {
 	}()
 	const patience = 300 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
-	d := NewDialer(ctx, redisurl.Target{Network: "tcp"}, slog.New(slog.DiscardHandler), func() time.Duration { return patience }, func() {}, 0)
+	d := NewDialer(Config{
+		Ctx: ctx, Target: redisurl.Target{Network: "tcp"}, Logger: slog.New(slog.DiscardHandler),
+		Patience: func() time.Duration { return patience }, Made: func() {},
+	})
 	d.connected.Store(true)
 	for i := range 3 {
 		began := time.Now()

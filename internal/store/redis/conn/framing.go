@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
 // The client library trusts a server: it allocates what a length announces, and panics in a goroutine of its own at a reply that
@@ -42,15 +44,15 @@ type checked struct {
 	broken   error // of the reader
 	sender   sender
 	gather   gatherer
+	patience patience
 	sentinel *sentinel // nil: the connection never leads to one
 }
 
-// check returns a connection whose Read fails at the first reply that is not of the protocol. subscribes says that it may lead to
-// a sentinel. gather is how long commands are gathered under load.
-func check(nc net.Conn, subscribes bool, gather time.Duration) net.Conn {
-	c := &checked{Conn: nc, gather: gatherer{pause: gather}}
+// check returns a connection whose Read fails at the first reply that is not of the protocol.
+func check(nc net.Conn, o Config) net.Conn {
+	c := &checked{Conn: nc, gather: gatherer{pause: o.Gather}, patience: patience{ran: o.Ran}}
 	c.sender.plain.Store(math.MaxInt64)
-	if subscribes {
+	if o.Target.Mode == redisurl.Sentinels { // it may lead to one
 		c.sentinel = &sentinel{}
 		c.replies.empty = c.sentinel.mustNotBeEmpty
 	}
@@ -77,7 +79,7 @@ func (c *checked) Read(b []byte) (int, error) {
 	if c.sentinel != nil && c.sentinel.reading {
 		return c.readSentinel(b)
 	}
-	n, err := c.Conn.Read(b)
+	n, err := c.patience.read(c.Conn, b)
 	if n == 0 {
 		return n, err
 	}
@@ -104,6 +106,12 @@ func (c *checked) Read(b []byte) (int, error) {
 		return 0, c.fail(bad)
 	}
 	return n, err
+}
+
+// SetDeadline implements net.Conn. A read counts only time in which this process ran.
+func (c *checked) SetDeadline(t time.Time) error {
+	c.patience.begin(t, time.Now())
+	return c.Conn.SetDeadline(t)
 }
 
 // fail ends the connection.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/nearside/nearside/internal/seed"
+	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
 // What Redis says is accepted in pieces of any length, and what it does not say is not.
@@ -82,7 +83,7 @@ func TestVersionOfTheServer(t *testing.T) {
 // A reply that no command has asked for ends the connection.
 func TestExtraReply(t *testing.T) {
 	here, there := net.Pipe()
-	c := check(here, false, 0)
+	c := check(here, Config{})
 	defer c.Close()
 	go func() {
 		b := make([]byte, 100)
@@ -125,7 +126,7 @@ func FuzzFraming(f *testing.F) {
 // The first PING of a connection is answered by one line: what waits for it reads no further.
 func TestFirstPing(t *testing.T) {
 	for text, good := range map[string]bool{"+PONG\r\n": true, "-NOAUTH\r\n": true, "*3\r\n+a\r\n+b\r\n": false, "$4\r\nPONG\r\n": false, ":1\r\n": false, ">1\r\n$1\r\nx\r\n": false} {
-		c := check(&said{text: []byte(text), rng: rand.New(rand.NewPCG(1, 1))}, false, 0)
+		c := check(&said{text: []byte(text), rng: rand.New(rand.NewPCG(1, 1))}, Config{})
 		if _, err := c.Write([]byte("*1\r\n$4\r\nPING\r\n")); err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +168,7 @@ func FuzzSentinel(f *testing.F) {
 		var got [2][]byte
 		var errs [2]error
 		for i := range got {
-			c := check(&said{text: text, rng: rand.New(rand.NewPCG(seed, uint64(i)))}, true, 0)
+			c := check(&said{text: text, rng: rand.New(rand.NewPCG(seed, uint64(i)))}, Config{Target: redisurl.Target{Mode: redisurl.Sentinels}})
 			if _, err := c.Write(commands); err != nil {
 				t.Fatal(err)
 			}

@@ -21,7 +21,7 @@ func (a *answering) Read(b []byte) (int, error)  { return copy(b, <-a.replies), 
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nc := &answering{replies: make(chan string, 1)}
-		c := check(nc, false, 20*time.Microsecond)
+		c := check(nc, Config{Gather: 20 * time.Microsecond})
 		send := func(want time.Duration) {
 			t.Helper()
 			began := time.Now()

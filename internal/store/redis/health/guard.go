@@ -25,8 +25,9 @@ type Guard struct {
 	address string // of the node; empty: of the present master
 	slot    uint16 // one that the node serves
 	breaker *breaker.Breaker
-	cancel  context.CancelFunc          // ends the prober
-	places  [2]places                   // of each Line
+	cancel  context.CancelFunc // ends the prober
+	places  [2]places          // of each Line
+	direct  direct
 	settles atomic.Bool                 // a goroutine asks by the one that tracks
 	refusal atomic.Pointer[unavailable] // what callers are told: built once, since it is told often
 	broke   atomic.Int64                // when a broken connection was last counted; nanoseconds since the guards were made
@@ -165,6 +166,9 @@ type Moment struct {
 	at  time.Time
 	ran time.Duration // by the clock that stands still while this process does not run
 }
+
+// Add returns the time that comes d later.
+func (m Moment) Add(d time.Duration) time.Time { return m.at.Add(d) }
 
 // Now is the present moment.
 func (g *Guard) Now() Moment {

@@ -36,6 +36,10 @@ type Config struct {
 
 	// AskTracked returns a command about a slot on the connection that tracks. It returns nil if there is none.
 	AskTracked func(slot uint16) func(context.Context) error
+
+	// MakeDirect makes MostDirect connections for single reads to the node at an address; without one, to the present master.
+	// If nil, there are none.
+	MakeDirect func(ctx context.Context, address string) error
 }
 
 // Guards stand before the nodes of a store, one before each.
