@@ -138,7 +138,8 @@ func (c *Cache) Failed(err error) (Entry, error) {
 	return Entry{}, err
 }
 
-// Inspect looks at keys without loading or reading them. One whose invalidation is pending has no value.
+// Inspect looks at keys without loading or reading them. One whose invalidation is pending has no value. It waits for the store as
+// long as a write does, since no loader can answer instead.
 func (c *Cache) Inspect(ctx context.Context, keys []string) ([]store.Info, error) {
 	if err := c.checkAll(keys); err != nil {
 		return nil, err
@@ -165,7 +166,7 @@ func (c *Cache) inspect(ctx context.Context, keys []string) []store.Info {
 			}
 			continue
 		}
-		ctx, cancel := c.readContext(ctx, time.Now().Add(c.budget()))
+		ctx, cancel := context.WithTimeout(ctx, c.WriteBudget)
 		found := c.Store.Inspect(ctx, some)
 		cancel()
 		infos = append(infos, found...)

@@ -217,6 +217,36 @@ func TestWhoLooksWaitsForNoMoreThanTheBudget(t *testing.T) {
 	})
 }
 
+// slowInspect is a store that looks at keys slowly.
+type slowInspect struct {
+	store.Store
+	takes time.Duration
+}
+
+func (s slowInspect) Inspect(ctx context.Context, keys []string) []store.Info {
+	select {
+	case <-time.After(s.takes):
+		return s.Store.Inspect(ctx, keys)
+	case <-ctx.Done():
+		return []store.Info{{Err: ctx.Err()}}
+	}
+}
+
+// Inspect waits for the store as long as a write does, and no longer: no loader can answer instead.
+func TestInspectWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for takes, answered := range map[time.Duration]bool{100 * time.Millisecond: true, time.Hour: false} {
+			b := open(t, func(b *bench, _ *typed.Config[string, string]) { b.store = slowInspect{b.store, takes} })
+			began := time.Now()
+			infos, err := b.Inspect(t.Context(), []string{"a"})
+			if err != nil || (infos[0].Err == nil) != answered {
+				t.Errorf("a store that takes %v: %+v, %v", takes, infos, err)
+			}
+			want(t, "it took", time.Since(began), min(takes, b.shared.WriteBudget))
+		}
+	})
+}
+
 // claiming notes the tokens of claims.
 type claiming struct {
 	store.Store
