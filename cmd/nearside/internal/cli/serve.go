@@ -31,7 +31,7 @@ import (
 
 	"github.com/nearside/nearside/cmd/nearside/internal/config"
 	"github.com/nearside/nearside/cmd/nearside/internal/limit"
-	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 	"github.com/nearside/nearside/cmd/nearside/internal/upstream"
@@ -153,7 +153,7 @@ type server struct {
 	route    upstream.Route  // and who has which
 	traffic  *traffic        // nil: none
 
-	redis    *resp.Server
+	redis    *respserver.Server
 	redisLn  net.Listener
 	http     *http.Server
 	httpLn   net.Listener
@@ -325,7 +325,7 @@ func (s *server) listen(specs []serve.Spec) error {
 	s.service = serve.New(s.shared, specs)
 	redis, _ := s.shared.Store.(fleet.Redis) // the embedded store is none
 	s.fleet = fleet.Start(fleet.Config{Redis: redis, Problems: s.service.Problems, Caches: s.service.Locals, Version: version()})
-	handler := serve.NewHandler(s.service, s.cfg.Password, version(), s.logger, func() resp.Stats { return s.redis.Stats() })
+	handler := serve.NewHandler(s.service, s.cfg.Password, version(), s.logger, func() respserver.Stats { return s.redis.Stats() })
 	if s.cfg.Redis != "" {
 		s.upstream = upstream.New(s.target, s.route)
 		if unknown, err := s.upstream.Unknown(context.Background(), s.cfg.Allow); err == nil && len(unknown) > 0 {
@@ -334,7 +334,7 @@ func (s *server) listen(specs []serve.Spec) error {
 		}
 		handler.PassTo(s.upstream, s.cfg.Allow)
 	}
-	s.redis = resp.NewServer(resp.Config{Handler: handler, MaxClients: clients, RequireAuth: s.cfg.Password != "", Logger: s.logger, Budget: clientBytes})
+	s.redis = respserver.NewServer(respserver.Config{Handler: handler, MaxClients: clients, RequireAuth: s.cfg.Password != "", Logger: s.logger, Budget: clientBytes})
 	page := s.page()
 	s.http = &http.Server{
 		Handler: web.New(s.service, web.Options{

@@ -13,25 +13,31 @@ func AppendError(b []byte, msg string) []byte { return appendLine(append(b, '-')
 
 // AppendInt appends an integer.
 func AppendInt(b []byte, n int64) []byte {
-	return append(strconv.AppendInt(append(b, ':'), n, 10), '\r', '\n')
+	return append(strconv.AppendInt(append(b, ':'), n, 10), crlf...)
 }
 
 // AppendBulk appends a string of any bytes.
 func AppendBulk(b, v []byte) []byte {
-	return append(append(appendCount(b, '$', len(v)), v...), '\r', '\n')
+	return append(append(AppendBulkHeader(b, len(v)), v...), crlf...)
 }
+
+// AppendBulkHeader appends what precedes a string of n bytes. The bytes and AppendBulkEnd must follow.
+func AppendBulkHeader(b []byte, n int) []byte { return appendCount(b, '$', n) }
+
+// AppendBulkEnd appends what follows the bytes of a string.
+func AppendBulkEnd(b []byte) []byte { return append(b, crlf...) }
 
 // AppendBulkString is AppendBulk for a string.
 func AppendBulkString(b []byte, v string) []byte {
-	return append(append(appendCount(b, '$', len(v)), v...), '\r', '\n')
+	return append(append(AppendBulkHeader(b, len(v)), v...), crlf...)
 }
 
 // AppendNull appends the absent value of protocol 2 or 3.
 func AppendNull(b []byte, proto int) []byte {
 	if proto == 3 {
-		return append(b, "_\r\n"...)
+		return append(b, "_"+crlf...)
 	}
-	return append(b, "$-1\r\n"...)
+	return append(b, "$-1"+crlf...)
 }
 
 // AppendArray appends the header of an array; its n elements must follow.
@@ -56,7 +62,7 @@ func AppendSet(b []byte, n, proto int) []byte {
 // AppendDouble appends a number. Protocol 2 has no doubles and gets its text as a string.
 func AppendDouble(b []byte, v float64, proto int) []byte {
 	if proto == 3 {
-		return append(AppendFloat(append(b, ','), v), '\r', '\n')
+		return append(AppendFloat(append(b, ','), v), crlf...)
 	}
 	var text [32]byte
 	return AppendBulk(b, AppendFloat(text[:0], v))
@@ -78,13 +84,13 @@ func AppendFloat(b []byte, v float64) []byte {
 // AppendNullArray appends the absent array of protocol 2 or 3.
 func AppendNullArray(b []byte, proto int) []byte {
 	if proto == 3 {
-		return append(b, "_\r\n"...)
+		return append(b, "_"+crlf...)
 	}
-	return append(b, "*-1\r\n"...)
+	return append(b, "*-1"+crlf...)
 }
 
 func appendCount(b []byte, kind byte, n int) []byte {
-	return append(strconv.AppendInt(append(b, kind), int64(n), 10), '\r', '\n')
+	return append(strconv.AppendInt(append(b, kind), int64(n), 10), crlf...)
 }
 
 func appendLine(b []byte, s string) []byte {
@@ -95,5 +101,5 @@ func appendLine(b []byte, s string) []byte {
 			b[start+i] = ' '
 		}
 	}
-	return append(b, '\r', '\n')
+	return append(b, crlf...)
 }

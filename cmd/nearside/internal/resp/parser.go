@@ -12,7 +12,7 @@ type Limits struct {
 	Command int // bytes of the whole command as sent
 }
 
-// The limits of a connection before and after it has authenticated, where Config does not say otherwise.
+// The limits of a client before and after it has authenticated.
 var (
 	PreAuth = Limits{Bulk: 16 << 10, Args: 10, Command: 64 << 10}
 	Normal  = Limits{Bulk: 16 << 20, Args: 1 << 20, Command: 64 << 20}
@@ -50,6 +50,11 @@ type Parser struct {
 }
 
 type span struct{ from, to int }
+
+// maxKept is how many entries of a table Reset keeps.
+const maxKept = 1 << 10
+
+const crlf = "\r\n"
 
 // Next reads one command from the front of b. With n > 0 it has read n bytes and Args holds the command; `*0`, `*-1` and an
 // empty line are commands of no arguments. With n == 0 the command is unfinished: call again when there are at least need bytes, beginning with
@@ -112,14 +117,14 @@ func (p *Parser) Next(b []byte) (n, need int, err error) {
 	return p.pos, 0, nil
 }
 
-// size returns the bytes of the tables.
-func (p *Parser) size() int64 {
+// Size returns the bytes of the tables.
+func (p *Parser) Size() int64 {
 	return int64(cap(p.spans))*int64(unsafe.Sizeof(span{})) + int64(cap(p.Args))*int64(unsafe.Sizeof([]byte(nil)))
 }
 
-// forget makes the parser ready for another connection: it drops the command that an error has cut short, tables that a
+// Reset makes the parser ready for another connection: it drops the command that an error has cut short, tables that a
 // long command has grown, and references to bytes that somebody else will use again.
-func (p *Parser) forget() {
+func (p *Parser) Reset() {
 	p.open, p.line = false, 0
 	if cap(p.Args) > maxKept || cap(p.spans) > maxKept {
 		p.Args, p.spans = nil, nil
@@ -131,7 +136,7 @@ func (p *Parser) forget() {
 
 // null reads a null array, `*-1`.
 func (p *Parser) null(b []byte) (n, need int, err error) {
-	const text = "*-1\r\n"
+	const text = "*-1" + crlf
 	if m := min(len(b), len(text)); string(b[:m]) != text[:m] {
 		return 0, 0, errArgs
 	} else if m < len(text) {

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 	"github.com/nearside/nearside/internal/collection"
 	"github.com/nearside/nearside/internal/store"
 )
@@ -44,7 +44,7 @@ func FuzzQuestions(f *testing.F) {
 			return
 		}
 		for _, c := range []*collection.Collection{filled[q.kind], collection.New(q.kind)} {
-			w := &writer{c: new(resp.Conn)}
+			w := &writer{c: new(respserver.Conn)}
 			for _, proto := range []int{2, 3} {
 				w.c.SetProto(proto)
 				w.out = w.out[:0]

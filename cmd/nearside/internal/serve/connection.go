@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 )
 
 const (
@@ -15,7 +16,7 @@ const (
 	redisVersion = "7.0.0" // whose answers ours are; clients look at it to know what they may ask
 )
 
-func (h *Handler) ping(_ context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) ping(_ context.Context, _ *respserver.Conn, out []byte, args [][]byte) []byte {
 	switch len(args) {
 	case 1:
 		return resp.AppendSimple(out, "PONG")
@@ -25,17 +26,17 @@ func (h *Handler) ping(_ context.Context, _ *resp.Conn, out []byte, args [][]byt
 	return resp.AppendError(out, "ERR wrong number of arguments for 'ping' command")
 }
 
-func (h *Handler) echo(_ context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) echo(_ context.Context, _ *respserver.Conn, out []byte, args [][]byte) []byte {
 	return resp.AppendBulk(out, args[1])
 }
 
-func (h *Handler) quit(_ context.Context, c *resp.Conn, out []byte, _ [][]byte) []byte {
+func (h *Handler) quit(_ context.Context, c *respserver.Conn, out []byte, _ [][]byte) []byte {
 	c.CloseAfterReply()
 	return resp.AppendSimple(out, ok)
 }
 
 // hello is HELLO [protocol [AUTH user password] [SETNAME name]].
-func (h *Handler) hello(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) hello(ctx context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	proto, name := c.Proto(), c.Name()
 	authed := !h.guarded || c.Authed()
 	if len(args) > 1 {
@@ -86,7 +87,7 @@ func (h *Handler) hello(ctx context.Context, c *resp.Conn, out []byte, args [][]
 }
 
 // auth is AUTH [user] password; there is one user, of whatever name.
-func (h *Handler) auth(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) auth(ctx context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	switch {
 	case len(args) > 3:
 		return resp.AppendError(out, "ERR syntax error")
@@ -116,7 +117,7 @@ func badName(name []byte) string {
 	return ""
 }
 
-func (h *Handler) client(_ context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) client(_ context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	switch sub := args[1]; {
 	case is(sub, "ID") && len(args) == 2:
 		return resp.AppendInt(out, int64(c.ID()))
@@ -134,7 +135,7 @@ func (h *Handler) client(_ context.Context, c *resp.Conn, out []byte, args [][]b
 	return resp.AppendError(out, fmt.Sprintf("ERR CLIENT %.32q is not answered here: only ID, SETNAME, GETNAME and SETINFO are", args[1]))
 }
 
-func (h *Handler) selectDB(_ context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) selectDB(_ context.Context, _ *respserver.Conn, out []byte, args [][]byte) []byte {
 	if string(args[1]) == "0" {
 		return resp.AppendSimple(out, ok)
 	}
@@ -142,12 +143,12 @@ func (h *Handler) selectDB(_ context.Context, _ *resp.Conn, out []byte, args [][
 }
 
 // cluster answers as a single Redis does: clients then take this for the only node.
-func (h *Handler) cluster(_ context.Context, _ *resp.Conn, out []byte, _ [][]byte) []byte {
+func (h *Handler) cluster(_ context.Context, _ *respserver.Conn, out []byte, _ [][]byte) []byte {
 	return resp.AppendError(out, "ERR This instance has cluster support disabled")
 }
 
 // command is COMMAND [COUNT | INFO name ... | DOCS ... | LIST].
-func (h *Handler) command(_ context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) command(_ context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	names := slices.Sorted(maps.Keys(commands))
 	switch {
 	case len(args) == 1:

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nearside/nearside/cmd/nearside/internal/limit"
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 	"github.com/nearside/nearside/cmd/nearside/internal/upstream"
 )
 
@@ -25,7 +26,7 @@ type Handler struct {
 	version  string
 	started  time.Time
 	logger   *slog.Logger
-	stats    func() resp.Stats
+	stats    func() respserver.Stats
 	upstream *upstream.Pool // for other keys; nil: they are refused
 	allow    []string       // commands that are passed on although their category is not
 	guesses  *limit.Guesses
@@ -33,10 +34,10 @@ type Handler struct {
 	others   valueSize   // of values of keys of no declared cache
 }
 
-var _ resp.Handler = (*Handler)(nil)
+var _ respserver.Handler = (*Handler)(nil)
 
 // NewHandler returns the handler of a service. With a password, clients must authenticate. stats counts the clients.
-func NewHandler(s *Service, password, version string, logger *slog.Logger, stats func() resp.Stats) *Handler {
+func NewHandler(s *Service, password, version string, logger *slog.Logger, stats func() respserver.Stats) *Handler {
 	return &Handler{
 		service: s, password: sha256.Sum256([]byte(password)), guarded: password != "",
 		version: version, started: time.Now(), logger: logger, stats: stats,
@@ -51,7 +52,7 @@ func (h *Handler) Guesses() *limit.Guesses { return h.guesses }
 func (h *Handler) PassTo(up *upstream.Pool, allow []string) { h.upstream, h.allow = up, allow }
 
 // Get answers what needs no trip: a key that is refused, or that cannot be, or a hit on the embedded store.
-func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
+func (h *Handler) Get(c *respserver.Conn, out, key []byte) ([]byte, bool) {
 	if b, open := c.Value.(*block); open {
 		return h.queue(context.Background(), c, b, out, [][]byte{[]byte("GET"), key}), true
 	}
@@ -84,7 +85,7 @@ func (h *Handler) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
 }
 
 // GetMany answers a batch of GETs.
-func (h *Handler) GetMany(ctx context.Context, c *resp.Conn, keys [][]byte, r *resp.Replies) {
+func (h *Handler) GetMany(ctx context.Context, c *respserver.Conn, keys [][]byte, r *respserver.Replies) {
 	if len(keys) == 1 {
 		if cache, _ := h.service.find(keys[0]); cache != nil {
 			h.reply(r, h.service.read(c.Gone(), cache, keys[0]))
@@ -105,7 +106,7 @@ func (h *Handler) GetMany(ctx context.Context, c *resp.Conn, keys [][]byte, r *r
 	})
 }
 
-func (h *Handler) reply(r *resp.Replies, a Answer) {
+func (h *Handler) reply(r *respserver.Replies, a Answer) {
 	switch {
 	case a.Err != nil:
 		h.failed(a.Err)
@@ -126,7 +127,7 @@ type command struct {
 	keys  keys
 	open  bool // before authentication too
 	write bool // it is not given up when the client hangs up
-	run   func(h *Handler, ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte
+	run   func(h *Handler, ctx context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte
 }
 
 // keys says which arguments of a command of ours are keys.
@@ -198,7 +199,7 @@ func init() {
 }
 
 // Do answers any command.
-func (h *Handler) Do(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) Do(ctx context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	name := strings.ToLower(string(args[0][:min(len(args[0]), 64)]))
 	cmd, known := commands[name]
 	if h.guarded && !c.Authed() && !cmd.open {

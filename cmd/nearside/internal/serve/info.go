@@ -12,11 +12,12 @@ import (
 	"github.com/nearside/nearside/internal/tally"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 )
 
 // info answers in Redis' own format, so that a client's way to its hit ratio works: keyspace_hits and keyspace_misses
 // count our reads, keys and memory are the store's.
-func (h *Handler) info(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) info(ctx context.Context, _ *respserver.Conn, out []byte, args [][]byte) []byte {
 	wanted := func(section string) bool {
 		if len(args) == 1 {
 			return true

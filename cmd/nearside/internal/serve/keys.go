@@ -10,6 +10,7 @@ import (
 	"github.com/nearside/nearside/internal/store"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 )
 
 func (h *Handler) fail(out []byte, err error) []byte {
@@ -37,7 +38,7 @@ func Cause(err error) string {
 	return text
 }
 
-func (h *Handler) get(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) get(ctx context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	a := h.service.Get(ctx, args[1:2])[0]
 	if a.Err != nil {
 		return h.fail(out, a.Err)
@@ -45,14 +46,14 @@ func (h *Handler) get(ctx context.Context, c *resp.Conn, out []byte, args [][]by
 	return appendValue(c, out, a.Value)
 }
 
-func appendValue(c *resp.Conn, out, value []byte) []byte {
+func appendValue(c *respserver.Conn, out, value []byte) []byte {
 	if value == nil {
 		return resp.AppendNull(out, c.Proto())
 	}
 	return c.AppendBulk(out, value)
 }
 
-func (h *Handler) strlen(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) strlen(ctx context.Context, _ *respserver.Conn, out []byte, args [][]byte) []byte {
 	a := h.service.Get(ctx, args[1:2])[0]
 	if a.Err != nil {
 		return h.fail(out, a.Err)
@@ -60,11 +61,11 @@ func (h *Handler) strlen(ctx context.Context, _ *resp.Conn, out []byte, args [][
 	return resp.AppendInt(out, int64(len(a.Value)))
 }
 
-func (h *Handler) ttl(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) ttl(ctx context.Context, _ *respserver.Conn, out []byte, args [][]byte) []byte {
 	return h.life(ctx, out, args, time.Second)
 }
 
-func (h *Handler) pttl(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) pttl(ctx context.Context, _ *respserver.Conn, out []byte, args [][]byte) []byte {
 	return h.life(ctx, out, args, time.Millisecond)
 }
 
@@ -82,7 +83,7 @@ func (h *Handler) life(ctx context.Context, out []byte, args [][]byte, unit time
 	return resp.AppendInt(out, int64((infos[0].TTL+unit/2)/unit))
 }
 
-func (h *Handler) exists(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) exists(ctx context.Context, _ *respserver.Conn, out []byte, args [][]byte) []byte {
 	infos, err := h.service.Inspect(ctx, args[1:])
 	if err != nil {
 		return h.fail(out, err)
@@ -96,7 +97,7 @@ func (h *Handler) exists(ctx context.Context, _ *resp.Conn, out []byte, args [][
 	return resp.AppendInt(out, n)
 }
 
-func (h *Handler) typ(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) typ(ctx context.Context, _ *respserver.Conn, out []byte, args [][]byte) []byte {
 	infos, err := h.service.Inspect(ctx, args[1:])
 	if err != nil {
 		return h.fail(out, err)
@@ -104,7 +105,7 @@ func (h *Handler) typ(ctx context.Context, _ *resp.Conn, out []byte, args [][]by
 	return resp.AppendSimple(out, infos[0].Type)
 }
 
-func (h *Handler) del(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) del(ctx context.Context, _ *respserver.Conn, out []byte, args [][]byte) []byte {
 	n, err := h.service.Invalidate(ctx, args[1:])
 	if err != nil {
 		return h.fail(out, err)

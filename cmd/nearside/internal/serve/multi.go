@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 	"github.com/nearside/nearside/cmd/nearside/internal/upstream"
 )
 
@@ -34,7 +35,7 @@ func reads(name string) bool {
 	return shaped || name == "sinter" || slices.Contains([]string{"get", "mget", "strlen", "ttl", "pttl", "exists", "type"}, name)
 }
 
-func (h *Handler) multi(_ context.Context, c *resp.Conn, out []byte, _ [][]byte) []byte {
+func (h *Handler) multi(_ context.Context, c *respserver.Conn, out []byte, _ [][]byte) []byte {
 	if c.Value != nil {
 		return resp.AppendError(out, "ERR MULTI calls can not be nested")
 	}
@@ -42,7 +43,7 @@ func (h *Handler) multi(_ context.Context, c *resp.Conn, out []byte, _ [][]byte)
 	return resp.AppendSimple(out, ok)
 }
 
-func (h *Handler) discard(_ context.Context, c *resp.Conn, out []byte, _ [][]byte) []byte {
+func (h *Handler) discard(_ context.Context, c *respserver.Conn, out []byte, _ [][]byte) []byte {
 	b, open := c.Value.(*block)
 	if !open {
 		return resp.AppendError(out, "ERR DISCARD without MULTI")
@@ -53,7 +54,7 @@ func (h *Handler) discard(_ context.Context, c *resp.Conn, out []byte, _ [][]byt
 }
 
 // queue adds a command to the block.
-func (h *Handler) queue(ctx context.Context, c *resp.Conn, b *block, out []byte, args [][]byte) []byte {
+func (h *Handler) queue(ctx context.Context, c *respserver.Conn, b *block, out []byte, args [][]byte) []byte {
 	if why := h.queueable(ctx, b, args); why != "" {
 		b.broken = true
 		b.drop(c)
@@ -79,7 +80,7 @@ func (h *Handler) queue(ctx context.Context, c *resp.Conn, b *block, out []byte,
 }
 
 // drop forgets the commands, and gives back what they were counted for.
-func (b *block) drop(c *resp.Conn) {
+func (b *block) drop(c *respserver.Conn) {
 	c.Hold(-b.held)
 	b.cmds, b.held = nil, 0
 }
@@ -131,7 +132,7 @@ func (h *Handler) queueable(ctx context.Context, b *block, args [][]byte) string
 	return ""
 }
 
-func (h *Handler) exec(ctx context.Context, c *resp.Conn, out []byte, _ [][]byte) []byte {
+func (h *Handler) exec(ctx context.Context, c *respserver.Conn, out []byte, _ [][]byte) []byte {
 	b, open := c.Value.(*block)
 	c.Value = nil
 	if open {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
-	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store/memory"
@@ -34,7 +34,7 @@ func TestNearHitsAllocateNothing(t *testing.T) {
 			return []byte(`{"id":42}`), nil
 		},
 	}})
-	server := resp.NewServer(resp.Config{Handler: NewHandler(service, "", "", slog.New(slog.DiscardHandler), func() resp.Stats { return resp.Stats{} })})
+	server := respserver.NewServer(respserver.Config{Handler: NewHandler(service, "", "", slog.New(slog.DiscardHandler), func() respserver.Stats { return respserver.Stats{} })})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

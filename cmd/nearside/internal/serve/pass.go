@@ -12,6 +12,7 @@ import (
 
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 	"github.com/nearside/nearside/cmd/nearside/internal/upstream"
 )
 
@@ -63,7 +64,7 @@ func guarded(key []byte) error {
 }
 
 // pass sends a command about other keys to Redis, and its reply back as it is.
-func (h *Handler) pass(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) pass(ctx context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	cmd, keys, err := h.passable(ctx, args)
 	if err != nil {
 		return resp.AppendError(out, "ERR "+err.Error())
@@ -82,7 +83,9 @@ func (h *Handler) pass(ctx context.Context, c *resp.Conn, out []byte, args [][]b
 }
 
 // client is a connection as the upstream knows it.
-func client(c *resp.Conn) upstream.Client { return upstream.Client{Proto: c.Proto(), Hold: c.Borrow} }
+func client(c *respserver.Conn) upstream.Client {
+	return upstream.Client{Proto: c.Proto(), Hold: c.Borrow}
+}
 
 // passable returns what is known about a command that may be passed on, and its keys. The error says why it may not.
 func (h *Handler) passable(ctx context.Context, args [][]byte) (cmd upstream.Command, keys [][]byte, err error) {
@@ -148,7 +151,7 @@ func (h *Handler) permitted(name string, cmd upstream.Command, args [][]byte) er
 }
 
 // split answers DEL, UNLINK and EXISTS of declared and of other keys, in two trips at once.
-func (h *Handler) split(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) split(ctx context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	var ours, others [][]byte
 	for _, key := range args[1:] {
 		if h.service.foreign(key) {
@@ -208,7 +211,7 @@ func (h *Handler) getForeign(ctx context.Context, to upstream.Client, keys [][]b
 }
 
 // stream answers GETs of other keys at the only node, each as it is read.
-func (h *Handler) stream(ctx context.Context, c *resp.Conn, keys [][]byte, r *resp.Replies) {
+func (h *Handler) stream(ctx context.Context, c *respserver.Conn, keys [][]byte, r *respserver.Replies) {
 	cmds := make([][][]byte, len(keys))
 	for i, key := range keys {
 		cmds[i] = [][]byte{[]byte("GET"), key}

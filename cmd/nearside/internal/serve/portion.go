@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 	"github.com/nearside/nearside/cmd/nearside/internal/upstream"
 )
 
@@ -75,7 +76,7 @@ func (h *Handler) portion(keys [][]byte, most int) (n int, taken int64) {
 }
 
 // read calls answer for each key in order, portion by portion, until it returns false.
-func (h *Handler) read(ctx context.Context, c *resp.Conn, keys [][]byte, answer func(a reading) bool) {
+func (h *Handler) read(ctx context.Context, c *respserver.Conn, keys [][]byte, answer func(a reading) bool) {
 	for most := firstKeys; len(keys) > 0; most = portionKeys {
 		n, taken := h.portion(keys, most)
 		answers, held := h.readPortion(ctx, c, keys[:n])
@@ -102,7 +103,7 @@ type reading struct {
 }
 
 // readPortion reads keys of declared caches and others, at once. It returns how many bytes it has borrowed for the answers.
-func (h *Handler) readPortion(ctx context.Context, c *resp.Conn, keys [][]byte) ([]reading, int64) {
+func (h *Handler) readPortion(ctx context.Context, c *respserver.Conn, keys [][]byte) ([]reading, int64) {
 	var held atomic.Int64
 	hold := func(n int64) bool { held.Add(n); return c.Borrow(n) }
 	out := make([]reading, len(keys))
@@ -156,7 +157,7 @@ func (h *Handler) readPortion(ctx context.Context, c *resp.Conn, keys [][]byte) 
 
 // mget answers MGET of declared keys, and of others if there are any. An error is that of the command as long as no part of
 // the reply was sent, and then stands in the place of its value.
-func (h *Handler) mget(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) mget(ctx context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	keys := args[1:]
 	begin, sent := len(out), false
 	out = resp.AppendArray(out, len(keys))

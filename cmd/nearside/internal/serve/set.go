@@ -8,6 +8,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 )
 
 // A cache without a Store is not written here.
@@ -45,7 +46,7 @@ func (c *Cache) Set(ctx context.Context, key string, value []byte) ([]byte, erro
 }
 
 // set is SET key value with the options of a life, which is the cache's own: they are read and not used.
-func (h *Handler) set(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) set(ctx context.Context, _ *respserver.Conn, out []byte, args [][]byte) []byte {
 	for rest := args[3:]; len(rest) > 0; {
 		switch {
 		case is(rest[0], "KEEPTTL"):
@@ -62,7 +63,7 @@ func (h *Handler) set(ctx context.Context, _ *resp.Conn, out []byte, args [][]by
 }
 
 // setex is SETEX and PSETEX: SET with a life that is not used.
-func (h *Handler) setex(ctx context.Context, _ *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) setex(ctx context.Context, _ *respserver.Conn, out []byte, args [][]byte) []byte {
 	return h.write(ctx, out, args[1], args[3])
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/nearside/nearside/internal/store"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 )
 
 // question is a command about one declared collection.
@@ -73,7 +74,7 @@ func commandsOf(kind store.Kind) (names []string) {
 }
 
 // run answers it.
-func (q question) run(h *Handler, ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (q question) run(h *Handler, ctx context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	query, answer, err := q.ask(args[2:])
 	if err != nil {
 		return resp.AppendError(out, "ERR "+err.Error())
@@ -89,7 +90,7 @@ func (q question) run(h *Handler, ctx context.Context, c *resp.Conn, out []byte,
 }
 
 // borrow counts elements that a reply is made of.
-func borrow(c *resp.Conn, elements []store.Element) {
+func borrow(c *respserver.Conn, elements []store.Element) {
 	n := len(elements) * int(unsafe.Sizeof(store.Element{}))
 	for i := range elements {
 		n += len(elements[i].Member) + len(elements[i].Value)
@@ -99,7 +100,7 @@ func borrow(c *resp.Conn, elements []store.Element) {
 	}
 }
 
-func (h *Handler) sinter(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *Handler) sinter(ctx context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	keys := slices.Clone(args[1:])
 	slices.SortFunc(keys, bytes.Compare)
 	both, err := h.service.Intersect(ctx, slices.CompactFunc(keys, bytes.Equal))
@@ -132,7 +133,7 @@ func size([][]byte) (store.Query, answer, error) { return store.Query{Part: stor
 
 // writer appends a reply to those before it. What is large is sent while it is written.
 type writer struct {
-	c   *resp.Conn
+	c   *respserver.Conn
 	out []byte
 }
 

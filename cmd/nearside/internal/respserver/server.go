@@ -1,4 +1,4 @@
-package resp
+package respserver
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/limit"
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 )
 
 // Config is what a server needs to know.
@@ -20,8 +21,8 @@ type Config struct {
 	RequireAuth bool         // clients begin without authentication: see Conn.SetAuthed
 	Logger      *slog.Logger // slog.Default if nil
 
-	Limits  Limits // of a command; Normal if zero
-	PreAuth Limits // of a command before authentication; PreAuth if zero
+	Limits  resp.Limits // of a command; resp.Normal if zero
+	PreAuth resp.Limits // of a command before authentication; resp.PreAuth if zero
 
 	MaxOutput int   // bytes that may wait for one slow reader before his commands do; 64 MiB if zero
 	Budget    int64 // bytes that may wait for all of them, and in unfinished commands; beyond it the largest is closed. 256 MiB if zero
@@ -63,12 +64,12 @@ var errBudget = errors.New("the memory for slow clients is used up, and this one
 // NewServer returns a server that does nothing until Serve.
 func NewServer(cfg Config) *Server {
 	if cfg.Handler == nil {
-		panic("resp: a server needs a handler")
+		panic("respserver: a server needs a handler")
 	}
 	cfg.MaxClients = or(cfg.MaxClients, 10_000)
 	cfg.Logger = or(cfg.Logger, slog.Default())
-	cfg.Limits = or(cfg.Limits, Normal)
-	cfg.PreAuth = or(cfg.PreAuth, PreAuth)
+	cfg.Limits = or(cfg.Limits, resp.Normal)
+	cfg.PreAuth = or(cfg.PreAuth, resp.PreAuth)
 	cfg.MaxOutput = or(cfg.MaxOutput, 64<<20)
 	cfg.Budget = or(cfg.Budget, 256<<20)
 	cfg.WriteTimeout = or(cfg.WriteTimeout, 30*time.Second)
@@ -170,7 +171,7 @@ func (s *Server) admit(nc net.Conn) {
 	}
 	s.mu.Unlock()
 	if full {
-		_, _ = c.w.try(AppendError(nil, "ERR max number of clients reached"))
+		_, _ = c.w.try(resp.AppendError(nil, "ERR max number of clients reached"))
 	}
 	c.kill(nil)
 }

@@ -1,4 +1,4 @@
-package resp_test
+package respserver_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 )
 
 // patient is a handler whose reads wait until their client has gone.
@@ -16,7 +17,7 @@ type patient struct {
 	began, ended chan string
 }
 
-func (h *patient) Do(ctx context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *patient) Do(ctx context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	h.began <- "DO"
 	select {
 	case <-c.Gone().Done():
@@ -36,7 +37,7 @@ func TestClientThatHangsUpDuringACall(t *testing.T) {
 		t.Skip("noticed on Linux alone")
 	}
 	h := &patient{began: make(chan string, 10), ended: make(chan string, 10)}
-	s := resp.NewServer(resp.Config{Handler: h})
+	s := respserver.NewServer(respserver.Config{Handler: h})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package resp
+package respserver
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 )
 
 // A Conn is one client. Its methods and Value are for the handler, during a call for this connection.
@@ -26,13 +28,13 @@ type Conn struct {
 	name    string
 	proto   int
 	authed  bool
-	closing bool    // nothing more is read
-	lim     *Limits // of the parser; changes with authed
-	turn    *turn   // nil while the connection waits for input
-	p       *Parser // its place in an unfinished command, else nil
-	rest    []byte  // the beginning of an unfinished command
-	grown   bool    // the turn's input is rest itself, since the command no longer fits
-	need    int     // bytes of the unfinished command without which parsing is useless
+	closing bool         // nothing more is read
+	lim     *resp.Limits // of the parser; changes with authed
+	turn    *turn        // nil while the connection waits for input
+	p       *resp.Parser // its place in an unfinished command, else nil
+	rest    []byte       // the beginning of an unfinished command
+	grown   bool         // the turn's input is rest itself, since the command no longer fits
+	need    int          // bytes of the unfinished command without which parsing is useless
 
 	tables   int64         // bytes of the tables of the unfinished command that count against the budget
 	borrowed atomic.Int64  // bytes that the call under way holds
@@ -189,10 +191,10 @@ func (c *Conn) take(n int) {
 		c.replaceRest(nil)
 		return
 	}
-	c.p = parsers.Get().(*Parser)
+	c.p = parsers.Get().(*resp.Parser)
 	t.p, *c.p = *c.p, t.p
 	c.keepRest(b)
-	c.countTables(c.p.size())
+	c.countTables(c.p.Size())
 }
 
 // countTables sets how many bytes the tables of the unfinished command count. Below a page they do not: they come from a pool.
@@ -206,7 +208,7 @@ func (c *Conn) countTables(n int64) {
 	}
 }
 
-var parsers = sync.Pool{New: func() any { return new(Parser) }}
+var parsers = sync.Pool{New: func() any { return new(resp.Parser) }}
 
 // keepRest keeps b, the beginning of a command, until more arrives.
 func (c *Conn) keepRest(b []byte) {

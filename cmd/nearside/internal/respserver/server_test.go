@@ -1,4 +1,4 @@
-package resp_test
+package respserver_test
 
 import (
 	"bufio"
@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"net"
 	"runtime"
@@ -21,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 	"github.com/nearside/nearside/internal/eventually"
 )
 
@@ -29,14 +29,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // echo answers GET hit:x at once and GET miss:x in a batch, both with x; nil:x with null; err:x with an error.
 type echo struct{ big []byte }
 
-func (h *echo) Get(c *resp.Conn, out, key []byte) ([]byte, bool) {
+func (h *echo) Get(c *respserver.Conn, out, key []byte) ([]byte, bool) {
 	if v, ok := bytes.CutPrefix(key, []byte("hit:")); ok {
 		return resp.AppendBulk(out, v), true
 	}
 	return out, false
 }
 
-func (h *echo) GetMany(_ context.Context, c *resp.Conn, keys [][]byte, r *resp.Replies) {
+func (h *echo) GetMany(_ context.Context, c *respserver.Conn, keys [][]byte, r *respserver.Replies) {
 	for _, key := range keys {
 		kind, v, _ := bytes.Cut(key, []byte(":"))
 		switch string(kind) {
@@ -57,7 +57,7 @@ func (h *echo) GetMany(_ context.Context, c *resp.Conn, keys [][]byte, r *resp.R
 	}
 }
 
-func (h *echo) Do(_ context.Context, c *resp.Conn, out []byte, args [][]byte) []byte {
+func (h *echo) Do(_ context.Context, c *respserver.Conn, out []byte, args [][]byte) []byte {
 	switch string(args[0]) {
 	case "AUTH":
 		c.SetAuthed()
@@ -80,11 +80,11 @@ func (h *echo) Do(_ context.Context, c *resp.Conn, out []byte, args [][]byte) []
 }
 
 type server struct {
-	*resp.Server
+	*respserver.Server
 	addr string
 }
 
-func serve(t testing.TB, cfg resp.Config) *server {
+func serve(t testing.TB, cfg respserver.Config) *server {
 	t.Helper()
 	if cfg.Handler == nil {
 		cfg.Handler = &echo{}
@@ -96,7 +96,7 @@ func serve(t testing.TB, cfg resp.Config) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{resp.NewServer(cfg), ln.Addr().String()}
+	s := &server{respserver.NewServer(cfg), ln.Addr().String()}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ln) }()
 	t.Cleanup(func() {
@@ -121,7 +121,16 @@ func (s *server) dial(t testing.TB) net.Conn {
 	return c
 }
 
-func bulk(v string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(v), v) }
+func bulk(v string) string { return string(resp.AppendBulkString(nil, v)) }
+
+// encode returns a command as a client sends it.
+func encode(args ...string) string {
+	b := resp.AppendArray(nil, len(args))
+	for _, a := range args {
+		b = resp.AppendBulkString(b, a)
+	}
+	return string(b)
+}
 
 // held answers like echo, but batches wait until they are let go.
 type held struct {
@@ -129,14 +138,14 @@ type held struct {
 	free chan struct{}
 }
 
-func (h *held) GetMany(ctx context.Context, c *resp.Conn, keys [][]byte, r *resp.Replies) {
+func (h *held) GetMany(ctx context.Context, c *respserver.Conn, keys [][]byte, r *respserver.Replies) {
 	<-h.free
 	h.echo.GetMany(ctx, c, keys, r)
 }
 
 // What a command that panicked leaves behind is used again for other clients, and must not mix their replies.
 func TestBuffersAfterPanic(t *testing.T) {
-	s := serve(t, resp.Config{})
+	s := serve(t, respserver.Config{})
 	for range 100 {
 		broken := s.dial(t)
 		io.WriteString(broken, encode("GET", "hit:a")+encode("GET", "panic:b"))
@@ -148,7 +157,7 @@ func TestBuffersAfterPanic(t *testing.T) {
 // Who has his reply does not wait for a batch behind it, and gets no reply twice.
 func TestHeadOfSlowBatch(t *testing.T) {
 	h := &held{free: make(chan struct{})}
-	conn := serve(t, resp.Config{Handler: h}).dial(t)
+	conn := serve(t, respserver.Config{Handler: h}).dial(t)
 	for _, last := range []string{"miss:3", "panic:3"} {
 		ask(t, conn, encode("GET", "hit:1")+encode("GET", last)+encode("GET", "hit:4"), bulk("1"))
 		h.free <- struct{}{}
@@ -165,7 +174,7 @@ func TestHeadOfSlowBatch(t *testing.T) {
 
 // Replies come in the order of the commands, whatever is a hit, a miss or a command, and however the bytes are cut.
 func TestOrder(t *testing.T) {
-	s := serve(t, resp.Config{})
+	s := serve(t, respserver.Config{})
 	var wg sync.WaitGroup
 	for client := range 8 {
 		wg.Go(func() {
@@ -207,7 +216,7 @@ func TestOrder(t *testing.T) {
 
 // Commands that outgrow the input of one turn are read whole, in whatever pieces they come, and so is what stands behind them.
 func TestLargeCommands(t *testing.T) {
-	s := serve(t, resp.Config{})
+	s := serve(t, respserver.Config{})
 	for _, size := range []int{8 << 10, 16 << 10, 17 << 10, 64<<10 + 1, 16 << 20} {
 		v := strings.Repeat("v", size)
 		for _, piece := range []int{5 << 10, 16 << 10, 64 << 20} {
@@ -241,7 +250,7 @@ func TestLongPipeline(t *testing.T) {
 	if testing.Short() {
 		n = 20_000
 	}
-	s := serve(t, resp.Config{Handler: &echo{big: bytes.Repeat([]byte("x"), 500)}, MaxOutput: 256 << 20, Budget: 1 << 30})
+	s := serve(t, respserver.Config{Handler: &echo{big: bytes.Repeat([]byte("x"), 500)}, MaxOutput: 256 << 20, Budget: 1 << 30})
 	conn := s.dial(t)
 	if _, err := io.WriteString(conn, strings.Repeat(encode("GET", "big:1"), n)); err != nil {
 		t.Fatal(err)
@@ -253,7 +262,7 @@ func TestLongPipeline(t *testing.T) {
 
 // Who never reads is closed, and holds no more than he may.
 func TestSlowReader(t *testing.T) {
-	s := serve(t, resp.Config{Handler: &echo{big: make([]byte, 64<<10)}, MaxOutput: 1 << 20, WriteTimeout: 100 * time.Millisecond})
+	s := serve(t, respserver.Config{Handler: &echo{big: make([]byte, 64<<10)}, MaxOutput: 1 << 20, WriteTimeout: 100 * time.Millisecond})
 	conn := s.dial(t)
 	go io.WriteString(conn, strings.Repeat(encode("GET", "big:1"), 10_000))
 	eventually.True(t, "the client is disconnected", func() bool {
@@ -269,7 +278,7 @@ func TestSlowReader(t *testing.T) {
 
 // The tables of an unfinished command count, besides its bytes.
 func TestTablesCount(t *testing.T) {
-	s := serve(t, resp.Config{Handler: &echo{}})
+	s := serve(t, respserver.Config{Handler: &echo{}})
 	const n = 100_000
 	text := fmt.Sprintf("*%d\r\n", n+1) + strings.Repeat("$0\r\n\r\n", n)
 	conn := s.dial(t)
@@ -282,7 +291,7 @@ func TestTablesCount(t *testing.T) {
 // Clients that are closed, for whatever reason, are one line of the log for each reason, however many they are.
 func TestClosedClientsInTheLog(t *testing.T) {
 	var log bytes.Buffer // read when the server has ended
-	s := serve(t, resp.Config{Handler: &echo{big: make([]byte, 64<<10)}, MaxOutput: 1 << 20, WriteTimeout: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s := serve(t, respserver.Config{Handler: &echo{big: make([]byte, 64<<10)}, MaxOutput: 1 << 20, WriteTimeout: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	const n = 5
 	for range n {
 		conn := s.dial(t)
@@ -312,7 +321,7 @@ func TestClosedClientsInTheLog(t *testing.T) {
 func TestFlush(t *testing.T) {
 	const n = 100_000
 	big := bytes.Repeat([]byte("x"), 1<<10)
-	s := serve(t, resp.Config{Handler: &echo{big: big}, MaxOutput: 1 << 20, WriteTimeout: 10 * time.Second})
+	s := serve(t, respserver.Config{Handler: &echo{big: big}, MaxOutput: 1 << 20, WriteTimeout: 10 * time.Second})
 	conn := s.dial(t)
 	var before, during runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -337,7 +346,7 @@ func TestFlush(t *testing.T) {
 	io.WriteString(half, encode("HALF", "200"))
 	closed(t, half, one+"-ERR internal error\r\n")
 
-	s = serve(t, resp.Config{Handler: &echo{big: big}, MaxOutput: 1 << 20, WriteTimeout: 100 * time.Millisecond})
+	s = serve(t, respserver.Config{Handler: &echo{big: big}, MaxOutput: 1 << 20, WriteTimeout: 100 * time.Millisecond})
 	io.WriteString(s.dial(t), encode("FLOOD", strconv.Itoa(n))) // and never reads
 	eventually.True(t, "the client that never reads is disconnected", func() bool {
 		if held := s.Stats().Held; held > 4<<20 {
@@ -347,25 +356,10 @@ func TestFlush(t *testing.T) {
 	})
 }
 
-// A number is the shortest text that is it again.
-func TestDouble(t *testing.T) {
-	for f, want := range map[float64]string{
-		0: "0", 1: "1", -2: "-2", 1.5: "1.5", 0.1: "0.1", 1e15: "1000000000000000", 9007199254740993: "9007199254740992", 1e21: "1e+21", 1e-7: "1e-07", 0.00001: "0.00001",
-		math.Inf(1): "inf", math.Inf(-1): "-inf",
-	} {
-		if got := string(resp.AppendDouble(nil, f, 3)); got != ","+want+"\r\n" {
-			t.Errorf("RESP3: got %q, want %q", got, want)
-		}
-		if got := string(resp.AppendDouble(nil, f, 2)); got != bulk(want) {
-			t.Errorf("RESP2: got %q, want %q", got, want)
-		}
-	}
-}
-
 // Who leaves before the replies is no news: any client could fill the log with that.
 func TestClientLeaves(t *testing.T) {
 	var log bytes.Buffer // read when the server has ended
-	s := serve(t, resp.Config{Handler: &echo{big: make([]byte, 64<<10)}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s := serve(t, respserver.Config{Handler: &echo{big: make([]byte, 64<<10)}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for range 10 {
 		conn := s.dial(t)
 		if _, err := io.WriteString(conn, strings.Repeat(encode("GET", "big:1"), 200)); err != nil { // more than the socket takes
@@ -401,7 +395,7 @@ func closed(t *testing.T, conn net.Conn, want string) {
 }
 
 func TestLimitsAndFaults(t *testing.T) {
-	s := serve(t, resp.Config{Limits: resp.Limits{Bulk: 1 << 10, Args: 100, Command: 1 << 14}})
+	s := serve(t, respserver.Config{Limits: resp.Limits{Bulk: 1 << 10, Args: 100, Command: 1 << 14}})
 	other := s.dial(t)
 	for in, want := range map[string]string{
 		"GET / HTTP/1.1\r\n\r\n":                      "-ERR Protocol error: found an HTTP request",
@@ -422,7 +416,7 @@ func TestLimitsAndFaults(t *testing.T) {
 
 // What one connection has broken in the middle of a command is not found by the next one, though they share parsers.
 func TestBrokenCommandIsNotInherited(t *testing.T) {
-	s := serve(t, resp.Config{})
+	s := serve(t, respserver.Config{})
 	for range 50 {
 		conn := s.dial(t)
 		io.WriteString(conn, "*3\r\n$3\r\nGET\r\n$x\r\n")
@@ -432,7 +426,7 @@ func TestBrokenCommandIsNotInherited(t *testing.T) {
 }
 
 func TestBeforeAuthentication(t *testing.T) {
-	s := serve(t, resp.Config{RequireAuth: true, IdleTimeout: 50 * time.Millisecond})
+	s := serve(t, respserver.Config{RequireAuth: true, IdleTimeout: 50 * time.Millisecond})
 	conn := s.dial(t)
 	ask(t, conn, encode("GET", "hit:1"), bulk("hit:1")) // goes to Do
 	ask(t, conn, encode("AUTH", "x")+encode("GET", "hit:1"), bulk("x")+bulk("1"))
@@ -442,7 +436,7 @@ func TestBeforeAuthentication(t *testing.T) {
 }
 
 func TestMaxClients(t *testing.T) {
-	s := serve(t, resp.Config{MaxClients: 1})
+	s := serve(t, respserver.Config{MaxClients: 1})
 	first := s.dial(t)
 	ask(t, first, encode("ECHO", "a"), bulk("a"))
 	closed(t, s.dial(t), "-ERR max number of clients reached")
@@ -451,7 +445,7 @@ func TestMaxClients(t *testing.T) {
 
 // At the end every client sees whole replies of a prefix of what it sent, and then the end.
 func TestShutdown(t *testing.T) {
-	s := serve(t, resp.Config{})
+	s := serve(t, respserver.Config{})
 	var wg sync.WaitGroup
 	started := make(chan struct{}, 16)
 	for range 16 {
@@ -509,7 +503,7 @@ func BenchmarkGet(b *testing.B) {
 	for _, key := range []string{"hit:1", "miss:1"} {
 		for _, pipeline := range []int{1, 16} {
 			b.Run(fmt.Sprintf("%s/pipeline %d", key, pipeline), func(b *testing.B) {
-				s := serve(b, resp.Config{})
+				s := serve(b, respserver.Config{})
 				conn := s.dial(b)
 				in := []byte(strings.Repeat(encode("GET", key), pipeline))
 				out := make([]byte, pipeline*len(bulk("1")))

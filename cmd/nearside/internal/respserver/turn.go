@@ -1,24 +1,25 @@
-package resp
+package respserver
 
 import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 )
 
 const (
 	readSize  = 16 << 10 // of a turn's input; a connection that waits holds none
 	writeSize = 64 << 10 // replies are sent when so many bytes are ready, and at most so many by one system call
 	batchKeys = 256      // keys of one GetMany
-	maxKept   = 1 << 10  // entries of a table, and
-	argSize   = 40       // bytes of an argument in the tables
+	maxTables = 40 << 10 // bytes of the tables of a command, above which they count against the budget while it runs
 	maxBuffer = 1 << 20  // bytes of a buffer that are used again
 )
 
 // A turn is what a connection needs between a read and the write of the replies. It is taken from a pool when there is
 // something to read and given back when all of it is answered, so that idle connections cost next to nothing.
 type turn struct {
-	p    Parser
+	p    resp.Parser
 	in   []byte   // what was read, unless it belongs to a command that has outgrown it
 	out  []byte   // replies in order, but for those of keys
 	keys [][]byte // waiting for GetMany; slices of the input
@@ -30,7 +31,7 @@ type turn struct {
 var turns = sync.Pool{New: func() any { return &turn{in: make([]byte, readSize)} }}
 
 func (t *turn) free() {
-	t.p.forget()
+	t.p.Reset()
 	clear(t.keys)
 	t.keys, t.gaps = t.keys[:0], t.gaps[:0]
 	t.out, t.r = keep(t.out), Replies{out: keep(t.r.out)}
@@ -60,7 +61,7 @@ func (c *Conn) answer(b []byte) (done int) {
 		if err != nil {
 			c.closing = true
 			c.settle()
-			t.out = AppendError(t.out, "ERR "+err.Error())
+			t.out = resp.AppendError(t.out, "ERR "+err.Error())
 			break
 		}
 		if n == 0 {
@@ -77,8 +78,8 @@ func (c *Conn) answer(b []byte) (done int) {
 			}
 		} else if len(args) > 0 {
 			c.settle()
-			if t.p.size() > maxKept*argSize {
-				c.Borrow(t.p.size())
+			if t.p.Size() > maxTables {
+				c.Borrow(t.p.Size())
 			}
 			t.out = h.Do(c.ctx, c, t.out, args)
 			t.p.Lim = c.lim
@@ -116,12 +117,17 @@ func (c *Conn) Flush(out []byte) []byte {
 // AppendBulk appends a string of any bytes. A large one is sent instead of copied, as Flush does it.
 func (c *Conn) AppendBulk(out, v []byte) []byte {
 	if len(v) < writeSize {
-		return AppendBulk(out, v)
+		return resp.AppendBulk(out, v)
 	}
-	c.send(appendCount(out, '$', len(v)))
-	c.send(v)
-	c.turn.out = append(keep(out), "\r\n"...)
+	c.turn.out = c.sendBulk(out, v)
 	return c.turn.out
+}
+
+// sendBulk sends out and a string, and returns the end of the string, which is yet to be sent.
+func (c *Conn) sendBulk(out, v []byte) []byte {
+	c.send(resp.AppendBulkHeader(out, len(v)))
+	c.send(v)
+	return resp.AppendBulkEnd(keep(out))
 }
 
 func isGet(args [][]byte) bool {
@@ -173,7 +179,7 @@ func (c *Conn) crashed(v any) {
 		}
 		t.out, t.r.out = t.r.out, nil // the turn is used again: its two buffers must not be one
 	}
-	c.send(AppendError(t.out, "ERR internal error"))
+	c.send(resp.AppendError(t.out, "ERR internal error"))
 }
 
 // Replies takes the answers to a batch of GETs, in the order of the keys. They are sent as they come once there are
@@ -190,20 +196,18 @@ type Replies struct {
 func (r *Replies) Bulk(v []byte) {
 	r.weave()
 	if len(v) < writeSize {
-		r.took(AppendBulk(r.out, v))
+		r.took(resp.AppendBulk(r.out, v))
 		return
 	}
-	r.c.send(appendCount(r.out, '$', len(v)))
-	r.c.send(v)
-	r.out = append(keep(r.out), "\r\n"...)
+	r.out = r.c.sendBulk(r.out, v)
 	r.n++
 }
 
 // Null answers that there is no value.
-func (r *Replies) Null() { r.weave(); r.took(AppendNull(r.out, r.c.Proto())) }
+func (r *Replies) Null() { r.weave(); r.took(resp.AppendNull(r.out, r.c.Proto())) }
 
 // Error answers with an error; msg begins with its code.
-func (r *Replies) Error(msg string) { r.weave(); r.took(AppendError(r.out, msg)) }
+func (r *Replies) Error(msg string) { r.weave(); r.took(resp.AppendError(r.out, msg)) }
 
 // Raw gives a reply that is already written in the client's version of the protocol, or the end of one that Part has begun.
 func (r *Replies) Raw(reply []byte) {
