@@ -54,8 +54,6 @@ type span struct{ from, to int }
 // maxKept is how many entries of a table Reset keeps.
 const maxKept = 1 << 10
 
-const crlf = "\r\n"
-
 // Next reads one command from the front of b. With n > 0 it has read n bytes and Args holds the command; `*0`, `*-1` and an
 // empty line are commands of no arguments. With n == 0 the command is unfinished: call again when there are at least need bytes, beginning with
 // the same ones. After an error nothing more can be read.

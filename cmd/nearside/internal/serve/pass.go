@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -166,7 +167,7 @@ func (h *Handler) split(ctx context.Context, c *respserver.Conn, out []byte, arg
 		return resp.AppendError(out, "ERR "+err.Error())
 	}
 	type answer struct {
-		reply []byte
+		reply resp.Reply
 		err   error
 	}
 	ch := make(chan answer, 1)
@@ -174,23 +175,22 @@ func (h *Handler) split(ctx context.Context, c *respserver.Conn, out []byte, arg
 		reply, err := h.upstream.Pass(ctx, client(c), cmd, theirs, keys, nil)
 		ch <- answer{reply, err}
 	}()
-	own := commands[strings.ToLower(string(args[0]))].run(h, ctx, c, nil, append([][]byte{args[0]}, ours...))
+	own := resp.Reply(commands[strings.ToLower(string(args[0]))].run(h, ctx, c, nil, append([][]byte{args[0]}, ours...)))
 	other := <-ch
 	switch {
 	case other.err != nil:
 		return h.fail(out, other.err)
-	case own[0] == '-':
+	case own.IsError():
 		return append(out, own...)
-	case other.reply[0] == '-':
+	case other.reply.IsError():
 		return append(out, other.reply...)
 	}
-	return resp.AppendInt(out, integer(own)+integer(other.reply))
-}
-
-// integer reads :n.
-func integer(reply []byte) (n int64) {
-	_, _ = fmt.Sscanf(string(reply), ":%d\r\n", &n) // zero if it is not one
-	return n
+	n, err := own.Int()
+	more, otherErr := other.reply.Int()
+	if err := cmp.Or(err, otherErr); err != nil {
+		return h.fail(out, err)
+	}
+	return resp.AppendInt(out, n+more)
 }
 
 // printable cuts a name at what would spoil a line.
@@ -202,7 +202,7 @@ func printable(name string) string {
 }
 
 // getForeign answers GETs of other keys, in one trip to each node.
-func (h *Handler) getForeign(ctx context.Context, to upstream.Client, keys [][]byte) (replies [][]byte, err error) {
+func (h *Handler) getForeign(ctx context.Context, to upstream.Client, keys [][]byte) (replies []resp.Reply, err error) {
 	cmds, slots := make([][][]byte, len(keys)), make([]int, len(keys))
 	for i, key := range keys {
 		cmds[i], slots[i] = [][]byte{[]byte("GET"), key}, h.upstream.Slot(keys[i:i+1])

@@ -99,7 +99,7 @@ func (h *Handler) read(ctx context.Context, c *respserver.Conn, keys [][]byte, a
 // reading is the answer for one key.
 type reading struct {
 	Answer
-	raw []byte // the reply of Redis, for a key of no declared cache; nil: the Answer counts
+	raw resp.Reply // the reply of Redis, for a key of no declared cache; nil: the Answer counts
 }
 
 // readPortion reads keys of declared caches and others, at once. It returns how many bytes it has borrowed for the answers.
@@ -169,7 +169,7 @@ func (h *Handler) mget(ctx context.Context, c *respserver.Conn, out []byte, args
 			return false
 		case err != nil && !errors.Is(err, errWrongType):
 			out = h.fail(out, err)
-		case a.raw != nil && a.raw[0] == '-': // GET of a list: MGET shows it as missing
+		case a.raw.IsError(): // GET of a list: MGET shows it as missing
 			out = resp.AppendNull(out, c.Proto())
 		case a.raw != nil:
 			out = append(out, a.raw...)

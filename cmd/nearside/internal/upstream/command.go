@@ -1,12 +1,14 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 )
 
 // Command is what the server says about one of its commands.
@@ -71,12 +73,12 @@ func (p *Pool) commands(ctx context.Context, since time.Time) (table, error) {
 	table, asked := p.table, p.asked
 	p.mu.Unlock()
 	if table == nil || asked.Before(since) {
-		out, _, err := p.Do(ctx, Client{Proto: 2}, Anywhere, [][][]byte{{[]byte("COMMAND")}}, nil)
+		out, _, err := p.Do(ctx, Client{Proto: 2}, Anywhere, [][][]byte{words("COMMAND")}, nil)
 		if err != nil {
 			return nil, err
 		}
 		if table, err = parseTable(out); err != nil {
-			return nil, fmt.Errorf("Redis: %w", err)
+			return nil, fmt.Errorf("Redis: COMMAND: %w", err)
 		}
 		p.mu.Lock()
 		p.table, p.asked = table, time.Now()
@@ -88,22 +90,19 @@ func (p *Pool) commands(ctx context.Context, since time.Time) (table, error) {
 // Keys returns the keys in a command's arguments. Where their places depend on other arguments, the server is asked.
 func (p *Pool) Keys(ctx context.Context, cmd Command, args [][]byte) ([][]byte, error) {
 	if cmd.movable {
-		out, _, err := p.Do(ctx, Client{Proto: 2}, Anywhere, [][][]byte{append([][]byte{[]byte("COMMAND"), []byte("GETKEYS")}, args...)}, nil)
+		out, _, err := p.Do(ctx, Client{Proto: 2}, Anywhere, [][][]byte{append(words("COMMAND", "GETKEYS"), args...)}, nil)
+		reply := resp.Reply(out)
 		switch {
 		case err != nil:
 			return nil, err
-		case strings.HasPrefix(string(out), "-ERR The command has no key arguments"):
+		case reply.IsError() && strings.HasPrefix(string(reply.Text()), "ERR The command has no key arguments"):
 			return nil, nil
-		case out[0] == '-':
-			return nil, fmt.Errorf("%s", out[1:len(out)-2])
-		}
-		v, _, err := parse(out)
-		if err != nil {
-			return nil, err
+		case reply.IsError():
+			return nil, errors.New(string(reply.Text()))
 		}
 		var keys [][]byte
-		for _, k := range v.list {
-			keys = append(keys, []byte(k.text))
+		for k := range reply.Elements() {
+			keys = append(keys, k.Text())
 		}
 		return keys, nil
 	}
@@ -124,53 +123,13 @@ func (p *Pool) Keys(ctx context.Context, cmd Command, args [][]byte) ([][]byte, 
 // table is the commands by name, subcommands as "config|get".
 type table map[string]Command
 
-// node is a reply as a tree; of version 3, what the commands that are parsed may answer.
-type node struct {
-	text string
-	list []node
-}
-
-func parse(b []byte) (n node, rest []byte, err error) {
-	head, b, ok := bytes.Cut(b, []byte("\r\n"))
-	if !ok || len(head) == 0 {
-		return n, nil, errReply
-	}
-	line, body := head, string(head[1:])
-	switch line[0] {
-	case '+', '-', ':', '_', ',', '#', '(':
-		return node{text: body}, b, nil
-	}
-	size, err := strconv.Atoi(body)
-	if err != nil {
-		return n, nil, errReply
-	}
-	if line[0] == '$' {
-		if size < 0 {
-			return n, b, nil
-		}
-		if len(b) < size+2 {
-			return n, nil, errReply
-		}
-		return node{text: string(b[:size])}, b[size+2:], nil
-	}
-	for range max(size, 0) {
-		var e node
-		if e, b, err = parse(b); err != nil {
-			return n, nil, err
-		}
-		n.list = append(n.list, e)
-	}
-	return n, b, nil
-}
-
 // parseTable reads the reply of COMMAND: name, arity, flags, first, last, step, categories, tips, key specs, subcommands.
-func parseTable(out []byte) (table, error) {
-	root, _, err := parse(out)
-	if err != nil {
-		return nil, err
+func parseTable(out resp.Reply) (table, error) {
+	if out.IsError() { // it is loading its data, or the user may not
+		return nil, errors.New(string(out.Text()))
 	}
 	table := make(table)
-	for _, e := range root.list {
+	for e := range out.Elements() {
 		if err := table.add(e); err != nil {
 			return nil, err
 		}
@@ -178,23 +137,28 @@ func parseTable(out []byte) (table, error) {
 	return table, nil
 }
 
-func (t table) add(e node) error {
-	if len(e.list) < 7 {
-		return fmt.Errorf("COMMAND: %w", errReply)
+func (t table) add(entry resp.Reply) error {
+	e := slices.Collect(entry.Elements())
+	if len(e) < 7 {
+		return resp.ErrReply
 	}
 	c := Command{}
-	c.first, _ = strconv.Atoi(e.list[3].text)
-	c.last, _ = strconv.Atoi(e.list[4].text)
-	c.step, _ = strconv.Atoi(e.list[5].text)
-	for _, f := range e.list[2].list {
-		c.movable = c.movable || f.text == "movablekeys"
+	for i, place := range []*int{&c.first, &c.last, &c.step} {
+		n, err := e[3+i].Int()
+		if err != nil {
+			return err
+		}
+		*place = int(n)
 	}
-	for _, a := range e.list[6].list {
-		c.Categories = append(c.Categories, strings.TrimPrefix(a.text, "@"))
+	for f := range e[2].Elements() {
+		c.movable = c.movable || string(f.Text()) == "movablekeys"
 	}
-	if len(e.list) > 7 {
-		for _, tip := range e.list[7].list {
-			switch name, value, _ := strings.Cut(tip.text, ":"); name {
+	for a := range e[6].Elements() {
+		c.Categories = append(c.Categories, strings.TrimPrefix(string(a.Text()), "@"))
+	}
+	if len(e) > 7 {
+		for tip := range e[7].Elements() {
+			switch name, value, _ := strings.Cut(string(tip.Text()), ":"); name {
 			case "request_policy":
 				c.request = value
 			case "response_policy":
@@ -202,14 +166,14 @@ func (t table) add(e node) error {
 			}
 		}
 	}
-	if len(e.list) > 9 {
-		for _, sub := range e.list[9].list {
+	if len(e) > 9 {
+		for sub := range e[9].Elements() {
 			c.parent = true
 			if err := t.add(sub); err != nil {
 				return err
 			}
 		}
 	}
-	t[strings.ToLower(e.list[0].text)] = c
+	t[strings.ToLower(string(e[0].Text()))] = c
 	return nil
 }

@@ -1,13 +1,12 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/topology"
 )
@@ -25,17 +24,15 @@ func (p *Pool) Pass(ctx context.Context, to Client, cmd Command, args, keys [][]
 	case len(keys) > 0 && cmd.request == "multi_shard":
 		return p.spread(ctx, to, cmd, args, out)
 	case len(keys) > 0:
-		return append(out, crossSlot...), nil
+		return resp.AppendError(out, "CROSSSLOT Keys in request don't hash to the same slot"), nil
 	case cmd.request == "all_shards" || cmd.request == "all_nodes":
 		return p.everywhere(ctx, to, cmd, args, out)
 	case cmd.request == "special":
-		return append(out, fmt.Sprintf("-ERR '%s' is refused: it speaks of one node, and this is a cluster: connect to the node itself\r\n", args[0])...), nil
+		return resp.AppendError(out, fmt.Sprintf("ERR '%s' is refused: it speaks of one node, and this is a cluster: connect to the node itself", args[0])), nil
 	}
 	out, _, err := p.Do(ctx, to, slot, [][][]byte{args}, out)
 	return out, err
 }
-
-const crossSlot = "-CROSSSLOT Keys in request don't hash to the same slot\r\n"
 
 // Several is what Slot returns for keys of several slots.
 const Several = -2
@@ -89,17 +86,15 @@ func (p *Pool) spread(ctx context.Context, to Client, cmd Command, args [][]byte
 	}
 	left := make(map[int][]byte) // the elements of each reply that are not taken yet
 	for n, slot := range order {
-		_, left[slot], _ = bytes.Cut(replies[n], []byte("\r\n"))
+		left[slot] = replies[n].Body()
 	}
-	out = append(strconv.AppendInt(append(out, '*'), int64(len(at)), 10), '\r', '\n')
+	out = resp.AppendArray(out, len(at))
 	for _, slot := range at {
-		_, rest, err := parse(left[slot])
+		e, rest, err := resp.Cut(left[slot])
 		if err != nil {
 			return out, err
 		}
-		n := len(left[slot]) - len(rest)
-		out = append(out, left[slot][:n]...)
-		left[slot] = rest
+		out, left[slot] = append(out, e...), rest
 	}
 	return out, nil
 }
@@ -107,12 +102,13 @@ func (p *Pool) spread(ctx context.Context, to Client, cmd Command, args [][]byte
 // everywhere sends a command to all masters.
 func (p *Pool) everywhere(ctx context.Context, to Client, cmd Command, args [][]byte, out []byte) ([]byte, error) {
 	masters := p.route.Masters()
-	replies := make([][]byte, len(masters))
+	replies := make([]resp.Reply, len(masters))
 	for i, address := range masters {
-		var err error
-		if replies[i], _, err = p.exchange(ctx, to, place{address, to.Proto}, [][][]byte{args}, nil, 1); err != nil {
+		reply, _, err := p.exchange(ctx, to, place{address, to.Proto}, [][][]byte{args}, nil, 1)
+		if err != nil {
 			return out, err
 		}
+		replies[i] = reply
 	}
 	if bad := firstError(replies); bad != nil && cmd.response != "one_succeeded" {
 		return append(out, bad...), nil
@@ -121,43 +117,43 @@ func (p *Pool) everywhere(ctx context.Context, to Client, cmd Command, args [][]
 }
 
 // combine makes one reply of several, as the server's tip says.
-func combine(how string, replies [][]byte, out []byte) ([]byte, error) {
+func combine(how string, replies []resp.Reply, out []byte) ([]byte, error) {
 	switch how {
 	case "agg_sum":
 		sum := int64(0)
 		for _, r := range replies {
-			n, err := strconv.ParseInt(strings.Trim(string(r), ":\r\n"), 10, 64)
+			n, err := r.Int()
 			if err != nil {
-				return out, errReply
+				return out, err
 			}
 			sum += n
 		}
-		return append(strconv.AppendInt(append(out, ':'), sum, 10), '\r', '\n'), nil
+		return resp.AppendInt(out, sum), nil
 	case "one_succeeded":
 		for _, r := range replies {
-			if r[0] != '-' {
+			if !r.IsError() {
 				return append(out, r...), nil
 			}
 		}
 	case "": // lists are joined, such as those of KEYS
-		n, body := 0, []byte(nil)
+		n, body, kind := 0, []byte(nil), replies[0].Kind()
 		for _, r := range replies {
-			head, rest, _ := bytes.Cut(r, []byte("\r\n"))
-			if head[0] != '*' && head[0] != '~' {
+			if r.Kind() != kind || kind != resp.Array && kind != resp.Set {
 				return append(out, replies[0]...), nil
 			}
-			k, _ := strconv.Atoi(string(head[1:]))
-			n, body = n+k, append(body, rest...)
+			n, body = n+r.Len(), append(body, r.Body()...)
 		}
-		out = append(strconv.AppendInt(append(out, replies[0][0]), int64(n), 10), '\r', '\n')
-		return append(out, body...), nil
+		if kind == resp.Set {
+			return append(resp.AppendSet(out, n, 3), body...), nil
+		}
+		return append(resp.AppendArray(out, n), body...), nil
 	}
 	return append(out, replies[0]...), nil // all_succeeded: they say the same
 }
 
-func firstError(replies [][]byte) []byte {
+func firstError(replies []resp.Reply) resp.Reply {
 	for _, r := range replies {
-		if r[0] == '-' {
+		if r.IsError() {
 			return r
 		}
 	}
@@ -180,28 +176,20 @@ func (p *Pool) intersect(ctx context.Context, to Client, keys [][]byte, out []by
 	in := make(map[string]int) // in how many of the sets so far
 	var common []string
 	for i, r := range replies {
-		set, _, err := parse(r)
-		if err != nil {
-			return out, err
-		}
-		for _, member := range set.list {
-			if in[member.text] == i {
-				in[member.text]++
+		for e := range r.Elements() {
+			member := string(e.Text())
+			if in[member] == i {
+				in[member]++
 			}
 			if i == 0 {
-				common = append(common, member.text)
+				common = append(common, member)
 			}
 		}
 	}
 	common = slices.DeleteFunc(common, func(m string) bool { return in[m] < len(keys) })
-	kind := byte('*')
-	if to.Proto == 3 {
-		kind = '~'
-	}
-	out = append(strconv.AppendInt(append(out, kind), int64(len(common)), 10), '\r', '\n')
+	out = resp.AppendSet(out, len(common), to.Proto)
 	for _, m := range common {
-		out = append(strconv.AppendInt(append(out, '$'), int64(len(m)), 10), '\r', '\n')
-		out = append(append(out, m...), '\r', '\n')
+		out = resp.AppendBulkString(out, m)
 	}
 	return out, nil
 }

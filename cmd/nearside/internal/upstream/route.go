@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
@@ -76,8 +76,11 @@ func (p *Pool) Do(ctx context.Context, to Client, slot int, cmds [][][]byte, out
 				ends[i] -= own
 			}
 		}
+		if p.to.Mode != redisurl.Cluster || hop == maxHops {
+			return out, ends, nil
+		}
 		where, ok := redirected(out[begin:])
-		if p.to.Mode != redisurl.Cluster || !ok || hop == maxHops {
+		if !ok {
 			return out, ends, nil
 		}
 		p.route.LookSoon()
@@ -89,7 +92,7 @@ func (p *Pool) Do(ctx context.Context, to Client, slot int, cmds [][][]byte, out
 			}
 		case where.ask:
 			address, asking = where.address, true
-			sent = append([][][]byte{{[]byte("ASKING")}}, cmds...)
+			sent = append([][][]byte{words("ASKING")}, cmds...)
 		default:
 			address = where.address
 		}
@@ -102,25 +105,23 @@ type redirect struct {
 	ask     bool
 }
 
-// redirected looks whether a reply, or one of a transaction, sends us elsewhere.
-func redirected(replies []byte) (r redirect, ok bool) {
-	for len(replies) > 0 {
-		line, rest, _ := bytes.Cut(replies, []byte("\r\n"))
-		words := strings.Fields(string(line[:min(len(line), 128)]))
-		switch {
-		case len(words) == 3 && words[0] == "-MOVED":
-			return redirect{address: words[2]}, true
-		case len(words) == 3 && words[0] == "-ASK":
-			return redirect{address: words[2], ask: true}, true
-		case len(words) > 0 && words[0] == "-TRYAGAIN":
-			return redirect{}, true
-		case line[0] == '+': // OK of MULTI, and QUEUED
-			replies = rest
-		default:
-			return r, false
-		}
+// redirected returns where a reply, or one of a transaction, sends the commands. ok is false if it sends them nowhere.
+func redirected(replies resp.Reply) (r redirect, ok bool) {
+	for replies.Kind() == resp.Status { // OK of MULTI, and QUEUED
+		_, replies, _ = resp.Cut(replies)
 	}
-	return r, false
+	if !replies.IsError() {
+		return r, false
+	}
+	text := replies.Text()
+	fields := strings.Fields(string(text[:min(len(text), 128)]))
+	switch {
+	case len(fields) == 3 && fields[0] == "MOVED":
+		return redirect{address: fields[2]}, true
+	case len(fields) == 3 && fields[0] == "ASK":
+		return redirect{address: fields[2], ask: true}, true
+	}
+	return r, len(fields) > 0 && fields[0] == "TRYAGAIN"
 }
 
 func pause(ctx context.Context, d time.Duration) bool {
@@ -134,7 +135,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // Each sends commands that are about one slot each: those of one node in one write, the nodes at once. It returns the reply
 // of each, or one error: several have the same cause.
-func (p *Pool) Each(ctx context.Context, to Client, cmds [][][]byte, slots []int) ([][]byte, error) {
+func (p *Pool) Each(ctx context.Context, to Client, cmds [][][]byte, slots []int) ([]resp.Reply, error) {
 	byNode := make(map[string][]int)
 	for i, slot := range slots {
 		address, err := p.address(ctx, slot)
@@ -144,7 +145,7 @@ func (p *Pool) Each(ctx context.Context, to Client, cmds [][][]byte, slots []int
 		byNode[address] = append(byNode[address], i)
 	}
 	to.Take = nil
-	replies := make([][]byte, len(cmds))
+	replies := make([]resp.Reply, len(cmds))
 	var failed atomic.Pointer[error]
 	var all sync.WaitGroup
 	for address, which := range byNode {
@@ -159,10 +160,12 @@ func (p *Pool) Each(ctx context.Context, to Client, cmds [][][]byte, slots []int
 				if err != nil {
 					break
 				}
-				replies[i], begin = out[begin:ends[n]:ends[n]], ends[n]
-				if _, moved := redirected(replies[i]); moved && p.to.Mode == redisurl.Cluster {
-					replies[i], _, err = p.Do(ctx, to, slots[i], cmds[i:i+1], nil)
+				reply := out[begin:ends[n]:ends[n]]
+				begin = ends[n]
+				if _, moved := redirected(reply); moved && p.to.Mode == redisurl.Cluster {
+					reply, _, err = p.Do(ctx, to, slots[i], cmds[i:i+1], nil)
 				}
+				replies[i] = reply
 			}
 			if err != nil {
 				failed.CompareAndSwap(nil, &err)

@@ -6,6 +6,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 )
 
@@ -25,10 +27,8 @@ const (
 	timeout     = 10 * time.Second       // of one exchange: commands that wait for others are not passed, so a longer one hangs
 	maxOpen     = 512                    // connections, for each node and version of the protocol; more commands wait for one
 	keepIdle    = 10 * time.Second       // a connection that was not used for so long is closed
+	tlsWait     = 5 * time.Millisecond   // for what follows a message of TLS's own
 	checkIdle   = 100 * time.Millisecond // after which it is looked at before it is used: the server may have closed it
-	maxReply    = 64 << 20               // bytes of a reply that is collected
-	maxLength   = 512 << 20              // bytes of a string or elements of an array, as Redis has them
-	maxDepth    = 64                     // of arrays in arrays
 )
 
 // Route tells which node has which keys.
@@ -153,12 +153,8 @@ func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byt
 	defer func() { <-places }()
 	c, err := p.get(x, at)
 	if err != nil {
-		if _, cause := x.done(); cause != nil {
-			err = cause
-		} else if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return out, nil, failed(at.address, err)
+		_, cause := x.done()
+		return out, nil, failed(at.address, cmp.Or(cause, left(ctx), err))
 	}
 	begin := len(out)
 	ends := make([]int, 0, len(cmds))
@@ -178,19 +174,19 @@ func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byt
 	if crowded {
 		runtime.Gosched() // the others send their commands: then the reply is there, and the first look for it finds it
 	}
-	r := &reading{c: c, hold: to.Hold, renew: x.renew}
 	for i := range cmds {
 		before, taken := len(out), to.small
+		var take func(part []byte)
 		if i >= first {
-			r.take = func(part []byte) { taken = true; x.pause(); to.Take(part, false) }
+			take = func(part []byte) { taken = true; x.pause(); to.Take(part, false); x.renew() }
 		}
-		if out, err = r.reply(out); err != nil {
+		if out, err = resp.ReadReply(c.r, out, take, to.Hold); err != nil {
 			break
 		}
 		if taken {
 			x.pause()
 			to.Take(out[before:], true)
-			r.renew()
+			x.renew()
 			out = out[:before]
 		}
 		ends = append(ends, len(out))
@@ -205,29 +201,39 @@ func (p *Pool) exchange(ctx context.Context, to Client, at place, cmds [][][]byt
 		err = unsent
 	}
 	interrupted, cause := x.done() // if so, the connection must not be used again
-	switch {
-	case err == nil && interrupted:
-		c.nc.Close()
-	case err == nil:
+	if err == nil {
+		if interrupted {
+			c.nc.Close()
+			return out, ends, nil
+		}
 		if timed {
 			c.nc.SetDeadline(time.Time{})
 		}
 		p.put(at, c)
-	case cause != nil, ctx.Err() != nil: // the caller has left, or the node is unavailable: it is known already
-		c.nc.Close()
-		if cause == nil {
-			cause = context.Cause(ctx)
-		}
-		return out[:begin], nil, failed(at.address, cause)
-	default:
-		c.nc.Close()
+		return out, ends, nil
+	}
+	c.nc.Close()
+	out = out[:begin]
+	if cause = cmp.Or(cause, left(ctx)); cause != nil { // this says nothing new about the node
+		return out, nil, failed(at.address, cause)
+	}
+	var unread resp.ReplyError
+	if !errors.As(err, &unread) { // the node does not answer: its other connections lead to the same place
 		p.mu.Lock()
-		p.drop(at) // they lead to the same place
+		p.drop(at)
 		p.mu.Unlock()
 		p.route.LookSoon()
-		return out[:begin], nil, failed(at.address, err)
 	}
-	return out, ends, nil
+	return out, nil, failed(at.address, err)
+}
+
+// left returns why the caller of an exchange no longer waits; nil if it does. The deadline of a connection can take effect a
+// moment before that of its context.
+func left(ctx context.Context) error {
+	if due, timed := ctx.Deadline(); timed && ctx.Err() == nil && !time.Now().Before(due) {
+		return context.DeadlineExceeded
+	}
+	return context.Cause(ctx)
 }
 
 func failed(address string, err error) error {
