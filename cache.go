@@ -9,7 +9,7 @@ import (
 
 	"github.com/nearside/nearside/codec"
 	"github.com/nearside/nearside/internal/engine"
-	"github.com/nearside/nearside/internal/text"
+	"github.com/nearside/nearside/internal/keytext"
 	"github.com/nearside/nearside/internal/typed"
 )
 
@@ -141,7 +141,7 @@ func New[K comparable, V any](c *Client, name string, cfg Config[K, V]) *Cache[K
 }
 
 func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*Cache[K, V], error) {
-	if err := text.CheckName(name); err != nil {
+	if err := keytext.CheckName(name); err != nil {
 		return nil, err
 	}
 	if cfg.Load == nil && cfg.LoadMany == nil {
@@ -153,7 +153,7 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 	if cfg.InDoubt < 0 {
 		return nil, fmt.Errorf("Config.InDoubt is %v: expected how long a commit may take to become visible after its write has failed", cfg.InDoubt)
 	}
-	key, err := text.KeyWriter(name, cfg.Key)
+	key, err := keytext.KeyWriter(name, cfg.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +193,7 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 			Hold: max(cfg.Hold, 0), InDoubt: cmp.Or(cfg.InDoubt, inDoubt), LoadTimeout: cfg.LoadTimeout, SoftTimeout: max(cfg.SoftTimeout, 0),
 			Refresh: max(cfg.Refresh, 0), MaxLoads: cfg.MaxLoads,
 		},
-		Key: key, Parse: text.KeyReader(name, cfg.Key), Load: cfg.Load, LoadMany: cfg.LoadMany,
+		Key: key, Parse: keytext.KeyReader(name, cfg.Key), Load: cfg.Load, LoadMany: cfg.LoadMany,
 		Encode: cfg.Codec.Encode, Decode: cfg.Codec.Decode, DecodeTo: decodeTo, Expire: cfg.Expire, MaxValue: cfg.MaxValue,
 		Near: typed.NearConfig[V]{
 			Size: max(cfg.NearSize, 0), Bytes: uint64(max(cfg.NearBytes, 0)), Max: cfg.NearMax, Untracked: max(cfg.NearUntracked, 0),

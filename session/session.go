@@ -13,9 +13,9 @@ import (
 	"github.com/nearside/nearside/internal/bind"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/hotkeys"
+	"github.com/nearside/nearside/internal/keytext"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
-	"github.com/nearside/nearside/internal/text"
 )
 
 // Config says how sessions are kept. The zero value means the defaults.
@@ -51,7 +51,7 @@ func New(client *nearside.Client, cfg Config) *Store {
 	cfg.Name = cmp.Or(cfg.Name, "session")
 	cfg.TTL = store.Bounded(cmp.Or(cfg.TTL, 30*time.Minute))
 	cfg.MaxValue = cmp.Or(cfg.MaxValue, 1<<20)
-	err := text.CheckName(cfg.Name)
+	err := keytext.CheckName(cfg.Name)
 	switch {
 	case err != nil:
 	case cfg.TTL < 0:

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nearside/nearside/internal/keytext"
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/text"
 )
 
 // fields turns a V into the fields of a hash, and back.
@@ -117,7 +117,7 @@ func (f fields[V]) one(v V, name string) (e store.Element, ok bool, err error) {
 	}
 	s, plain := "", false
 	if !loose { // else its text would not tell what it was: 12 or "12"
-		s, plain, err = text.Value(r)
+		s, plain, err = keytext.Value(r)
 	}
 	if !plain && err == nil {
 		var b []byte
@@ -173,7 +173,7 @@ func setText(r reflect.Value, s string) error {
 	if r.Kind() == reflect.Interface && r.NumMethod() == 0 {
 		return json.Unmarshal([]byte(s), r.Addr().Interface())
 	}
-	if plain, err := text.Set(r, s); plain {
+	if plain, err := keytext.Set(r, s); plain {
 		return err
 	}
 	return json.Unmarshal([]byte(s), r.Addr().Interface())

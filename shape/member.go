@@ -8,8 +8,8 @@ import (
 	"reflect"
 
 	"github.com/nearside/nearside/codec"
+	"github.com/nearside/nearside/internal/keytext"
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/text"
 )
 
 // members writes members as they stand in Redis, and reads them.
@@ -23,7 +23,7 @@ type members[K comparable, T any] struct {
 // implement encoding.TextMarshaler and its counterpart; else as JSON.
 func newMembers[K comparable, T any](c codec.Codec[T]) (m members[K, T]) {
 	if c == nil {
-		if m.write, m.read = text.Writer[T](), text.Reader[T](); m.write != nil && m.read != nil {
+		if m.write, m.read = keytext.Writer[T](), keytext.Reader[T](); m.write != nil && m.read != nil {
 			return m
 		}
 		c = codec.JSON[T]()

@@ -10,8 +10,8 @@ import (
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/bind"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/keytext"
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/text"
 	"github.com/nearside/nearside/internal/typed"
 )
 
@@ -63,8 +63,8 @@ func newBase[K comparable](client *nearside.Client, call, name string, s Setting
 	case s.InDoubt < 0:
 		err = fmt.Errorf("InDoubt is %v: expected how long a commit may take to become visible after its write has failed", s.InDoubt)
 	default:
-		if err = text.CheckName(name); err == nil {
-			c.Key, err = text.KeyWriter(name, key)
+		if err = keytext.CheckName(name); err == nil {
+			c.Key, err = keytext.KeyWriter(name, key)
 		}
 	}
 	if err != nil {
@@ -76,7 +76,7 @@ func newBase[K comparable](client *nearside.Client, call, name string, s Setting
 		NotFoundTTL: max(cmp.Or(s.NotFoundTTL, ttl), 0), Hold: max(s.Hold, 0), InDoubt: cmp.Or(s.InDoubt, time.Minute),
 		LoadTimeout: positive(s.LoadTimeout, 10*time.Second), SoftTimeout: max(s.SoftTimeout, 0), Refresh: max(s.Refresh, 0), MaxLoads: max(s.MaxLoads, 0),
 	}
-	c.Parse, c.MaxElements = text.KeyReader(name, key), max(s.MaxElements, 0)
+	c.Parse, c.MaxElements = keytext.KeyReader(name, key), max(s.MaxElements, 0)
 	inside := bind.Of(client)
 	b := base[K]{name, typed.NewCollection(inside.Shared, c)}
 	inside.Register(call, name, b.e, b.e.Hash())

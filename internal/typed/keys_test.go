@@ -12,8 +12,8 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/eventually"
+	"github.com/nearside/nearside/internal/keytext"
 	"github.com/nearside/nearside/internal/store/memory"
-	"github.com/nearside/nearside/internal/text"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,12 +31,12 @@ func shared(t testing.TB) *engine.Shared {
 // given returns the key that the loaders are given for k: one alone, and one of a batch.
 func given[K comparable](t *testing.T, k K, user func(K) string) (one, many K) {
 	t.Helper()
-	write, err := text.KeyWriter("x", user)
+	write, err := keytext.KeyWriter("x", user)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := Config[K, int]{
-		Policy: engine.Policy{LoadTimeout: eventually.Limit}, MaxValue: 100, Key: write, Parse: text.KeyReader("x", user),
+		Policy: engine.Policy{LoadTimeout: eventually.Limit}, MaxValue: 100, Key: write, Parse: keytext.KeyReader("x", user),
 		Encode: func(v int) ([]byte, error) { return strconv.AppendInt(nil, int64(v), 10), nil },
 		Decode: func(data []byte) (int, error) { return strconv.Atoi(string(data)) },
 		Load:   func(_ context.Context, k K) (int, error) { one = k; return 1, nil },
@@ -86,9 +86,9 @@ func TestLoadersAreGivenTheKey(t *testing.T) {
 
 // hits returns how much a hit in the process allocates.
 func hits[V any](t *testing.T, v V, encode func(V) []byte, decode func([]byte) V) float64 {
-	write, _ := text.KeyWriter[int64]("x", nil)
+	write, _ := keytext.KeyWriter[int64]("x", nil)
 	cache := New(shared(t), Config[int64, V]{
-		Policy: engine.Policy{LoadTimeout: eventually.Limit}, MaxValue: 1000, Key: write, Parse: text.KeyReader[int64]("x", nil),
+		Policy: engine.Policy{LoadTimeout: eventually.Limit}, MaxValue: 1000, Key: write, Parse: keytext.KeyReader[int64]("x", nil),
 		Load:   func(context.Context, int64) (V, error) { return v, nil },
 		Encode: func(v V) ([]byte, error) { return encode(v), nil },
 		Decode: func(data []byte) (V, error) { return decode(data), nil },

@@ -14,11 +14,11 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/keytext"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
 	"github.com/nearside/nearside/internal/store/redis/conn"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
-	"github.com/nearside/nearside/internal/text"
 )
 
 // Declared is a cache of which more is known than its name.
@@ -79,7 +79,7 @@ func (d *Direct) Caches(context.Context) ([]Cache, error) {
 // cache returns what is known of a name.
 func (d *Direct) cache(name string) (Declared, error) {
 	if d.Declared == nil {
-		if err := text.CheckName(name); err != nil {
+		if err := keytext.CheckName(name); err != nil {
 			return Declared{}, usage("the cache %.100q: %v", name, err)
 		}
 		prefix := name + ":"
@@ -195,7 +195,7 @@ func (d *Direct) similar(ctx context.Context, name string) (out []string) {
 	defer cancel()
 	counts := make(map[string]int)
 	_, _ = d.Store.Keys(within, "*", nil, func(key string) bool {
-		if prefix, _, ok := strings.Cut(key, ":"); ok && text.CheckName(prefix) == nil {
+		if prefix, _, ok := strings.Cut(key, ":"); ok && keytext.CheckName(prefix) == nil {
 			counts[prefix]++
 		}
 		return true

@@ -1,6 +1,6 @@
-// Package text writes keys and members as text, and reads them back: strings, integers, floats, bools, and what implements
-// encoding.TextMarshaler.
-package text
+// Package keytext writes keys and members as text, and reads them back: strings, integers, floats, bools, and what implements
+// encoding.TextMarshaler. It has the rule for the names of caches, with which keys begin.
+package keytext
 
 import (
 	"encoding"

@@ -1,10 +1,10 @@
-package text_test
+package keytext_test
 
 import (
 	"testing"
 	"time"
 
-	"github.com/nearside/nearside/internal/text"
+	"github.com/nearside/nearside/internal/keytext"
 )
 
 type day struct{ time.Time }
@@ -16,7 +16,7 @@ func (d utcDay) MarshalText() ([]byte, error) { return []byte(d.UTC().Format(tim
 
 // Equal times are one key, whatever zones they are in.
 func TestTimesOfTwoZonesAreOneKey(t *testing.T) {
-	write, err := text.KeyWriter[time.Time]("day", nil)
+	write, err := keytext.KeyWriter[time.Time]("day", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,16 +26,16 @@ func TestTimesOfTwoZonesAreOneKey(t *testing.T) {
 			t.Errorf("in %v: %q, %v", zone, key, err)
 		}
 	}
-	if text.KeyReader[time.Time]("day", nil) != nil {
+	if keytext.KeyReader[time.Time]("day", nil) != nil {
 		t.Error("a time is told from its text, in which it has lost its zone")
 	}
-	if _, err := text.KeyWriter[day]("day", nil); err == nil {
+	if _, err := keytext.KeyWriter[day]("day", nil); err == nil {
 		t.Error("a struct that is written with the zone of its time is taken for a key")
 	}
-	if _, err := text.KeyWriter("day", func(d day) string { return d.UTC().String() }); err != nil {
+	if _, err := keytext.KeyWriter("day", func(d day) string { return d.UTC().String() }); err != nil {
 		t.Errorf("with a function: %v", err)
 	}
-	if _, err := text.KeyWriter[utcDay]("day", nil); err != nil {
+	if _, err := keytext.KeyWriter[utcDay]("day", nil); err != nil {
 		t.Errorf("without a zone: %v", err)
 	}
 }

@@ -1,30 +1,14 @@
-package text
+package keytext
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
 )
-
-var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]*$`)
-
-// CheckName returns nil for a name that a cache may have: so the first colon of a key always ends it, and no two caches can
-// collide.
-func CheckName(name string) error {
-	if !nameForm.MatchString(name) {
-		return errors.New("expected a name of a-z, 0-9, '_', '.' and '-' that begins with a letter or digit")
-	}
-	if name == "nearside" {
-		return errors.New("the layer's own keys begin so: choose another name")
-	}
-	return nil
-}
 
 // KeyWriter returns how a key of type K is written behind the cache's name. Strings, integers, bools and
 // encoding.TextMarshaler are known; anything else needs a function.
