@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside/internal/keytext"
 )
 
 const maxFile = 1 << 20 // bytes
@@ -268,11 +268,9 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]*$`)
-
 func (l *loader) caches(n ast.Node) {
 	l.members(n, "caches", func(name string, v ast.Node, at int) {
-		if !nameForm.MatchString(name) {
+		if !keytext.ValidName(name) {
 			l.failAt(at, "found the cache name %.40q, expected a-z, 0-9, '_', '.' and '-', with a letter or digit first", name)
 		}
 		c := newCache(name, l.at(at))
