@@ -31,7 +31,18 @@ type Pattern struct {
 	types  []Type
 }
 
-var nameForm = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
+// ParamForm is the regular expression of a parameter's name.
+const ParamForm = `[a-z_][a-z0-9_]*`
+
+var paramName = regexp.MustCompile(`^` + ParamForm + `$`)
+
+// CheckParam returns an error if a parameter cannot have this name.
+func CheckParam(name string) error {
+	if !paramName.MatchString(name) {
+		return fmt.Errorf("the parameter {%s}: expected a name of a-z, 0-9 and '_'", name)
+	}
+	return nil
+}
 
 // Parse reads a pattern. {name} stands for one or more bytes other than ':', {{ and }} for literal braces. types says
 // what a parameter may be; text if it is not there.
@@ -59,8 +70,8 @@ func Parse(text string, types map[string]Type) (*Pattern, error) {
 				return nil, errors.New("a '{' without its '}': a literal brace is written '{{'")
 			}
 			name := rest[1:end]
-			if !nameForm.MatchString(name) {
-				return nil, fmt.Errorf("the parameter {%s}: expected a name of a-z, 0-9 and '_'", name)
+			if err := CheckParam(name); err != nil {
+				return nil, err
 			}
 			for _, other := range p.params {
 				if other == name {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
 )
 
 // statement is a SQL text cut at its parameters: text[0], names[0], text[1], ...
@@ -17,8 +19,6 @@ type statement struct {
 
 	quoted []string // what stands inside quotes like a parameter, {name}
 }
-
-var nameForm = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 
 // Names returns the parameters {name} of a SQL text in the order in which they stand there, a name perhaps twice. It
 // fails on what Prepare would refuse without asking the database of the URL.
@@ -78,8 +78,8 @@ func split(sql string, lex lexis) (s statement, err error) {
 				}
 				s.list = len(s.names)
 			}
-			if !nameForm.MatchString(name) {
-				return s, fmt.Errorf("the parameter {%s}: expected a name of a-z, 0-9 and '_'", name)
+			if err := pattern.CheckParam(name); err != nil {
+				return s, err
 			}
 			s.text, s.names = append(s.text, lit.String()), append(s.names, name)
 			lit.Reset()
@@ -194,7 +194,7 @@ type shownError struct {
 func (e shownError) Error() string { return e.text }
 func (e shownError) Unwrap() error { return e.error }
 
-var parameter = regexp.MustCompile(`\{[a-z_][a-z0-9_]*(\.\.\.)?\}`)
+var parameter = regexp.MustCompile(`\{` + pattern.ParamForm + `(\.\.\.)?\}`)
 
 // unquoted refuses what stands inside quotes and is a parameter.
 func (s statement) unquoted(isParam func(name string) bool) error {
