@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/ops"
+	"github.com/nearside/nearside/cmd/nearside/internal/spelling"
 )
 
 type keysCmd struct {
@@ -74,7 +75,7 @@ func (c *keysCmd) show(w *env, keys ops.Keys) {
 		w.note("no key of %s among about %d of %d keys, %s; --for looks longer", c.Cache, keys.Looked, keys.Total, keys.Source)
 	case len(keys.Keys) == 0 && len(keys.Seen) > 0 && c.Match == "":
 		w.note("no key of %s, %s; keys there begin with %s", c.Cache, keys.Source, strings.Join(keys.Seen, ", "))
-		if near := ops.Nearest(c.Cache, keys.Seen[:1]); near != "" {
+		if near := spelling.Nearest(c.Cache, keys.Seen[:1]); near != "" {
 			w.note("did you mean %s?", near)
 		}
 	case len(keys.Keys) == 0:

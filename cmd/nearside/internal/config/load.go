@@ -15,6 +15,7 @@ import (
 
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside/cmd/nearside/internal/spelling"
 	"github.com/nearside/nearside/internal/keytext"
 )
 
@@ -233,39 +234,13 @@ func (l *loader) unknown(line int, name string, known []string) {
 	l.failAt(line, "found the unknown field %.40q, %s", name, expectedOf(name, known))
 }
 
-// expectedOf suggests the nearest of the known names, else lists them.
+// expectedOf suggests the known name that was meant, else lists them all.
 func expectedOf(name string, known []string) string {
-	best, at := len(name), ""
-	for _, k := range known {
-		if d := distance(name, k); d < best && 3*d <= max(len(name), len(k)) { // ttl is no misspelling of http
-			best, at = d, k
-		}
-	}
-	if at != "" {
-		return fmt.Sprintf("expected %q?", at)
+	if near := spelling.Nearest(name, known); near != "" {
+		return fmt.Sprintf("expected %q?", near)
 	}
 	slices.Sort(known)
 	return "expected one of " + strings.Join(known, ", ")
-}
-
-// distance counts the letters to be changed, added or removed (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], d
-		}
-	}
-	return row[len(b)]
 }
 
 func (l *loader) caches(n ast.Node) {

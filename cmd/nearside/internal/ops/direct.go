@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearside/nearside/cmd/nearside/internal/spelling"
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/keytext"
 	"github.com/nearside/nearside/internal/store"
@@ -201,7 +202,7 @@ func (d *Direct) similar(ctx context.Context, name string) (out []string) {
 		return true
 	})
 	out = slices.SortedFunc(maps.Keys(counts), func(a, b string) int { return cmp.Or(counts[b]-counts[a], strings.Compare(a, b)) })
-	if near := Nearest(name, out); near != "" {
+	if near := spelling.Nearest(name, out); near != "" {
 		out = append([]string{near}, slices.DeleteFunc(out, func(s string) bool { return s == near })...)
 	}
 	return out[:min(len(out), 5)]

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nearside/nearside/cmd/nearside/internal/spelling"
 	"github.com/nearside/nearside/fleet"
 )
 
@@ -56,7 +57,7 @@ func (d *Direct) Fleet(ctx context.Context, q fleet.Query) (*fleet.View, error) 
 
 // unreported is the error of a cache that no process reports.
 func unreported(name string, known []string) error {
-	if near := Nearest(name, known); near != "" {
+	if near := spelling.Nearest(name, known); near != "" {
 		return usage("no process reports a cache named %.100q: did you mean %s?", name, Printable(near))
 	}
 	shown := make([]string, 0, len(known))

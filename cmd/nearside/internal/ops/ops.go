@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nearside/nearside/cmd/nearside/internal/spelling"
 	"github.com/nearside/nearside/fleet"
 )
 
@@ -135,7 +136,7 @@ func away(format string, args ...any) error  { return kindError{ErrAway, fmt.Err
 
 // unknown is the error of a cache that is not declared.
 func unknown(name string, known []string) error {
-	switch near := Nearest(name, known); {
+	switch near := spelling.Nearest(name, known); {
 	case len(known) == 0:
 		return usage("no cache is named %.100q: none is declared", name)
 	case near != "":
@@ -158,40 +159,4 @@ func list(names []string) string {
 		text += n
 	}
 	return text
-}
-
-// Nearest returns the name that looks most like another one; "" if none does.
-func Nearest(name string, names []string) (best string) {
-	least := max(len(name)/2, 1) + 1
-	for _, n := range names {
-		if d := distance(name, n); d < least {
-			best, least = n, d
-		}
-	}
-	return best
-}
-
-// distance is how many letters must be changed, added, removed or swapped with their neighbour (optimal string alignment).
-func distance(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			change := 1
-			if a[i-1] == b[j-1] {
-				change = 0
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+change)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(a)][len(b)]
 }

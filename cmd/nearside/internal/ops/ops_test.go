@@ -9,16 +9,6 @@ import (
 	"github.com/nearside/nearside/internal/store"
 )
 
-func TestNearest(t *testing.T) {
-	t.Parallel()
-	names := []string{"user", "orders", "product", "friends"}
-	for name, want := range map[string]string{"usr": "user", "usre": "user", "order": "orders", "prodcut": "product", "xyzzy": "", "u": "", "": ""} {
-		if got := Nearest(name, names); got != want {
-			t.Errorf("%q: got %q, want %q", name, got, want)
-		}
-	}
-}
-
 func TestPrintable(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
