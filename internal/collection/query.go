@@ -72,7 +72,7 @@ func (s span) read(tree *btree.BTreeG[store.Element], v *store.View) {
 	}
 	left := s.n
 	take := func(e store.Element) bool {
-		if s.glob == "" || match(s.glob, e.Member) {
+		if s.glob == "" || store.Match(s.glob, e.Member) {
 			v.Elements = append(v.Elements, s.c.shown(e))
 		}
 		left--

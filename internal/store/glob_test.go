@@ -33,6 +33,21 @@ func TestMatch(t *testing.T) {
 			}
 		}
 	}
+	for _, c := range []struct{ glob, yes, no string }{
+		{"a?", "ab a?", "a abc"},
+		{"[a-c]*", "a b1 c", "d 1a"},
+		{"[^a-c]1", "d1 -1", "a1 d"},
+		{`[\]a]`, "] a", "b"},
+		{"[ab", "a b", "c ab"},
+	} {
+		for want, texts := range map[bool]string{true: c.yes, false: c.no} {
+			for text := range strings.FieldsSeq(texts) {
+				if got := store.Match(c.glob, text); got != want {
+					t.Errorf("Match(%q, %q) = %v", c.glob, text, got)
+				}
+			}
+		}
+	}
 	for _, glob := range []string{"a?", "[ab]", `a\`} {
 		if store.CheckGlob(glob) == nil {
 			t.Errorf("%q was taken", glob)
