@@ -10,6 +10,7 @@ import (
 
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/human"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -176,7 +177,7 @@ func (t *tuning) advice(c *fleet.Cache) string {
 	}
 	saved := t.Loads / 3600 * min(other, t.Expiry) / t.PerKey / 2
 	return fmt.Sprintf("Loads follow the TTL. Twice the TTL would save up to %s of them per second, and %s of the database's time in each.",
-		short(saved), span(time.Duration(saved*float64(t.Load))))
+		human.Rate(saved), span(time.Duration(saved*float64(t.Load))))
 }
 
 // lives is the spread of what is left of keys' lives.

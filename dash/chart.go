@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/human"
 	"github.com/nearside/nearside/internal/tally"
 )
 
@@ -107,7 +108,7 @@ func latencyChart(points []fleet.Point) chart {
 
 func rate(p *fleet.Point, n uint64) cell {
 	f := float64(n) / p.Span.Seconds()
-	return cell{f, short(f)}
+	return cell{f, human.Rate(f)}
 }
 
 // settled is how much of a step must have passed before it is shown: each process reports some 10 s at once, so a part of a

@@ -7,13 +7,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/human"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -86,7 +83,7 @@ func (h *Handler) value(ctx context.Context, e *entry) {
 	st := h.inside.Shared.Store
 	if e.Type == "string" {
 		it := st.Head(ctx, e.Key, shownBytes)
-		e.Value, e.Cut = printable(string(it.Value)), e.Length > int64(len(it.Value))
+		e.Value, e.Cut = human.Text(it.Value), e.Length > int64(len(it.Value))
 		return
 	}
 	q := store.Query{Key: e.Key, Kind: store.Kind(e.Type), Part: store.Scan, Hint: shownElements}
@@ -100,14 +97,6 @@ func (h *Handler) value(ctx context.Context, e *entry) {
 	v := st.Query(ctx, []store.Query{q})[0]
 	e.Elements = slices.Clone(v.Elements[:min(len(v.Elements), shownElements)])
 	e.Cut = e.Length > int64(len(e.Elements))
-}
-
-// printable is a text as it is, or as a Go string if it has what one cannot see.
-func printable(text string) string {
-	if utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsPrint(r) }) {
-		return text
-	}
-	return strconv.Quote(text)
 }
 
 // confirm asks before something is invalidated.

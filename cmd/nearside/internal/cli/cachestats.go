@@ -8,9 +8,8 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/human"
 	"github.com/nearside/nearside/internal/tally"
-
-	"github.com/nearside/nearside/cmd/nearside/internal/ops"
 )
 
 const labels = 13 // columns before what is said
@@ -25,28 +24,28 @@ func (w *env) cacheStats(v *fleet.View, c *fleet.Cache, s span) {
 		fmt.Fprint(w.out, w.wrapped(fmt.Sprintf("%-*s", labels, label), labels, text))
 	}
 	win := s.window(c)
-	say("cache", fmt.Sprintf("%s, the last %s of %s", ops.Printable(c.Name), ago(win.Span), several(alive(v, c.Name), "process", "processes")))
+	say("cache", fmt.Sprintf("%s, the last %s of %s", human.Name(c.Name), ago(win.Span), several(alive(v, c.Name), "process", "processes")))
 	if win.Reads() == 0 {
 		say("reads", "none")
 	} else {
-		say("reads", fmt.Sprintf("%s/s, %s %% hits", rate(win.Rate(win.Reads())), percent(win.HitRatio())))
+		say("reads", fmt.Sprintf("%s/s, %s %% hits", human.Rate(win.Rate(win.Reads())), human.Percent(win.HitRatio())))
 		say("answered by", strings.Join(w.shares(win), ", "))
 	}
 	say("loads", w.parts(win, win.Loads(), tally.LoadOK, tally.LoadTimeout, "load_"))
 	if n := win.Counts[tally.Early]; n > 0 {
-		say("", fmt.Sprintf("%s of them before a value was stale", count(float64(n))))
+		say("", fmt.Sprintf("%s of them before a value was stale", human.Count(float64(n))))
 	}
 	if p, f := win.Counts[tally.CoalescedProcess], win.Counts[tally.CoalescedFleet]; p+f > 0 {
-		say("shared", fmt.Sprintf("%s reads waited for a load of their own process, %s for one of another", count(float64(p)), count(float64(f))))
+		say("shared", fmt.Sprintf("%s reads waited for a load of their own process, %s for one of another", human.Count(float64(p)), human.Count(float64(f))))
 	}
 	say("saved", fmt.Sprintf("%s of the database each second", seconds(saved(win))))
 	say("invalidated", w.parts(win, win.Invalidations(), tally.ByInvalidate, tally.ByLost, "by_"))
 	near := several(c.NearEntries, "entry", "entries")
 	if c.NearBytes > 0 {
-		near += ", " + ops.Bytes(int64(c.NearBytes))
+		near += ", " + human.Bytes(int64(c.NearBytes))
 	}
 	say("near", near+" in all processes")
-	say("store", fmt.Sprintf("%s/s read, %s/s written", ops.Bytes(int64(win.Rate(win.Counts[tally.BytesRead]))), ops.Bytes(int64(win.Rate(win.Counts[tally.BytesWritten])))))
+	say("store", fmt.Sprintf("%s/s read, %s/s written", human.Bytes(int64(win.Rate(win.Counts[tally.BytesRead]))), human.Bytes(int64(win.Rate(win.Counts[tally.BytesWritten])))))
 	if wrong := w.wrong(win); wrong != "" {
 		say("trouble", wrong)
 	}
@@ -62,7 +61,7 @@ func (w *env) cacheStats(v *fleet.View, c *fleet.Cache, s span) {
 func (w *env) shares(win *fleet.Window) (out []string) {
 	for n := tally.Near; n <= tally.Error; n++ {
 		if win.Counts[n] > 0 {
-			out = append(out, fmt.Sprintf("%s %s %%", n, percent(win.Share(n))))
+			out = append(out, fmt.Sprintf("%s %s %%", n, human.Percent(win.Share(n))))
 		}
 	}
 	return out
@@ -76,10 +75,10 @@ func (w *env) parts(win *fleet.Window, sum uint64, first, last tally.Count, pref
 	var out []string
 	for n := first; n <= last; n++ {
 		if win.Counts[n] > 0 {
-			out = append(out, fmt.Sprintf("%s %s", strings.TrimPrefix(n.String(), prefix), count(float64(win.Counts[n]))))
+			out = append(out, fmt.Sprintf("%s %s", strings.TrimPrefix(n.String(), prefix), human.Count(float64(win.Counts[n]))))
 		}
 	}
-	return fmt.Sprintf("%s/s: %s", rate(win.Rate(sum)), strings.Join(out, ", "))
+	return fmt.Sprintf("%s/s: %s", human.Rate(win.Rate(sum)), strings.Join(out, ", "))
 }
 
 // wrong is what should not be.
@@ -96,7 +95,7 @@ func (w *env) wrong(win *fleet.Window) string {
 		{tally.Dropped, "collections dropped, since the order of writes was not known"},
 	} {
 		if n := win.Counts[t.count]; n > 0 {
-			out = append(out, fmt.Sprintf("%s %s", count(float64(n)), t.what))
+			out = append(out, fmt.Sprintf("%s %s", human.Count(float64(n)), t.what))
 		}
 	}
 	return strings.Join(out, "; ")
@@ -106,7 +105,7 @@ func (w *env) wrong(win *fleet.Window) string {
 func settings(c *fleet.Cache) string {
 	var out []string
 	for _, hash := range slices.Sorted(maps.Keys(c.Configs)) {
-		out = append(out, fmt.Sprintf("%.8s in %s", ops.Printable(hash), several(len(c.Configs[hash]), "process", "processes")))
+		out = append(out, fmt.Sprintf("%.8s in %s", human.Name(hash), several(len(c.Configs[hash]), "process", "processes")))
 	}
 	switch {
 	case len(out) == 0:
@@ -137,9 +136,9 @@ func (w *env) curves(c *fleet.Cache, s span, say func(label, text string)) {
 		of    func(w *fleet.Window) float64
 		text  func(float64) string
 	}{
-		{"  reads/s", reads, rate},
-		{"  hit ratio", hits, func(v float64) string { return percent(v) + " %" }},
-		{"  loads/s", loads, rate},
+		{"  reads/s", reads, human.Rate},
+		{"  hit ratio", hits, func(v float64) string { return human.Percent(v) + " %" }},
+		{"  loads/s", loads, human.Rate},
 	} {
 		values, most := make([]float64, 0, n), 0.0
 		for _, p := range points[len(points)-n:] {
@@ -160,7 +159,7 @@ func (w *env) latencies(win *fleet.Window) {
 	var rows [][]string
 	for tier, what := range []string{"near", "store", "loader"} {
 		h := &win.Latency[tier]
-		rows = append(rows, []string{what, took(h.Quantile(0.5)), took(h.Quantile(0.9)), took(h.Quantile(0.99)), count(float64(h.N()))})
+		rows = append(rows, []string{what, human.Duration(h.Quantile(0.5)), human.Duration(h.Quantile(0.9)), human.Duration(h.Quantile(0.99)), human.Count(float64(h.N()))})
 	}
 	w.table([]column{{title: "LATENCY"}, {title: "P50", right: true}, {title: "P90", right: true, rank: 2}, {title: "P99", right: true}, {title: "MEASURED", right: true, rank: 1}}, rows)
 }
@@ -192,11 +191,11 @@ func (w *env) members(v *fleet.View, c *fleet.Cache) {
 			state = "ok"
 		}
 		for _, p := range m.Problems {
-			said = append(said, fmt.Sprintf("%s:%d: %s", ops.Printable(m.Host), m.PID, plain(p)))
+			said = append(said, fmt.Sprintf("%s:%d: %s", human.Name(m.Host), m.PID, plain(p)))
 		}
 		rows = append(rows, []string{
-			ops.Printable(m.Host), fmt.Sprint(m.PID), ops.Printable(m.Version), ago(m.Seen.Sub(m.Started)), ago(v.At.Sub(m.Seen)) + " ago",
-			count(float64(own.NearEntries)), fmt.Sprintf("%.8s", ops.Printable(own.Config)), plain(state),
+			human.Name(m.Host), fmt.Sprint(m.PID), human.Name(m.Version), ago(m.Seen.Sub(m.Started)), ago(v.At.Sub(m.Seen)) + " ago",
+			human.Count(float64(own.NearEntries)), fmt.Sprintf("%.8s", human.Name(own.Config)), plain(state),
 		})
 	}
 	if len(rows) == 0 {

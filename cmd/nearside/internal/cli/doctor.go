@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/nearside/nearside/internal/human"
 	"github.com/nearside/nearside/internal/store/redis/conn"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/ops"
@@ -70,4 +71,4 @@ func prescribe(w *env, r ops.Report) {
 }
 
 // plain is text from a server on one line, with nothing that a terminal would obey.
-func plain(text string) string { return ops.Text([]byte(strings.ReplaceAll(text, "\n", " "))) }
+func plain(text string) string { return human.Text([]byte(strings.ReplaceAll(text, "\n", " "))) }

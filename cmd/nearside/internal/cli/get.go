@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/ops"
+	"github.com/nearside/nearside/internal/human"
 )
 
 type getCmd struct {
@@ -84,7 +85,7 @@ func absent(e ops.Entry) error {
 	case "hold":
 		why = fmt.Sprintf(": it was invalidated, and is not stored for %v", e.Left)
 	}
-	return fmt.Errorf("%s is not in the cache (%s)%s", ops.Printable(e.Key.Key), e.Source, why)
+	return fmt.Errorf("%s is not in the cache (%s)%s", human.Name(e.Key.Key), e.Source, why)
 }
 
 // size is a number of bytes, or that the server does not tell.
@@ -92,11 +93,11 @@ func size(n int64) string {
 	if n < 0 {
 		return "unknown"
 	}
-	return ops.Bytes(n)
+	return human.Bytes(n)
 }
 
 func meta(w *env, e ops.Entry) {
-	rows := [][2]string{{"key", ops.Printable(e.Key.Key)}, {"type", e.Type}}
+	rows := [][2]string{{"key", human.Name(e.Key.Key)}, {"type", e.Type}}
 	if e.Found {
 		rows = append(rows, [2]string{"ttl", e.TTL.String()})
 		if e.Type == "string" {
@@ -119,7 +120,7 @@ func meta(w *env, e ops.Entry) {
 
 // show prints the value.
 func (c *getCmd) show(w *env, e ops.Entry, all bool) {
-	text := ops.Printable
+	text := human.Name
 	if all {
 		text = func(s string) string { return s }
 	}
@@ -129,13 +130,13 @@ func (c *getCmd) show(w *env, e ops.Entry, all bool) {
 			_, _ = w.out.Write(e.Value)
 			return
 		}
-		shown := ops.Text(e.Value)
+		shown := human.Text(e.Value)
 		fmt.Fprint(w.out, shown)
 		if !strings.HasSuffix(shown, "\n") {
 			fmt.Fprintln(w.out)
 		}
 		if e.Cut {
-			w.note("cut: %s of %s; --raw prints all", ops.Bytes(int64(len(e.Value))), size(e.Length))
+			w.note("cut: %s of %s; --raw prints all", human.Bytes(int64(len(e.Value))), size(e.Length))
 		}
 		return
 	case "list", "set":

@@ -10,6 +10,7 @@ import (
 	"github.com/nearside/nearside/fleet"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/ops"
+	"github.com/nearside/nearside/internal/human"
 )
 
 type hotCmd struct {
@@ -96,9 +97,9 @@ func (w *env) hotKeys(caches []fleet.Cache, limit int) bool {
 	for _, k := range hot(caches, limit) {
 		share := "-"
 		if k.Share > 0 {
-			share = percent(k.Share) + " %"
+			share = human.Percent(k.Share) + " %"
 		}
-		row := []string{ops.Printable(k.Key), rate(k.PerSecond), share, ops.Printable(k.cache.Name)}
+		row := []string{human.Name(k.Key), human.Rate(k.PerSecond), share, human.Name(k.cache.Name)}
 		rows = append(rows, row[:len(columns)])
 	}
 	if len(rows) > 0 {

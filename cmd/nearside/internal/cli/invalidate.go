@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/ops"
+	"github.com/nearside/nearside/internal/human"
 )
 
 type invalidateCmd struct {
@@ -52,7 +53,7 @@ func (c *invalidateCmd) Run(w *env) error {
 		if !done.Held {
 			said = "it held none"
 		}
-		fmt.Fprintf(w.out, "%s is invalidated: %s (%s)\n", ops.Printable(done.Key), said, done.Source)
+		fmt.Fprintf(w.out, "%s is invalidated: %s (%s)\n", human.Name(done.Key), said, done.Source)
 		return nil
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nearside/nearside/cmd/nearside/internal/ops"
 	"github.com/nearside/nearside/cmd/nearside/internal/spelling"
+	"github.com/nearside/nearside/internal/human"
 )
 
 type keysCmd struct {
@@ -58,15 +59,15 @@ func (c *keysCmd) show(w *env, keys ops.Keys) {
 			size := "?"
 			switch {
 			case k.Bytes >= 0:
-				size = ops.Bytes(k.Bytes)
+				size = human.Bytes(k.Bytes)
 			case k.Type == "string" && k.Length >= 0:
-				size = ops.Bytes(k.Length)
+				size = human.Bytes(k.Length)
 			}
 			ttl := k.TTL.String()
 			if ttl == "never ends" {
 				ttl = "none"
 			}
-			rows = append(rows, []string{ops.Printable(k.Key), k.Type, ttl, size})
+			rows = append(rows, []string{human.Name(k.Key), k.Type, ttl, size})
 		}
 		w.table([]column{{title: "KEY", cut: true}, {title: "TYPE"}, {title: "TTL", right: true}, {title: "SIZE", right: true}}, rows)
 	}

@@ -8,9 +8,8 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/human"
 	"github.com/nearside/nearside/internal/tally"
-
-	"github.com/nearside/nearside/cmd/nearside/internal/ops"
 )
 
 // span is which of a view's windows is looked at.
@@ -48,26 +47,26 @@ func saved(w *fleet.Window) float64 { return w.SavedPerSecond() }
 func stale(w *fleet.Window) float64 { return float64(w.Counts[tally.Stale]) }
 func gone(w *fleet.Window) float64  { return w.Rate(w.Invalidations()) }
 func errs(w *fleet.Window) float64  { return float64(w.Counts[tally.Error]) }
-func long(ns float64) string        { return took(time.Duration(ns)) }
+func long(ns float64) string        { return human.Duration(time.Duration(ns)) }
 func seconds(perSecond float64) string {
 	if perSecond <= 0 {
 		return "0"
 	}
-	return took(time.Duration(perSecond * float64(time.Second)))
+	return human.Duration(time.Duration(perSecond * float64(time.Second)))
 }
 
 // measures are the columns of the overview behind the name. All fit into 80 columns, and reads, hits, p99 and loads into 40.
 var measures = []measure{
-	{column{title: "READS/S", right: true}, "reads/s", reads, rate, false},
-	{column{title: "HIT%", right: true}, "hit %, lowest first", hits, percent, true},
-	{column{title: "NEAR%", right: true, rank: 5}, "", near, percent, false},
+	{column{title: "READS/S", right: true}, "reads/s", reads, human.Rate, false},
+	{column{title: "HIT%", right: true}, "hit %, lowest first", hits, human.Percent, true},
+	{column{title: "NEAR%", right: true, rank: 5}, "", near, human.Percent, false},
 	{column{title: "P50", right: true, rank: 6}, "", p50, long, false},
 	{column{title: "P99", right: true, rank: 1}, "p99", p99, long, false},
-	{column{title: "LOADS/S", right: true, rank: 2}, "loads/s", loads, rate, false},
+	{column{title: "LOADS/S", right: true, rank: 2}, "loads/s", loads, human.Rate, false},
 	{column{title: "SAVED/S", right: true, rank: 3}, "time saved", saved, seconds, false},
-	{column{title: "STALE", right: true, rank: 8}, "", stale, count, false},
-	{column{title: "INVAL/S", right: true, rank: 7}, "invalidations/s", gone, rate, false},
-	{column{title: "ERRORS", right: true, rank: 4}, "errors", errs, count, false},
+	{column{title: "STALE", right: true, rank: 8}, "", stale, human.Count, false},
+	{column{title: "INVAL/S", right: true, rank: 7}, "invalidations/s", gone, human.Rate, false},
+	{column{title: "ERRORS", right: true, rank: 4}, "errors", errs, human.Count, false},
 }
 
 // shows is the measure of a window as the table has it. Of a cache that was not read there is no ratio.
@@ -132,7 +131,7 @@ func (w *env) overview(caches []fleet.Cache, s span) []string {
 	}
 	rows := make([][]string, 0, len(caches))
 	for i := range caches {
-		row := []string{ops.Printable(caches[i].Name)}
+		row := []string{human.Name(caches[i].Name)}
 		for _, m := range measures {
 			if caches[i].Err != nil {
 				row = append(row, "?")
@@ -150,11 +149,11 @@ func summary(v *fleet.View, s span) string {
 	w := s.all(v)
 	hits := ""
 	if w.Reads() > 0 {
-		hits = fmt.Sprintf("%s %% hits, ", percent(w.HitRatio()))
+		hits = fmt.Sprintf("%s %% hits, ", human.Percent(w.HitRatio()))
 	}
 	return fmt.Sprintf("%s, %s, the last %s: %s reads/s, %s%s of the database saved each second, %s",
 		several(len(v.Caches), "cache", "caches"), several(alive(v, ""), "process", "processes"), ago(w.Span),
-		rate(w.Rate(w.Reads())), hits, seconds(saved(w)), several(int(w.Counts[tally.Error]), "error", "errors"))
+		human.Rate(w.Rate(w.Reads())), hits, seconds(saved(w)), several(int(w.Counts[tally.Error]), "error", "errors"))
 }
 
 // unheard is what is said where nobody has reported, or where those who did are gone; empty: somebody reports.

@@ -8,6 +8,7 @@ import (
 	"github.com/nearside/nearside/fleet"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/ops"
+	"github.com/nearside/nearside/internal/human"
 )
 
 type statsCmd struct {
@@ -72,5 +73,5 @@ func (w *env) allStats(v *fleet.View, s span) {
 }
 
 func unread(c fleet.Cache) string {
-	return fmt.Sprintf("%s could not be read: %s", ops.Printable(c.Name), plain(c.Err.Error()))
+	return fmt.Sprintf("%s could not be read: %s", human.Name(c.Name), plain(c.Err.Error()))
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nearside/nearside/fleet"
 
-	"github.com/nearside/nearside/cmd/nearside/internal/ops"
+	"github.com/nearside/nearside/internal/human"
 )
 
 // topPage is what top shows, and what keys have made of it.
@@ -159,7 +159,7 @@ func (p *topPage) foot() string {
 	}
 	text := fmt.Sprintf("q quit  %s  / filter  s by %s", pause, called(orders[p.order]))
 	if p.filter != "" {
-		text += ", named " + ops.Printable(p.filter)
+		text += ", named " + human.Name(p.filter)
 	}
 	return text
 }

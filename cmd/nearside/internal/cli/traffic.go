@@ -13,6 +13,7 @@ import (
 
 	"github.com/nearside/nearside/internal/demo"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/human"
 	"github.com/nearside/nearside/internal/store"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
@@ -210,9 +211,5 @@ func quantile(sample []time.Duration, q float64) string {
 		return "-"
 	}
 	slices.Sort(sample)
-	d := sample[int(q*float64(len(sample)-1))]
-	if d < time.Millisecond {
-		return fmt.Sprintf("%d µs", d.Microseconds())
-	}
-	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	return human.Duration(sample[int(q*float64(len(sample)-1))])
 }

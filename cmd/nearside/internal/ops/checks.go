@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nearside/nearside/internal/human"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis/health"
 )
@@ -72,9 +73,9 @@ func answering(f *facts) (out []Finding) {
 	if len(versions) == 0 {
 		return out
 	}
-	text := fmt.Sprintf("%s, %s used", strings.Join(versions, ", "), Bytes(used))
+	text := fmt.Sprintf("%s, %s used", strings.Join(versions, ", "), human.Bytes(used))
 	if limit > 0 {
-		text = fmt.Sprintf("%s, %s of %s used", strings.Join(versions, ", "), Bytes(used), Bytes(limit))
+		text = fmt.Sprintf("%s, %s of %s used", strings.Join(versions, ", "), human.Bytes(used), human.Bytes(limit))
 	}
 	if n := len(f.after.Nodes); n > 1 {
 		text = fmt.Sprintf("%d servers, %s", n, text)
@@ -181,7 +182,7 @@ func endless(f *facts) (out []Finding) {
 			if s.all {
 				how = "%d of %d keys of %s have no TTL, such as %s"
 			}
-			out = append(out, Finding{"ttl", Warn, fmt.Sprintf(how, s.endless, s.keys, s.cache, Printable(s.example)),
+			out = append(out, Finding{"ttl", Warn, fmt.Sprintf(how, s.endless, s.keys, s.cache, human.Name(s.example)),
 				"the layer always sets one, so another program writes them; they are served until somebody invalidates them",
 				"find who writes them; nearside invalidate " + s.cache + " --all --yes has them loaded anew, with a TTL"})
 		}
@@ -205,13 +206,13 @@ func bigValues(f *facts) (out []Finding) {
 			out = append(out, Finding{"size", Skipped, "the sizes of " + s.cache + " are not known: this user may run neither MEMORY USAGE nor STRLEN", "", "ACL SETUSER " + f.user + " +memory|usage +strlen"})
 		case s.largest.size() >= bigValue:
 			out = append(out, Finding{"size", Warn, fmt.Sprintf("%s: the largest of %d sampled values has %s (%s), the 99th percentile is %s",
-				s.cache, len(s.sizes), Bytes(s.largest.size()), Printable(s.largest.Key), Bytes(p99)),
+				s.cache, len(s.sizes), human.Bytes(s.largest.size()), human.Name(s.largest.Key), human.Bytes(p99)),
 				"one large value holds up all that waits on its connection: 1 MiB takes some milliseconds", "load less of it, split it, or compress it (codec.Compressed)"})
 		}
 	}
 	if len(out) == 0 && len(all) > 0 {
 		slices.Sort(all)
-		return ok("size", "values: 99th percentile %s, largest %s of %d sampled", Bytes(quantile(all, 0.99)), Bytes(all[len(all)-1]), len(all))
+		return ok("size", "values: 99th percentile %s, largest %s of %d sampled", human.Bytes(quantile(all, 0.99)), human.Bytes(all[len(all)-1]), len(all))
 	}
 	return out
 }
@@ -293,13 +294,13 @@ func fragmented(f *facts) []Finding {
 	}
 	bad, at := f.nodes(func(n store.NodeInfo) bool { return n.Fragmentation > fragmentation && n.Resident > fragmentedFrom })
 	if len(bad) > 0 {
-		return one("fragmentation", Warn, fmt.Sprintf("fragmentation is %.2f: %s are held for %s%s", bad[0].Fragmentation, Bytes(bad[0].Resident), Bytes(bad[0].Used), where(f.after.Nodes, at)),
+		return one("fragmentation", Warn, fmt.Sprintf("fragmentation is %.2f: %s are held for %s%s", bad[0].Fragmentation, human.Bytes(bad[0].Resident), human.Bytes(bad[0].Used), where(f.after.Nodes, at)),
 			"maxmemory counts what is used, so the machine may run out before it", "CONFIG SET activedefrag yes, or a restart")
 	}
 	if swapped, at := f.nodes(func(n store.NodeInfo) bool {
 		return n.Fragmentation > 0 && n.Fragmentation < 0.9 && n.Used > fragmentedFrom
 	}); len(swapped) > 0 {
-		return one("fragmentation", Warn, fmt.Sprintf("%s of %s are in memory%s", Bytes(swapped[0].Resident), Bytes(swapped[0].Used), where(f.after.Nodes, at)),
+		return one("fragmentation", Warn, fmt.Sprintf("%s of %s are in memory%s", human.Bytes(swapped[0].Resident), human.Bytes(swapped[0].Used), where(f.after.Nodes, at)),
 			"the rest is swapped to disk, and reading it takes milliseconds", "lower maxmemory, or give the machine more memory")
 	}
 	return ok("fragmentation", "no memory is lost to fragmentation")
@@ -329,7 +330,7 @@ func replication(f *facts) (out []Finding) {
 		}
 		for _, r := range n.Replicas {
 			if replicas++; r.State != "online" || r.Lag > lagging {
-				out = append(out, Finding{"replication", Warn, fmt.Sprintf("the replica %s of %s is %s, %v without a word, %s behind", r.Address, n.Address, r.State, r.Lag, Bytes(r.Behind)),
+				out = append(out, Finding{"replication", Warn, fmt.Sprintf("the replica %s of %s is %s, %v without a word, %s behind", r.Address, n.Address, r.State, r.Lag, human.Bytes(r.Behind)),
 					"a failover to it loses invalidations", "look at its log and at the network between the two"})
 			}
 		}

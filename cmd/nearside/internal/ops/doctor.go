@@ -181,21 +181,6 @@ func quantile[T int64 | time.Duration](sorted []T, q float64) (v T) {
 	return v
 }
 
-// Bytes is a size as a person reads it.
-func Bytes(n int64) string {
-	v, unit := float64(n), "B"
-	for _, u := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if v < 1024 {
-			break
-		}
-		v, unit = v/1024, u
-	}
-	if unit == "B" {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", v, unit)
-}
-
 // where names the servers that a check is about, if there are several.
 func where(all []store.NodeInfo, addresses []string) string {
 	if len(all) < 2 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nearside/nearside/cmd/nearside/internal/spelling"
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/human"
 )
 
 // fleetLimit is how long reading may take: the first reading of a day asks for 1,440 minutes of each cache.
@@ -58,11 +59,11 @@ func (d *Direct) Fleet(ctx context.Context, q fleet.Query) (*fleet.View, error) 
 // unreported is the error of a cache that no process reports.
 func unreported(name string, known []string) error {
 	if near := spelling.Nearest(name, known); near != "" {
-		return usage("no process reports a cache named %.100q: did you mean %s?", name, Printable(near))
+		return usage("no process reports a cache named %.100q: did you mean %s?", name, human.Name(near))
 	}
 	shown := make([]string, 0, len(known))
 	for _, k := range known[:min(len(known), 20)] {
-		shown = append(shown, Printable(k))
+		shown = append(shown, human.Name(k))
 	}
 	if more := len(known) - len(shown); more > 0 {
 		return usage("no process reports a cache named %.100q: there are %s and %d more", name, strings.Join(shown, ", "), more)
@@ -118,7 +119,7 @@ func drift(c *fleet.Cache, members map[string]*fleet.Member) Finding {
 		ids := c.Configs[hash]
 		all += len(ids)
 		names := processes(ids, members)
-		run = append(run, fmt.Sprintf("%d %.8s (%s)", len(ids), Printable(hash), names))
+		run = append(run, fmt.Sprintf("%d %.8s (%s)", len(ids), human.Name(hash), names))
 		if i > 0 {
 			others += len(ids)
 			restart = append(restart, names)
@@ -126,9 +127,9 @@ func drift(c *fleet.Cache, members map[string]*fleet.Member) Finding {
 	}
 	return Finding{
 		"settings", Warn,
-		fmt.Sprintf("%s: %d of %d processes run it with other settings than the rest: %s", Printable(c.Name), others, all, strings.Join(run, "; ")),
+		fmt.Sprintf("%s: %d of %d processes run it with other settings than the rest: %s", human.Name(c.Name), others, all, strings.Join(run, "; ")),
 		"each stores with its own TTL, codec and bounds, so how long a value lives depends on who loaded it; while a new release is rolled out this is normal",
-		"if no release is under way, have all run the same one: look at what differs on " + strings.Join(restart, ", ") + ", and restart what is old (nearside stats " + Printable(c.Name) + " has the members)",
+		"if no release is under way, have all run the same one: look at what differs on " + strings.Join(restart, ", ") + ", and restart what is old (nearside stats " + human.Name(c.Name) + " has the members)",
 	}
 }
 
@@ -137,7 +138,7 @@ func processes(ids []string, members map[string]*fleet.Member) string {
 	var names []string
 	for _, id := range ids {
 		if m := members[id]; m != nil {
-			names = append(names, fmt.Sprintf("%s:%d", Printable(m.Host), m.PID))
+			names = append(names, fmt.Sprintf("%s:%d", human.Name(m.Host), m.PID))
 		}
 	}
 	if len(names) > 3 {

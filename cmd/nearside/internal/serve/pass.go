@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nearside/nearside/internal/human"
 	"github.com/nearside/nearside/internal/store"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
@@ -90,7 +91,7 @@ func client(c *respserver.Conn) upstream.Client {
 
 // passable returns what is known about a command that may be passed on, and its keys. The error says why it may not.
 func (h *Handler) passable(ctx context.Context, args [][]byte) (cmd upstream.Command, keys [][]byte, err error) {
-	name := printable(strings.ToLower(string(args[0][:min(len(args[0]), 64)])))
+	name := human.Name(strings.ToLower(string(args[0][:min(len(args[0]), 64)])))
 	if why := never[name]; why != "" {
 		return cmd, nil, fmt.Errorf("'%s' is refused: %s", name, why)
 	}
@@ -191,14 +192,6 @@ func (h *Handler) split(ctx context.Context, c *respserver.Conn, out []byte, arg
 		return h.fail(out, err)
 	}
 	return resp.AppendInt(out, n+more)
-}
-
-// printable cuts a name at what would spoil a line.
-func printable(name string) string {
-	if i := strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 {
-		name = name[:i] + "..."
-	}
-	return name
 }
 
 // getForeign answers GETs of other keys, in one trip to each node.

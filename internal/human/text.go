@@ -1,4 +1,4 @@
-package ops
+package human
 
 import (
 	"strconv"
@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// Printable returns a name that a terminal shows as it is, and one that it would not (control characters, escape sequences,
-// marks that turn the direction of writing, spaces at the ends) as Go quotes it. A name that begins with a quote is quoted too,
-// so that the two cannot be confused.
-func Printable(name string) string {
+// Name writes a name on one line. A name that a terminal does not show as it is (control characters, escape sequences, marks that
+// turn the direction of writing, spaces at the ends) is quoted as Go does. One that begins with a quote is quoted too, so that the
+// two cannot be confused.
+func Name(name string) string {
 	plain := name != "" && name[0] != '"' && name == strings.TrimSpace(name) && utf8.ValidString(name)
 	for _, r := range name {
 		plain = plain && unicode.IsPrint(r)
@@ -21,7 +21,7 @@ func Printable(name string) string {
 	return strconv.Quote(name)
 }
 
-// Text returns a value with its lines and tabs, and with all else that a terminal would not show escaped as Go does.
+// Text writes a value with its lines and tabs. All else that a terminal does not show is escaped as Go does.
 func Text(value []byte) string {
 	var b strings.Builder
 	for len(value) > 0 {
