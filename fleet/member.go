@@ -5,9 +5,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
-	"runtime/debug"
 	"slices"
 	"time"
+
+	"github.com/nearside/nearside/internal/build"
 )
 
 // Member is a process, in its own words.
@@ -47,24 +48,7 @@ func self() Member {
 	host, _ := os.Hostname()
 	var id [8]byte
 	rand.Read(id[:])
-	return Member{ID: hex.EncodeToString(id[:]), Host: host, PID: os.Getpid(), Version: version(), Started: time.Now()}
-}
-
-// version is the program's, or the commit of a build from a checkout.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return "devel-" + s.Value[:12]
-		}
-	}
-	return "devel"
+	return Member{ID: hex.EncodeToString(id[:]), Host: host, PID: os.Getpid(), Version: build.Version(), Started: time.Now()}
 }
 
 // record writes a member as its key holds it.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/build"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store/redis"
 )
@@ -25,7 +26,7 @@ func TestServeReports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(v.Members) != 1 || !v.Members[0].Ended || v.Members[0].Version != version() || len(v.Members[0].Caches) != len(v.Names) || len(v.Names) == 0 {
+	if len(v.Members) != 1 || !v.Members[0].Ended || v.Members[0].Version != build.Version() || len(v.Members[0].Caches) != len(v.Names) || len(v.Names) == 0 {
 		t.Errorf("the members are %+v, the caches %q", v.Members, v.Names)
 	}
 	server.Invariants(t, "user:", "product:", "~l:")

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/nearside/nearside/internal/build"
 	"github.com/nearside/nearside/prom"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/limit"
@@ -27,10 +28,10 @@ const scrapesAtOnce = 4
 // metrics answers Prometheus: what the caches count, and what Go and the system know of the process.
 func metrics(s *serve.Service, logger *slog.Logger, guesses func() uint64) http.Handler {
 	r := prometheus.NewRegistry()
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "nearside_build_info", Help: "1, with the version as a label."}, []string{"version"})
-	build.WithLabelValues(version()).Set(1)
+	version := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "nearside_build_info", Help: "1, with the version as a label."}, []string{"version"})
+	version.WithLabelValues(build.Version()).Set(1)
 	wrong := prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "nearside_wrong_passwords_total", Help: "Wrong passwords of clients, over both ports."}, func() float64 { return float64(guesses()) })
-	r.MustRegister(prom.New(s), build, wrong, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(prom.New(s), version, wrong, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{
 		MaxRequestsInFlight: scrapesAtOnce, ErrorLog: scrapeLog{logger}, ErrorHandling: promhttp.ContinueOnError,
 	})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nearside/nearside/internal/build"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -31,7 +32,7 @@ func TestMetrics(t *testing.T) {
 		`nearside_invalidations_total{cache="user",cause="invalidate"} 1`,
 		`nearside_load_duration_seconds_count{cache="user"} 2`,
 		`nearside_store_up 1`,
-		`nearside_build_info{version="` + version() + `"} 1`,
+		`nearside_build_info{version="` + build.Version() + `"} 1`,
 	} {
 		if !strings.Contains(body, "\n"+want+"\n") {
 			t.Errorf("there is no %s", want)

@@ -22,6 +22,7 @@ import (
 	"github.com/nearside/nearside/dash"
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/bind"
+	"github.com/nearside/nearside/internal/build"
 	"github.com/nearside/nearside/internal/demo"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
@@ -324,8 +325,8 @@ func (s *server) listen(specs []serve.Spec) error {
 	}
 	s.service = serve.New(s.shared, specs)
 	redis, _ := s.shared.Store.(fleet.Redis) // the embedded store is none
-	s.fleet = fleet.Start(fleet.Config{Redis: redis, Problems: s.service.Problems, Caches: s.service.Locals, Version: version()})
-	handler := serve.NewHandler(s.service, s.cfg.Password, version(), s.logger, func() respserver.Stats { return s.redis.Stats() })
+	s.fleet = fleet.Start(fleet.Config{Redis: redis, Problems: s.service.Problems, Caches: s.service.Locals})
+	handler := serve.NewHandler(s.service, s.cfg.Password, build.Version(), s.logger, func() respserver.Stats { return s.redis.Stats() })
 	if s.cfg.Redis != "" {
 		s.upstream = upstream.New(s.target, s.route)
 		if unknown, err := s.upstream.Unknown(context.Background(), s.cfg.Allow); err == nil && len(unknown) > 0 {
@@ -380,7 +381,7 @@ func (s *server) greet(demo bool) {
 		where = config.Redact(s.cfg.Redis)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "nearside %s is ready, on %s\n", version(), where)
+	fmt.Fprintf(&b, "nearside %s is ready, on %s\n", build.Version(), where)
 	fmt.Fprintf(&b, "  redis  %s\n", s.redisLn.Addr())
 	if s.httpLn != nil {
 		fmt.Fprintf(&b, "  http   %s://%s/\n", s.scheme(), s.httpLn.Addr())
