@@ -11,9 +11,9 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/bind"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/fleetstats"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -67,7 +67,7 @@ type Options struct {
 // Client is a connection to Redis, or a store in memory, that caches share. It is safe for concurrent use.
 type Client struct {
 	shared   *engine.Shared
-	reporter *fleet.Reporter // nil: Options.Fleet is off
+	reporter *fleetstats.Reporter // nil: Options.Fleet is off
 
 	mu     sync.Mutex // guards caches
 	caches map[string]registered
@@ -191,7 +191,7 @@ func init() {
 		return bind.Client{Shared: c.shared, Register: c.register, Caches: c.meters}
 	}
 	bind.New = func(s store.Store, logger *slog.Logger) any { return newClient(s, Options{Logger: logger}) }
-	bind.Around = func(s *engine.Shared, r *fleet.Reporter) any {
+	bind.Around = func(s *engine.Shared, r *fleetstats.Reporter) any {
 		return &Client{shared: s, reporter: r, caches: make(map[string]registered)}
 	}
 	bind.Key = func(text string, w engine.Written, err error) any { return Key{text, w, err} }

@@ -10,7 +10,6 @@ import (
 	together "github.com/nearside/nearside/fleet" // recovery_test.go has a fleet of its own
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
-	"github.com/nearside/nearside/internal/tally"
 )
 
 // Two clients see each other's numbers, and what one reported stays when it is closed.
@@ -46,8 +45,8 @@ func TestFleet(t *testing.T) {
 		c = v.Caches[0]
 		return true
 	})
-	if n := c.Hour.Counts; n[tally.Load] != 1 || n[tally.Store] != 10 || n[tally.LoadOK] != 1 {
-		t.Errorf("the fleet counted %v", n)
+	if n := c.Hour.Counts; n.Load != 1 || n.Store != 10 || n.LoadsOK != 1 {
+		t.Errorf("the fleet counted %+v", n)
 	}
 	if len(c.Configs) != 1 || c.Drifts() {
 		t.Errorf("one member is alive, and has the settings %v", c.Configs)
@@ -69,7 +68,7 @@ func TestFleetInMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(v.Caches) != 1 || v.Now.Reads() != reads || v.Now.Counts[tally.Load] != 1 || !v.Members[0].Alive(v.At) || v.Caches[0].NearEntries != 1 {
+	if len(v.Caches) != 1 || v.Now.Reads() != reads || v.Now.Load != 1 || !v.Members[0].Alive(v.At) || v.Caches[0].NearEntries != 1 {
 		t.Errorf("found %+v of %+v", v.Now.Counts, v.Members)
 	}
 	if connect(t, "memory:").Fleet() != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/human"
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/tally"
 )
 
 // cacheHead is the row of numbers of one cache.
@@ -54,7 +53,7 @@ func (h *Handler) cache(r *http.Request) (*page, error) {
 		}
 	}
 	head := cacheHead{Name: cache, Writable: h.opts.AllowWrite && own != nil, NearEntries: c.NearEntries, NearBytes: c.NearBytes, Done: done(r), Err: c.Err}
-	head.headline = headline{Now: window{&c.Now}, Hour: window{&c.Hour}, Day: window{&c.Day}, P99: c.Now.Quantile(0.99), Base: base(r)}
+	head.headline = headline{Now: &c.Now, Hour: &c.Hour, Day: &c.Day, P99: c.Now.Quantile(0.99), Base: base(r)}
 	head.Keys, head.Bytes = h.size(cache)
 	if own != nil {
 		head.Kind = kinds[own.Settings().Kind]
@@ -137,7 +136,7 @@ type tuning struct {
 }
 
 func tuned(s engine.Settings, c *fleet.Cache, one *sample, err error) tuning {
-	t := tuning{Settings: s, Loads: c.Hour.Rate(c.Hour.Loads()) * 3600, Load: c.Hour.Latency[tally.LoadTier].Quantile(0.5)}
+	t := tuning{Settings: s, Loads: c.Hour.Rate(c.Hour.Loads()) * 3600, Load: c.Hour.LoadLatency.Quantile(0.5)}
 	if s.TTL > 0 {
 		t.Expiry = 1 / s.TTL.Hours()
 	}
@@ -152,7 +151,7 @@ func tuned(s engine.Settings, c *fleet.Cache, one *sample, err error) tuning {
 	default:
 		t.Keys = one.estimate()
 		if n := t.Keys.About.N; n > 0 {
-			changed := c.Hour.Counts[tally.ByInvalidate] + c.Hour.Counts[tally.ByUpdate] + c.Hour.Counts[tally.ByMutate]
+			changed := c.Hour.Invalidated + c.Hour.Updated + c.Hour.Mutated
 			t.PerKey, t.Changes = t.Loads/n, c.Hour.Rate(changed)*3600/n
 			t.Advice = t.advice(c)
 		}
@@ -248,26 +247,26 @@ type counters struct{ Rows, Never []counter }
 func counted(c *fleet.Cache) (out counters) {
 	for _, one := range []struct {
 		name, help string
-		of         tally.Count
+		of         func(*fleet.Counts) uint64
 		bytes, bad bool
 	}{
-		{"loads", "calls of the loader that returned a value", tally.LoadOK, false, false},
-		{"loads: not found", "the database has no such row", tally.LoadNotFound, false, false},
-		{"loads: failed", "the loader returned an error", tally.LoadError, false, true},
-		{"loads: timed out", "the loader took longer than LoadTimeout", tally.LoadTimeout, false, true},
-		{"refreshed early", "loads begun before a value was stale", tally.Early, false, false},
-		{"shared in a process", "reads that took part in another one's load", tally.CoalescedProcess, false, false},
-		{"shared in the fleet", "loads that waited for another process' value", tally.CoalescedFleet, false, false},
-		{"not stored", "values loaded and served, but invalidated meanwhile, or Redis was away", tally.Unfilled, false, false},
-		{"too large", "values above MaxValue, which are served and not stored", tally.TooLarge, false, true},
-		{"codec errors", "values that did not decode, or could not be encoded", tally.CodecError, false, true},
-		{"store errors", "reads of Redis without an answer", tally.StoreError, false, true},
-		{"writes behind", "writes that Redis could not be told of at once", tally.Behind, false, true},
-		{"writes in doubt", "keys whose write failed without saying whether it was committed", tally.InDoubt, false, true},
-		{"bytes read", "of values, from Redis", tally.BytesRead, true, false},
-		{"bytes written", "of values, to Redis", tally.BytesWritten, true, false},
+		{"loads", "calls of the loader that returned a value", func(c *fleet.Counts) uint64 { return c.LoadsOK }, false, false},
+		{"loads: not found", "the database has no such row", func(c *fleet.Counts) uint64 { return c.LoadsAbsent }, false, false},
+		{"loads: failed", "the loader returned an error", func(c *fleet.Counts) uint64 { return c.LoadsFailed }, false, true},
+		{"loads: timed out", "the loader took longer than LoadTimeout", func(c *fleet.Counts) uint64 { return c.LoadsTimedOut }, false, true},
+		{"refreshed early", "loads begun before a value was stale", func(c *fleet.Counts) uint64 { return c.Early }, false, false},
+		{"shared in a process", "reads that took part in another one's load", func(c *fleet.Counts) uint64 { return c.Coalesced }, false, false},
+		{"shared in the fleet", "loads that waited for another process' value", func(c *fleet.Counts) uint64 { return c.CoalescedFleet }, false, false},
+		{"not stored", "values loaded and served, but invalidated meanwhile, or Redis was away", func(c *fleet.Counts) uint64 { return c.Unfilled }, false, false},
+		{"too large", "values above MaxValue, which are served and not stored", func(c *fleet.Counts) uint64 { return c.TooLarge }, false, true},
+		{"codec errors", "values that did not decode, or could not be encoded", func(c *fleet.Counts) uint64 { return c.CodecErrors }, false, true},
+		{"store errors", "reads of Redis without an answer", func(c *fleet.Counts) uint64 { return c.StoreErrors }, false, true},
+		{"writes behind", "writes that Redis could not be told of at once", func(c *fleet.Counts) uint64 { return c.WritesDeferred }, false, true},
+		{"writes in doubt", "keys whose write failed without saying whether it was committed", func(c *fleet.Counts) uint64 { return c.WritesInDoubt }, false, true},
+		{"bytes read", "of values, from Redis", func(c *fleet.Counts) uint64 { return c.BytesRead }, true, false},
+		{"bytes written", "of values, to Redis", func(c *fleet.Counts) uint64 { return c.BytesWritten }, true, false},
 	} {
-		n := counter{one.name, one.help, c.Hour.Counts[one.of], c.Day.Counts[one.of], one.bytes, one.bad}
+		n := counter{one.name, one.help, one.of(&c.Hour.Counts), one.of(&c.Day.Counts), one.bytes, one.bad}
 		if n.Day > 0 {
 			out.Rows = append(out.Rows, n)
 		} else {

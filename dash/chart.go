@@ -6,7 +6,6 @@ import (
 
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/human"
-	"github.com/nearside/nearside/internal/tally"
 )
 
 // chart is numbers over time: a table, of which the script makes a picture.
@@ -34,31 +33,41 @@ type cell struct {
 	Text  string
 }
 
-// outcomes are the words for where answers come from, in the order in which they are stacked.
-var outcomes = []tally.Count{tally.Near, tally.Store, tally.Load, tally.Stale, tally.Negative, tally.Error}
+// outcomes are the sources of answers, in the order in which they are stacked.
+var outcomes = []struct {
+	name string
+	of   func(*fleet.Counts) uint64
+}{
+	{"near", func(c *fleet.Counts) uint64 { return c.Near }},
+	{"store", func(c *fleet.Counts) uint64 { return c.Store }},
+	{"load", func(c *fleet.Counts) uint64 { return c.Load }},
+	{"stale", func(c *fleet.Counts) uint64 { return c.Stale }},
+	{"negative", func(c *fleet.Counts) uint64 { return c.Negative }},
+	{"error", func(c *fleet.Counts) uint64 { return c.Errors }},
+}
 
 // causes of invalidations, as people say them.
 var causes = []struct {
 	series
-	of []tally.Count
+	of func(*fleet.Counts) uint64
 }{
-	{series{Name: "invalidate", Class: "c1"}, []tally.Count{tally.ByInvalidate}},
-	{series{Name: "update", Class: "c2"}, []tally.Count{tally.ByUpdate}},
-	{series{Name: "mutate", Class: "c3"}, []tally.Count{tally.ByMutate}},
-	{series{Name: "set", Class: "c4"}, []tally.Count{tally.BySet}},
-	{series{Name: "push (near copies)", Class: "c5"}, []tally.Count{tally.ByPush}},
-	{series{Name: "connection lost (near copies)", Class: "c6"}, []tally.Count{tally.ByLost}},
+	{series{Name: "invalidate", Class: "c1"}, func(c *fleet.Counts) uint64 { return c.Invalidated }},
+	{series{Name: "update", Class: "c2"}, func(c *fleet.Counts) uint64 { return c.Updated }},
+	{series{Name: "mutate", Class: "c3"}, func(c *fleet.Counts) uint64 { return c.Mutated }},
+	{series{Name: "set", Class: "c4"}, func(c *fleet.Counts) uint64 { return c.Set }},
+	{series{Name: "push (near copies)", Class: "c5"}, func(c *fleet.Counts) uint64 { return c.Pushed }},
+	{series{Name: "connection lost (near copies)", Class: "c6"}, func(c *fleet.Counts) uint64 { return c.PushesLost }},
 }
 
 // outcomeChart shows reads per second by outcome.
 func outcomeChart(points []fleet.Point) chart {
 	c := chart{ID: "outcomes", Title: "Reads by outcome", Unit: "reads/s", Stacked: true, Empty: "No read was counted in this time."}
 	for _, o := range outcomes {
-		c.Series = append(c.Series, series{Name: o.String(), Class: o.String()})
+		c.Series = append(c.Series, series{Name: o.name, Class: o.name})
 	}
 	c.fill(points, func(p *fleet.Point) (cells []cell) {
 		for _, o := range outcomes {
-			cells = append(cells, rate(p, p.Counts[o]))
+			cells = append(cells, rate(p, o.of(&p.Counts)))
 		}
 		return cells
 	})
@@ -74,11 +83,7 @@ func causeChart(points []fleet.Point) chart {
 	}
 	c.fill(points, func(p *fleet.Point) (cells []cell) {
 		for _, one := range causes {
-			var n uint64
-			for _, count := range one.of {
-				n += p.Counts[count]
-			}
-			cells = append(cells, rate(p, n))
+			cells = append(cells, rate(p, one.of(&p.Counts)))
 		}
 		return cells
 	})
@@ -88,12 +93,12 @@ func causeChart(points []fleet.Point) chart {
 // latencyChart shows medians and 99th percentiles of each tier.
 func latencyChart(points []fleet.Point) chart {
 	c := chart{ID: "latency", Title: "Latency by tier", Unit: "ms", Empty: "Nothing was measured in this time."}
-	for tier := range tally.Tiers {
-		c.Series = append(c.Series, series{tier.String() + " p50", tier.String(), true}, series{tier.String() + " p99", tier.String(), false})
+	for _, tier := range []string{"near", "store", "load"} {
+		c.Series = append(c.Series, series{tier + " p50", tier, true}, series{tier + " p99", tier, false})
 	}
 	c.fill(points, func(p *fleet.Point) (cells []cell) {
-		for tier := range tally.Tiers {
-			for _, d := range []time.Duration{p.P50[tier], p.P99[tier]} {
+		for _, tier := range []fleet.Quantiles{p.NearLatency, p.StoreLatency, p.LoadLatency} {
+			for _, d := range []time.Duration{tier.P50, tier.P99} {
 				value := float64(d) / float64(time.Millisecond)
 				if d <= 0 {
 					value = -1
@@ -161,9 +166,7 @@ func sum(caches []fleet.Cache, of func(*fleet.Cache) []fleet.Point) []fleet.Poin
 				continue
 			}
 			have.Span = max(have.Span, p.Span)
-			for c := range p.Counts {
-				have.Counts[c] += p.Counts[c]
-			}
+			have.Counts.Add(&p.Counts)
 		}
 	}
 	slices.Sort(order)

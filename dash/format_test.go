@@ -9,7 +9,6 @@ import (
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/tally"
 )
 
 func TestFormat(t *testing.T) {
@@ -58,7 +57,7 @@ func TestAdvice(t *testing.T) {
 		"not read again":          {0.1, 0, 1},
 	} {
 		c := fleet.Cache{Hour: fleet.Window{Span: time.Hour}}
-		c.Hour.Counts[tally.LoadOK] = uint64(3600 * rates[0])
+		c.Hour.LoadsOK = uint64(3600 * rates[0])
 		tune := tuning{Loads: 3600 * rates[0], PerKey: rates[0], Changes: rates[1], Expiry: rates[2], Load: time.Millisecond}
 		if got := tune.advice(&c); !strings.Contains(got, want) {
 			t.Errorf("%v: %q, expected %q", rates, got, want)

@@ -8,26 +8,16 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/fleet"
-	"github.com/nearside/nearside/internal/tally"
 )
 
 // headline is the row of numbers at the top.
 type headline struct {
-	Now, Hour, Day window
+	Now, Hour, Day *fleet.Window
 	P99            time.Duration
 	Alive, Gone    int // members; of one cache, those alive that have it
 	Problems       []string
 	Drifts         []string // caches that processes run with different settings
 	Base           string
-}
-
-// window gives templates the counts by their words.
-type window struct{ *fleet.Window }
-
-// Count returns what was counted under a word of package tally.
-func (w window) Count(word string) uint64 {
-	c, _ := tally.Named(word)
-	return w.Counts[c]
 }
 
 // line is a cache in the table of all.
@@ -72,7 +62,7 @@ func (h *Handler) overview(r *http.Request) (*page, error) {
 		return nil, err
 	}
 	p.late(v, err)
-	head := headline{Now: window{&v.Now}, Hour: window{&v.Hour}, Day: window{&v.Day}, P99: v.Now.Quantile(0.99), Base: base(r)}
+	head := headline{Now: &v.Now, Hour: &v.Hour, Day: &v.Day, P99: v.Now.Quantile(0.99), Base: base(r)}
 	for i := range v.Members {
 		if m := &v.Members[i]; m.Alive(v.At) {
 			head.Alive++
@@ -108,9 +98,9 @@ func (h *Handler) overview(r *http.Request) (*page, error) {
 func (h *Handler) lines(v *fleet.View) []line {
 	var out []line
 	for _, c := range v.Caches {
-		l := line{Cache: c, Share: shares(&c.Now.Tally), P99: c.Now.Quantile(0.99), Drift: c.Drifts(), Reported: c.Day.Reads() > 0}
+		l := line{Cache: c, Share: shares(&c.Now.Counts), P99: c.Now.Quantile(0.99), Drift: c.Drifts(), Reported: c.Day.Reads() > 0}
 		if l.Now.Reads() == 0 {
-			l.Share = shares(&c.Hour.Tally)
+			l.Share = shares(&c.Hour.Counts)
 		}
 		l.Keys, l.Bytes = h.size(c.Name)
 		out = append(out, l)
@@ -171,15 +161,15 @@ func points(c *fleet.Cache, span string) []fleet.Point {
 }
 
 // shares divides the bar of a cache.
-func shares(t *tally.Tally) (out []share) {
-	all := float64(t.Reads())
+func shares(c *fleet.Counts) (out []share) {
+	all := float64(c.Reads())
 	if all == 0 {
 		return nil
 	}
 	at := 0.0
 	for _, o := range outcomes {
-		if n := t.Counts[o]; n > 0 {
-			s := share{Name: o.String(), Part: float64(n) / all, From: at}
+		if n := o.of(c); n > 0 {
+			s := share{Name: o.name, Part: float64(n) / all, From: at}
 			s.Width = 100 * s.Part
 			at += s.Width
 			out = append(out, s)

@@ -1,32 +1,25 @@
-// Package fleet is what all processes see together: each adds what it counts to Redis, and anybody who reads it has the
-// whole fleet's view. nearside.Options.Fleet switches it on; nearside serve has it on.
+// Package fleet has what all processes that share a Redis counted together: hit ratios, latencies, loads, hot keys, and the
+// processes themselves, of now, of the last hour and of the last day.
 //
-// # Reporting
+// Processes report with nearside.Options.Fleet, and nearside serve always does. nearside.Client.Fleet returns the Reader:
 //
-// Each process has a Reporter. Every 8 to 10 s it asks the caches what they counted, and sends the difference to the last
-// time: one command for each cache with news and one for the process itself, in one trip to each node. Nobody waits for it.
-// It is best effort: a node that is away is not asked, a flush has 250 ms, and nothing is queued.
+//	view, err := client.Fleet().Read(ctx, fleet.Query{Cache: "user", Back: time.Hour})
 //
-//	the server has added a difference   the next one begins there
-//	it was refused, or not sent         it is part of the next one, for up to a minute; then it is dropped, since it would be
-//	                                    counted in a wrong minute
-//	there was no answer                 it is dropped: it may have been added, and must not be added twice
+// A View has a Cache for each name, whose Now, Hour and Day are Windows: the numbers of a time. Minutes and Tens are the same
+// numbers in steps, for charts. Members are the processes. With "memory:" the numbers stay in the process, and its Reader has
+// those.
 //
-// So the numbers are too low by what was dropped, and never too high.
+// # Accuracy
 //
-// # Keys
+//   - Each process reports every 10 s. What it counts shows up within 10 s, and its hot keys within 30 s.
+//   - Nothing is counted twice. A report that got no answer is lost, so numbers may be too low, and never too high.
+//   - Quantiles are within 9 % of the exact ones, however many processes there are.
+//   - The clocks of the processes should agree within some seconds, because each names the minutes by its own.
 //
-// keys.go has them on one page. Each has a TTL. What is counted in a minute is a map of numbers, which all
-// processes add to; latencies are counted in buckets (package tally), so that sums of them have quantiles too: the
-// fleet's p99 is within 9 % of the exact one. With 80 kinds of numbers a minute takes below 1 KB.
+// Any program may write to Redis, so names and keys may have any bytes. Escape them before showing them.
 //
-// # Reading
+// # JSON
 //
-// A Reader needs no SCAN: an index names the caches. It reads minutes, remembers those that are over, and shows the last one
-// or two minutes (Now), the last hour and the last day. Clocks of processes should agree within some seconds.
-//
-// What stands in Redis may have been written by anybody. What cannot be read is left out; names and keys are handed on as
-// they are, so whoever shows them to people escapes them.
-//
-// Without a Redis, on the store in memory, the same is kept in the process, and the same Reader reads it.
+// A View can be written as JSON and read again. docs/commands.md has the fields, which nearside stats --json prints too. Fields
+// that a later version adds are ignored.
 package fleet

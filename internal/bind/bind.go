@@ -5,8 +5,8 @@ package bind
 import (
 	"log/slog"
 
-	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/fleetstats"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -26,7 +26,7 @@ var (
 	// New returns a *nearside.Client over a store, with the default settings.
 	New func(s store.Store, logger *slog.Logger) any
 	// Around returns a *nearside.Client for what its owner opened, and closes; the reporter may be nil.
-	Around func(s *engine.Shared, r *fleet.Reporter) any
+	Around func(s *engine.Shared, r *fleetstats.Reporter) any
 	// Key returns a nearside.Key.
 	Key func(text string, w engine.Written, err error) any
 )

@@ -9,7 +9,6 @@ import (
 
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/human"
-	"github.com/nearside/nearside/internal/tally"
 )
 
 const labels = 13 // columns before what is said
@@ -31,21 +30,23 @@ func (w *env) cacheStats(v *fleet.View, c *fleet.Cache, s span) {
 		say("reads", fmt.Sprintf("%s/s, %s %% hits", human.Rate(win.Rate(win.Reads())), human.Percent(win.HitRatio())))
 		say("answered by", strings.Join(w.shares(win), ", "))
 	}
-	say("loads", w.parts(win, win.Loads(), tally.LoadOK, tally.LoadTimeout, "load_"))
-	if n := win.Counts[tally.Early]; n > 0 {
+	say("loads", w.parts(win, win.Loads(), []part{{"ok", win.LoadsOK}, {"notfound", win.LoadsAbsent}, {"error", win.LoadsFailed}, {"timeout", win.LoadsTimedOut}}))
+	if n := win.Early; n > 0 {
 		say("", fmt.Sprintf("%s of them before a value was stale", human.Count(float64(n))))
 	}
-	if p, f := win.Counts[tally.CoalescedProcess], win.Counts[tally.CoalescedFleet]; p+f > 0 {
+	if p, f := win.Coalesced, win.CoalescedFleet; p+f > 0 {
 		say("shared", fmt.Sprintf("%s reads waited for a load of their own process, %s for one of another", human.Count(float64(p)), human.Count(float64(f))))
 	}
 	say("saved", fmt.Sprintf("%s of the database each second", seconds(saved(win))))
-	say("invalidated", w.parts(win, win.Invalidations(), tally.ByInvalidate, tally.ByLost, "by_"))
+	say("invalidated", w.parts(win, win.Invalidations(), []part{
+		{"invalidate", win.Invalidated}, {"update", win.Updated}, {"mutate", win.Mutated}, {"set", win.Set}, {"push", win.Pushed}, {"lost", win.PushesLost},
+	}))
 	near := several(c.NearEntries, "entry", "entries")
 	if c.NearBytes > 0 {
 		near += ", " + human.Bytes(int64(c.NearBytes))
 	}
 	say("near", near+" in all processes")
-	say("store", fmt.Sprintf("%s/s read, %s/s written", human.Bytes(int64(win.Rate(win.Counts[tally.BytesRead]))), human.Bytes(int64(win.Rate(win.Counts[tally.BytesWritten])))))
+	say("store", fmt.Sprintf("%s/s read, %s/s written", human.Bytes(int64(win.Rate(win.BytesRead))), human.Bytes(int64(win.Rate(win.BytesWritten)))))
 	if wrong := w.wrong(win); wrong != "" {
 		say("trouble", wrong)
 	}
@@ -57,25 +58,31 @@ func (w *env) cacheStats(v *fleet.View, c *fleet.Cache, s span) {
 	w.members(v, c)
 }
 
-// shares are the shares of reads by who answered them.
+// part is a number that a sum is made of.
+type part struct {
+	name string
+	n    uint64
+}
+
+// shares returns the share of each source in the reads.
 func (w *env) shares(win *fleet.Window) (out []string) {
-	for n := tally.Near; n <= tally.Error; n++ {
-		if win.Counts[n] > 0 {
-			out = append(out, fmt.Sprintf("%s %s %%", n, human.Percent(win.Share(n))))
+	for _, p := range []part{{"near", win.Near}, {"store", win.Store}, {"load", win.Load}, {"stale", win.Stale}, {"negative", win.Negative}, {"error", win.Errors}} {
+		if p.n > 0 {
+			out = append(out, fmt.Sprintf("%s %s %%", p.name, human.Percent(win.Share(p.n))))
 		}
 	}
 	return out
 }
 
-// parts are a sum and what it is made of.
-func (w *env) parts(win *fleet.Window, sum uint64, first, last tally.Count, prefix string) string {
+// parts returns the rate of a sum, and its parts.
+func (w *env) parts(win *fleet.Window, sum uint64, of []part) string {
 	if sum == 0 {
 		return "none"
 	}
 	var out []string
-	for n := first; n <= last; n++ {
-		if win.Counts[n] > 0 {
-			out = append(out, fmt.Sprintf("%s %s", strings.TrimPrefix(n.String(), prefix), human.Count(float64(win.Counts[n]))))
+	for _, p := range of {
+		if p.n > 0 {
+			out = append(out, fmt.Sprintf("%s %s", p.name, human.Count(float64(p.n))))
 		}
 	}
 	return fmt.Sprintf("%s/s: %s", human.Rate(win.Rate(sum)), strings.Join(out, ", "))
@@ -84,18 +91,15 @@ func (w *env) parts(win *fleet.Window, sum uint64, first, last tally.Count, pref
 // wrong is what should not be.
 func (w *env) wrong(win *fleet.Window) string {
 	var out []string
-	for _, t := range []struct {
-		count tally.Count
-		what  string
-	}{
-		{tally.Error, "reads that failed"}, {tally.StoreError, "reads of the store without an answer"},
-		{tally.CodecError, "values that could not be decoded or encoded"}, {tally.TooLarge, "values too large to store"},
-		{tally.Unfilled, "values loaded and not stored"}, {tally.Behind, "writes that the store was not told of"},
-		{tally.InDoubt, "keys whose write failed without saying whether it was committed"},
-		{tally.Dropped, "collections dropped, since the order of writes was not known"},
+	for _, p := range []part{
+		{"reads that failed", win.Errors}, {"reads of the store without an answer", win.StoreErrors},
+		{"values that could not be decoded or encoded", win.CodecErrors}, {"values too large to store", win.TooLarge},
+		{"values loaded and not stored", win.Unfilled}, {"writes that the store was not told of", win.WritesDeferred},
+		{"keys whose write failed without saying whether it was committed", win.WritesInDoubt},
+		{"collections dropped, since the order of writes was not known", win.Dropped},
 	} {
-		if n := win.Counts[t.count]; n > 0 {
-			out = append(out, fmt.Sprintf("%s %s", human.Count(float64(n)), t.what))
+		if p.n > 0 {
+			out = append(out, fmt.Sprintf("%s %s", human.Count(float64(p.n)), p.name))
 		}
 	}
 	return strings.Join(out, "; ")
@@ -142,7 +146,7 @@ func (w *env) curves(c *fleet.Cache, s span, say func(label, text string)) {
 	} {
 		values, most := make([]float64, 0, n), 0.0
 		for _, p := range points[len(points)-n:] {
-			win := fleet.Window{Tally: tally.Tally{Counts: p.Counts}, Span: p.Span}
+			win := fleet.Window{Counts: p.Counts, Span: p.Span}
 			values = append(values, curve.of(&win))
 			most = max(most, values[len(values)-1])
 		}
@@ -157,9 +161,11 @@ func (w *env) curves(c *fleet.Cache, s span, say func(label, text string)) {
 // latencies is a table of the tiers.
 func (w *env) latencies(win *fleet.Window) {
 	var rows [][]string
-	for tier, what := range []string{"near", "store", "loader"} {
-		h := &win.Latency[tier]
-		rows = append(rows, []string{what, human.Duration(h.Quantile(0.5)), human.Duration(h.Quantile(0.9)), human.Duration(h.Quantile(0.99)), human.Count(float64(h.N()))})
+	for _, tier := range []struct {
+		name string
+		*fleet.Histogram
+	}{{"near", &win.NearLatency}, {"store", &win.StoreLatency}, {"loader", &win.LoadLatency}} {
+		rows = append(rows, []string{tier.name, human.Duration(tier.Quantile(0.5)), human.Duration(tier.Quantile(0.9)), human.Duration(tier.Quantile(0.99)), human.Count(float64(tier.N()))})
 	}
 	w.table([]column{{title: "LATENCY"}, {title: "P50", right: true}, {title: "P90", right: true, rank: 2}, {title: "P99", right: true}, {title: "MEASURED", right: true, rank: 1}}, rows)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/build"
+	"github.com/nearside/nearside/internal/fleetstats"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store/redis"
 )
@@ -22,7 +23,7 @@ func TestServeReports(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	v, err := fleet.NewReader(s).Read(t.Context(), fleet.Query{Back: time.Minute})
+	v, err := fleetstats.NewReader(s).Read(t.Context(), fleet.Query{Back: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/human"
-	"github.com/nearside/nearside/internal/tally"
 )
 
 // span is which of a view's windows is looked at.
@@ -39,14 +38,14 @@ type measure struct {
 
 func reads(w *fleet.Window) float64 { return w.Rate(w.Reads()) }
 func hits(w *fleet.Window) float64  { return w.HitRatio() }
-func near(w *fleet.Window) float64  { return w.Share(tally.Near) }
+func near(w *fleet.Window) float64  { return w.Share(w.Near) }
 func p50(w *fleet.Window) float64   { return float64(w.Quantile(0.5)) }
 func p99(w *fleet.Window) float64   { return float64(w.Quantile(0.99)) }
 func loads(w *fleet.Window) float64 { return w.Rate(w.Loads()) }
 func saved(w *fleet.Window) float64 { return w.SavedPerSecond() }
-func stale(w *fleet.Window) float64 { return float64(w.Counts[tally.Stale]) }
+func stale(w *fleet.Window) float64 { return float64(w.Stale) }
 func gone(w *fleet.Window) float64  { return w.Rate(w.Invalidations()) }
-func errs(w *fleet.Window) float64  { return float64(w.Counts[tally.Error]) }
+func errs(w *fleet.Window) float64  { return float64(w.Errors) }
 func long(ns float64) string        { return human.Duration(time.Duration(ns)) }
 func seconds(perSecond float64) string {
 	if perSecond <= 0 {
@@ -153,7 +152,7 @@ func summary(v *fleet.View, s span) string {
 	}
 	return fmt.Sprintf("%s, %s, the last %s: %s reads/s, %s%s of the database saved each second, %s",
 		several(len(v.Caches), "cache", "caches"), several(alive(v, ""), "process", "processes"), ago(w.Span),
-		human.Rate(w.Rate(w.Reads())), hits, seconds(saved(w)), several(int(w.Counts[tally.Error]), "error", "errors"))
+		human.Rate(w.Rate(w.Reads())), hits, seconds(saved(w)), several(int(w.Errors), "error", "errors"))
 }
 
 // unheard is what is said where nobody has reported, or where those who did are gone; empty: somebody reports.

@@ -20,11 +20,11 @@ import (
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/dash"
-	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/bind"
 	"github.com/nearside/nearside/internal/build"
 	"github.com/nearside/nearside/internal/demo"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/fleetstats"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -147,7 +147,7 @@ type server struct {
 	db       *source.DB
 	shared   *engine.Shared
 	service  *serve.Service
-	fleet    *fleet.Reporter
+	fleet    *fleetstats.Reporter
 
 	upstream *upstream.Pool  // nil: the embedded store
 	target   redisurl.Target // where its keys are
@@ -324,8 +324,8 @@ func (s *server) listen(specs []serve.Spec) error {
 		s.logger.Warn("without tls_cert and tls_key passwords and rows cross the network unencrypted")
 	}
 	s.service = serve.New(s.shared, specs)
-	redis, _ := s.shared.Store.(fleet.Redis) // the embedded store is none
-	s.fleet = fleet.Start(fleet.Config{Redis: redis, Problems: s.service.Problems, Caches: s.service.Locals})
+	redis, _ := s.shared.Store.(fleetstats.Redis) // the embedded store is not one
+	s.fleet = fleetstats.Start(fleetstats.Config{Redis: redis, Problems: s.service.Problems, Caches: s.service.Locals})
 	handler := serve.NewHandler(s.service, s.cfg.Password, build.Version(), s.logger, func() respserver.Stats { return s.redis.Stats() })
 	if s.cfg.Redis != "" {
 		s.upstream = upstream.New(s.target, s.route)

@@ -15,7 +15,6 @@ import (
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
-	"github.com/nearside/nearside/internal/tally"
 )
 
 // reporting is two clients that have read a key of a cache "basket" 30 times, with different settings, and told the fleet.
@@ -87,7 +86,7 @@ func TestFleetCommands(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &v); err != nil || status != 0 {
 			t.Fatalf("status %d, %v: %s%s", status, err, out, errs)
 		}
-		if len(v.Caches) != 1 || v.Caches[0].Hour.Counts[tally.Store] != 29 || v.Caches[0].Hour.Latency[tally.StoreTier].Quantile(0.5) <= 0 || v.Source == "" {
+		if len(v.Caches) != 1 || v.Caches[0].Hour.Store != 29 || v.Caches[0].Hour.StoreLatency.Quantile(0.5) <= 0 || v.Source == "" {
 			t.Errorf("got %s", out)
 		}
 		for _, line := range []string{"stats bsket", "hot bsket", "stats bsket --json"} {
@@ -146,19 +145,19 @@ func aView() *fleet.View {
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.Local)
 	window := func(reads uint64, loader time.Duration) fleet.Window {
 		w := fleet.Window{Span: time.Minute}
-		w.Counts[tally.Near], w.Counts[tally.Store], w.Counts[tally.Load] = reads*6/10, reads*3/10, reads/10
-		w.Counts[tally.Stale], w.Counts[tally.Error] = reads/1000, reads/10_000
-		w.Counts[tally.LoadOK], w.Counts[tally.LoadError] = reads/10, reads/10_000
-		w.Counts[tally.ByUpdate], w.Counts[tally.ByPush] = reads/100, reads/50
-		w.Counts[tally.SavedMicros] = reads * 9 / 10 * uint64(loader/time.Microsecond)
-		w.Latency[tally.NearTier][tally.BucketOf(300*time.Nanosecond)] = reads / 400
-		w.Latency[tally.StoreTier][tally.BucketOf(250*time.Microsecond)] = reads * 3 / 10
-		w.Latency[tally.LoadTier][tally.BucketOf(loader)] = reads / 10
+		w.Near, w.Store, w.Load = reads*6/10, reads*3/10, reads/10
+		w.Stale, w.Errors = reads/1000, reads/10_000
+		w.LoadsOK, w.LoadsFailed = reads/10, reads/10_000
+		w.Updated, w.Pushed = reads/100, reads/50
+		w.Saved = time.Duration(reads*9/10) * loader
+		w.NearLatency.Add(300*time.Nanosecond, reads/400)
+		w.StoreLatency.Add(250*time.Microsecond, reads*3/10)
+		w.LoadLatency.Add(loader, reads/10)
 		return w
 	}
 	point := func(i int, w fleet.Window) fleet.Point {
 		p := fleet.Point{Start: at.Add(time.Duration(i-5) * time.Minute), Span: time.Minute, Counts: w.Counts}
-		p.Counts[tally.Near] = p.Counts[tally.Near] * uint64(i) / 5
+		p.Near = p.Near * uint64(i) / 5
 		return p
 	}
 	v := &fleet.View{At: at, Since: at.Add(-time.Hour)}
@@ -177,8 +176,7 @@ func aView() *fleet.View {
 			c.Minutes = append(c.Minutes, point(i, w))
 		}
 		v.Names, v.Caches = append(v.Names, name), append(v.Caches, c)
-		v.Now.Add(&w.Tally)
-		v.Now.Span = time.Minute
+		v.Now.Add(&w)
 	}
 	v.Names, v.Caches = append(v.Names, "broken"), append(v.Caches, fleet.Cache{Name: "broken", Err: errors.New("the server said\nno")})
 	all := make(map[string]fleet.MemberCache)

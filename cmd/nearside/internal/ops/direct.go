@@ -15,6 +15,7 @@ import (
 
 	"github.com/nearside/nearside/cmd/nearside/internal/spelling"
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/fleetstats"
 	"github.com/nearside/nearside/internal/keytext"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -34,11 +35,11 @@ type Declared struct {
 // Direct asks a store.
 type Direct struct {
 	Store    store.Store
-	Source   string        // who answers
-	User     string        // that the store is reached as, for the commands that grant something
-	Reader   *fleet.Reader // of the fleet's statistics
-	Declared []Declared    // nil: each name is a cache, whose keys are name:*
-	Owned    bool          // Close closes the store
+	Source   string       // who answers
+	User     string       // that the store is reached as, for the commands that grant something
+	Reader   fleet.Reader // of the fleet's statistics
+	Declared []Declared   // nil: each name is a cache, whose keys are name:*
+	Owned    bool         // Close closes the store
 }
 
 const answerLimit = 5 * time.Second // of a command about some keys
@@ -56,7 +57,7 @@ func OpenRedis(ctx context.Context, url string) (*Direct, error) {
 	case err != nil:
 		return nil, kindError{ErrAway, err}
 	}
-	return &Direct{Store: st, Source: "redis at " + target.String(), User: target.User, Reader: fleet.NewReader(st), Owned: true}, nil
+	return &Direct{Store: st, Source: "redis at " + target.String(), User: target.User, Reader: fleetstats.NewReader(st), Owned: true}, nil
 }
 
 func (d *Direct) String() string { return d.Source }

@@ -12,6 +12,7 @@ import (
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/fleetstats"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/typed"
 
@@ -230,11 +231,11 @@ func (s *Service) Stats(ctx context.Context) nearside.Stats {
 func (s *Service) Problems() []string { return s.shared.Problems() }
 
 // Locals returns what is reported to the fleet.
-func (s *Service) Locals() map[string]fleet.Local {
-	out := make(map[string]fleet.Local, len(s.caches))
+func (s *Service) Locals() map[string]fleetstats.Local {
+	out := make(map[string]fleetstats.Local, len(s.caches))
 	for _, c := range s.caches {
 		st := c.Stats()
-		out[c.Name] = fleet.Local{Tally: c.Tally(), Hot: c.HotKeys, MemberCache: fleet.MemberCache{
+		out[c.Name] = fleetstats.Local{Tally: c.Tally(), Hot: c.HotKeys, MemberCache: fleet.MemberCache{
 			Config: c.Hash(c.Spec.Key.String()), NearEntries: st.NearEntries, NearBytes: st.NearBytes,
 		}}
 	}

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/eventually"
+	"github.com/nearside/nearside/internal/fleetstats"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 
@@ -34,7 +34,7 @@ func TestOperatorRoutes(t *testing.T) {
 		loads++
 		return []byte(`{"id":1}`), nil
 	}}})
-	reporter := fleet.Start(fleet.Config{Caches: service.Locals})
+	reporter := fleetstats.Start(fleetstats.Config{Caches: service.Locals})
 	defer reporter.Close()
 	open, guarded := New(service, Options{Source: "the embedded store", Fleet: reporter.Reader()}), New(service, Options{Password: "s3cret"})
 	if _, err := service.Named("user").Values.Get(t.Context(), "user:1"); err != nil {

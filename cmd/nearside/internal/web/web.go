@@ -36,7 +36,7 @@ type Options struct {
 	User     string         // that the store is reached as
 	Metrics  http.Handler   // of /metrics; nil: there is none
 	Page     http.Handler   // the web page; nil: there is none
-	Fleet    *fleet.Reader  // of what all processes report
+	Fleet    fleet.Reader   // of what all processes report
 	Guesses  *limit.Guesses // of wrong passwords; nil: they are neither slowed nor counted
 }
 

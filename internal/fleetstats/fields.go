@@ -1,4 +1,4 @@
-package fleet
+package fleetstats
 
 import (
 	"encoding/binary"
@@ -38,7 +38,7 @@ var counted = func() (of [256]int) {
 // most is the largest number that is believed: sums of many do not overflow, and Lua's numbers hold them.
 const most = 1 << 48
 
-// encode writes the fields that are not zero; nothing if there are none.
+// encode returns the fields that are not zero, and "" if there are none.
 func encode(t *tally.Tally) string {
 	out := []byte{0xde, 0, 0} // a map, how many fields follow
 	fields := uint16(0)
@@ -79,8 +79,8 @@ func encode(t *tally.Tally) string {
 	return string(out)
 }
 
-// decode adds a map to a tally. A field that is none of ours is left out: it may be of a later version. So is what follows
-// something else than a short text and a number, which somebody else has written there.
+// decode adds a map to a tally. It ignores fields that it does not know, which a later version may have written. It stops at
+// anything but a short text and a number, which another program has written.
 func decode(text string, t *tally.Tally) {
 	p := packed(text)
 	n, ok := p.fields()
@@ -109,10 +109,10 @@ func decode(text string, t *tally.Tally) {
 	}
 }
 
-// packed is the rest of what is decoded. Its methods take something from its start; false: that is not there.
+// packed is the rest of a text that is decoded. Its methods take something from its start; ok is false if that is not there.
 type packed string
 
-func (p *packed) fields() (int, bool) {
+func (p *packed) fields() (n int, ok bool) {
 	switch kind, ok := p.take(1); {
 	case !ok:
 		return 0, false
@@ -125,18 +125,18 @@ func (p *packed) fields() (int, bool) {
 	return 0, false
 }
 
-func (p *packed) field() (string, bool) {
+func (p *packed) field() (text string, ok bool) {
 	kind, ok := p.take(1)
 	n := int(kind & 0x1f)
 	if !ok || kind&0xe0 != 0xa0 || len(*p) < n {
 		return "", false
 	}
-	text := string((*p)[:n])
+	text = string((*p)[:n])
 	*p = (*p)[n:]
 	return text, true
 }
 
-func (p *packed) number() (uint64, bool) {
+func (p *packed) number() (n uint64, ok bool) {
 	switch kind, ok := p.take(1); {
 	case !ok:
 		return 0, false
@@ -148,7 +148,7 @@ func (p *packed) number() (uint64, bool) {
 	return 0, false
 }
 
-// take takes n bytes, as one number.
+// take takes n bytes as one number.
 func (p *packed) take(n int) (number uint64, ok bool) {
 	if len(*p) < n {
 		return 0, false

@@ -1,4 +1,4 @@
-package fleet
+package fleetstats
 
 import (
 	"cmp"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/tally"
 )
 
@@ -20,7 +21,7 @@ const (
 
 // history is what was counted of one cache: each minute of the last hour, and each ten minutes of the last day.
 type history struct {
-	minutes, tens map[int64]*tally.Tally // by Unix time / 60, and / 600; none: nothing was counted
+	minutes, tens map[int64]*tally.Tally // by Unix time / 60, and / 600; nil if nothing was counted
 	hot           map[int64]map[string]uint64
 
 	// The minutes from, up to until and without it, were read and do not change any more.
@@ -44,7 +45,7 @@ func addTo(m map[int64]*tally.Tally, i int64, t *tally.Tally) {
 	m[i].Add(t)
 }
 
-// put sets a minute, which may have been put before if it is of the last hour.
+// put sets a minute. A minute of the last hour may be set again.
 func (h *history) put(minute, now int64, t *tally.Tally) {
 	if old := h.minutes[minute]; old != nil {
 		h.tens[minute/step].Sub(old)
@@ -69,17 +70,17 @@ func (h *history) heat(minute int64, key string, reads uint64) {
 	}
 }
 
-// trim forgets what is too old.
+// trim removes what is too old.
 func (h *history) trim(now int64) {
 	maps.DeleteFunc(h.minutes, func(m int64, _ *tally.Tally) bool { return m <= now-anHour })
 	maps.DeleteFunc(h.tens, func(t int64, _ *tally.Tally) bool { return t <= (now-aDay)/step })
 	maps.DeleteFunc(h.hot, func(m int64, _ map[string]uint64) bool { return m <= now-mostHot })
 }
 
-// cache shows of the history what is asked for, at a time. since is when somebody began to report.
-func (h *history) cache(name string, q Query, at, since time.Time) Cache {
+// cache returns the part of the history that q selects, at a time. since is when the first process began to report.
+func (h *history) cache(name string, q fleet.Query, at, since time.Time) fleet.Cache {
 	now := minuteOf(at)
-	c := Cache{Name: name, Now: window(h.minutes, firstOf(aNow, now), now, time.Minute, at, since)}
+	c := fleet.Cache{Name: name, Now: window(h.minutes, firstOf(aNow, now), now, time.Minute, at, since)}
 	if first := firstOf(anHour, now); h.from <= first {
 		c.Hour = window(h.minutes, first, now, time.Minute, at, since)
 		c.Minutes = points(h.minutes, first, now, time.Minute, at, since)
@@ -89,7 +90,7 @@ func (h *history) cache(name string, q Query, at, since time.Time) Cache {
 		c.Tens = points(h.tens, first/step, now/step, step*time.Minute, at, since)
 	}
 	reads := make(map[string]uint64)
-	first := firstOf(q.hot(), now)
+	first := firstOf(hotMinutes(q), now)
 	for m := first; m <= now; m++ {
 		for key, n := range h.hot[m] {
 			reads[key] += n
@@ -97,18 +98,20 @@ func (h *history) cache(name string, q Query, at, since time.Time) Cache {
 	}
 	all := window(h.minutes, first, now, time.Minute, at, since)
 	for key, n := range reads {
-		k := HotKey{Key: key, Reads: n, PerSecond: all.Rate(n)}
+		k := fleet.HotKey{Key: key, Reads: n, PerSecond: all.Rate(n)}
 		if all.Reads() > 0 {
 			k.Share = min(float64(n)/float64(all.Reads()), 1)
 		}
 		c.Hot = append(c.Hot, k)
 	}
-	slices.SortFunc(c.Hot, func(a, b HotKey) int { return cmp.Or(cmp.Compare(b.Reads, a.Reads), strings.Compare(a.Key, b.Key)) })
+	slices.SortFunc(c.Hot, func(a, b fleet.HotKey) int {
+		return cmp.Or(cmp.Compare(b.Reads, a.Reads), strings.Compare(a.Key, b.Key))
+	})
 	c.Hot = c.Hot[:min(len(c.Hot), shownHot)]
 	return c
 }
 
-// firstOf is the first of the last minutes; a day begins with a whole step.
+// firstOf returns the first of the last minutes. A day begins with a whole step.
 func firstOf(minutes, now int64) int64 {
 	if minutes == aDay {
 		return (now/step - aDay/step + 1) * step
@@ -118,7 +121,7 @@ func firstOf(minutes, now int64) int64 {
 
 func minuteOf(t time.Time) int64 { return t.Unix() / 60 }
 
-// span returns how much of the steps first to last has passed, of that what was reported.
+// span returns how much of the steps first to last has passed since the first report.
 func span(first, last int64, each time.Duration, at, since time.Time) time.Duration {
 	began := start(first, each)
 	if began.Before(since) {
@@ -134,18 +137,20 @@ func span(first, last int64, each time.Duration, at, since time.Time) time.Durat
 func start(i int64, each time.Duration) time.Time { return time.Unix(i*int64(each/time.Second), 0) }
 
 // window sums the steps first to last.
-func window(m map[int64]*tally.Tally, first, last int64, each time.Duration, at, since time.Time) (w Window) {
+func window(m map[int64]*tally.Tally, first, last int64, each time.Duration, at, since time.Time) (w fleet.Window) {
+	var sum tally.Tally
 	for i := first; i <= last; i++ {
 		if m[i] != nil {
-			w.Add(m[i])
+			sum.Add(m[i])
 		}
 	}
+	setWindow(&w, &sum)
 	w.Span = max(span(first, last, each, at, since), time.Second)
 	return w
 }
 
-// points are the steps first to last, without those before anything was reported.
-func points(m map[int64]*tally.Tally, first, last int64, each time.Duration, at, since time.Time) (ps []Point) {
+// points returns the steps first to last, without those before the first report.
+func points(m map[int64]*tally.Tally, first, last int64, each time.Duration, at, since time.Time) (ps []fleet.Point) {
 	none := new(tally.Tally)
 	for i := first; i <= last; i++ {
 		d := span(i, i, each, at, since)
@@ -153,11 +158,10 @@ func points(m map[int64]*tally.Tally, first, last int64, each time.Duration, at,
 			continue
 		}
 		t := cmp.Or(m[i], none)
-		p := Point{Start: start(i, each), Span: max(d, time.Second), Counts: t.Counts}
-		for tier := range t.Latency {
-			p.P50[tier], p.P99[tier] = t.Latency[tier].Quantile(0.5), t.Latency[tier].Quantile(0.99)
-		}
-		ps = append(ps, p)
+		ps = append(ps, fleet.Point{
+			Start: start(i, each), Span: max(d, time.Second), Counts: counts(t),
+			NearLatency: quantiles(t, tally.NearTier), StoreLatency: quantiles(t, tally.StoreTier), LoadLatency: quantiles(t, tally.LoadTier),
+		})
 	}
 	return ps
 }

@@ -1,4 +1,4 @@
-package fleet
+package fleetstats
 
 import (
 	"context"
@@ -10,43 +10,37 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
 
 const (
-	// settling is how long after its end a minute is read anew: a report may be late by 10 s, and clocks differ.
+	// settling is for how many minutes after its end a minute is read again: a report may be late by 10 s, and clocks differ.
 	settling = 2
 
-	// atOnce is how many keys are asked for in one trip, so that the application's own commands do not wait long for them: a
+	// atOnce is how many keys are asked for in one round trip, so that the application's own commands do not wait long for them: a
 	// minute of a busy cache takes the server half a microsecond.
 	atOnce = 1024
 )
 
-// Reader reads what all processes report. It remembers what does not change any more: the first Read of a day asks for 1,440
-// minutes of each cache, the next ones for three. It is safe for concurrent use.
+// Reader reads what all processes report. It remembers the minutes that are over: the first Read of a day asks for 1,440 minutes
+// of each cache, and the next ones for three. It is safe for concurrent use.
 type Reader struct {
 	redis Redis
-	own   *Reporter // of this process; nil: there is none
+	own   *Reporter // of this process; nil if it does not report
 
-	reading chan struct{} // full while somebody reads; guards the rest
+	reading chan struct{} // full during a read; guards the rest
 	caches  map[string]*history
 }
 
-// NewReader returns a reader of a Redis. A process that reports itself has one already: Reporter.Reader.
+// NewReader returns a reader of a Redis. A process that reports itself uses Reporter.Reader instead.
 func NewReader(redis Redis) *Reader {
 	return &Reader{redis: redis, reading: make(chan struct{}, 1), caches: make(map[string]*history)}
 }
 
-// Query says what is wanted.
-type Query struct {
-	Cache string        // this one alone; all if empty
-	Back  time.Duration // how far back: up to a minute Now is read, up to an hour Hour too, and Day beyond it, or if zero
-	Hot   time.Duration // how far back the hot keys go, ten minutes at most; zero: as far as Now
-}
-
-// Read returns the view of the fleet. It takes two trips to Redis, and some more at first, if Back is long.
-func (r *Reader) Read(ctx context.Context, q Query) (*View, error) {
+// Read returns the view of the fleet. It takes two round trips to Redis, and some more at first if Back is long.
+func (r *Reader) Read(ctx context.Context, q fleet.Query) (*fleet.View, error) {
 	select {
 	case r.reading <- struct{}{}:
 		defer func() { <-r.reading }()
@@ -56,7 +50,7 @@ func (r *Reader) Read(ctx context.Context, q Query) (*View, error) {
 	if r.redis == nil {
 		return r.own.view(q), nil
 	}
-	v := &View{At: time.Now()}
+	v := &fleet.View{At: time.Now()}
 	ids, err := r.index(ctx, v)
 	if err != nil {
 		return nil, fmt.Errorf("read the fleet's statistics: %w", err)
@@ -68,7 +62,7 @@ func (r *Reader) Read(ctx context.Context, q Query) (*View, error) {
 	}
 	var asks []ask
 	for chunk := range slices.Chunk(ids, 100) {
-		asks = append(asks, v.askMembers(chunk, &err))
+		asks = append(asks, askMembers(v, chunk, &err))
 	}
 	now := minuteOf(v.At)
 	failed := make(map[string]error)
@@ -91,33 +85,34 @@ func (r *Reader) Read(ctx context.Context, q Query) (*View, error) {
 	}
 	for _, name := range names {
 		if failed[name] != nil {
-			v.Caches = append(v.Caches, Cache{Name: name, Err: failed[name]})
+			v.Caches = append(v.Caches, fleet.Cache{Name: name, Err: failed[name]})
 			continue
 		}
 		h := r.caches[name]
 		h.trim(now)
 		v.Caches = append(v.Caches, h.cache(name, q, v.At, v.Since))
 	}
-	v.finish()
+	finish(v)
 	return v, nil
 }
 
-func (q Query) minutes() int64 {
+// minutes returns how many minutes of counts q selects.
+func minutes(q fleet.Query) int64 {
 	switch {
 	case q.Back <= 0 || q.Back > time.Hour:
 		return aDay
-	case q.Back > time.Minute || q.hot() > aNow:
+	case q.Back > time.Minute || hotMinutes(q) > aNow:
 		return anHour
 	}
 	return aNow
 }
 
-// hot is of how many minutes the hot keys are.
-func (q Query) hot() int64 {
+// hotMinutes returns how many minutes of hot keys q selects.
+func hotMinutes(q fleet.Query) int64 {
 	return min(max(int64((q.Hot+time.Minute-1)/time.Minute)+1, aNow), mostHot)
 }
 
-// ask is a command, and what is done with its answer.
+// ask is a command, and a function that takes its answer.
 type ask struct {
 	cmd  store.Command
 	then func(store.Reply)
@@ -137,8 +132,8 @@ func (r *Reader) run(ctx context.Context, asks []ask) {
 	}
 }
 
-// index reads which caches and which members there are.
-func (r *Reader) index(ctx context.Context, v *View) (ids []string, err error) {
+// index reads the names of the caches and the ids of the members.
+func (r *Reader) index(ctx context.Context, v *fleet.View) (ids []string, err error) {
 	rs := r.redis.Run(ctx, []store.Command{
 		{Name: "ZRANGE", Keys: []string{cachesKey}, Args: []string{strconv.Itoa(-maxCaches), "-1"}},
 		{Name: "ZRANGE", Keys: []string{membersKey}, Args: []string{strconv.Itoa(-maxMembers), "-1"}},
@@ -166,7 +161,7 @@ func (r *Reader) index(ctx context.Context, v *View) (ids []string, err error) {
 	return rs[1].Text, nil
 }
 
-func (v *View) askMembers(ids []string, failed *error) ask {
+func askMembers(v *fleet.View, ids []string, failed *error) ask {
 	keys := make([]string, len(ids))
 	for i, id := range ids {
 		keys[i] = memberKey(id)
@@ -187,25 +182,25 @@ func (v *View) askMembers(ids []string, failed *error) ask {
 	}}
 }
 
-// asks are the commands for what is not known yet of the last minutes.
-func (h *history) asks(cache string, now int64, q Query, failed map[string]error) (out []ask) {
+// asks returns the commands for those of the last minutes that are not remembered.
+func (h *history) asks(cache string, now int64, q fleet.Query, failed map[string]error) (out []ask) {
 	final := now - settling // minutes before it do not change any more
-	first := firstOf(q.minutes(), now)
+	first := firstOf(minutes(q), now)
 	if h.until < first && h.until > 0 && first-h.until <= 60 {
-		first = h.until // who asks for less than what is known, and a little later, does not end it
+		first = h.until // a shorter query a little later must not forget what is known
 	}
 	if h.until < first || h.until > now { // there would be a gap, or the clock was set back
 		*h = *newHistory()
 		h.from, h.until = first, first
 	}
-	var minutes []int64
+	var missing []int64
 	for m := first; m <= now; m++ {
 		if m >= h.from && m < h.until {
 			m = h.until
 		}
-		minutes = append(minutes, m)
+		missing = append(missing, m)
 	}
-	for some := range slices.Chunk(minutes, anHour) {
+	for some := range slices.Chunk(missing, anHour) {
 		keys := make([]string, len(some))
 		for i, m := range some {
 			keys[i] = minuteKey(cache, m)
@@ -223,7 +218,7 @@ func (h *history) asks(cache string, now int64, q Query, failed map[string]error
 		}})
 	}
 	h.from, h.until = min(h.from, first), max(h.until, final)
-	for m := firstOf(q.hot(), now); m <= now; m++ {
+	for m := firstOf(hotMinutes(q), now); m <= now; m++ {
 		out = append(out, ask{
 			store.Command{Name: "ZRANGE", Keys: []string{hotKey(cache, m)}, Args: []string{strconv.Itoa(-shownHot), "-1", "WITHSCORES"}},
 			func(reply store.Reply) {
@@ -243,15 +238,15 @@ func (h *history) asks(cache string, now int64, q Query, failed map[string]error
 	return out
 }
 
-// foreign reports whether somebody else has written something of another type under a key of ours: there is nothing to read.
+// foreign reports whether a key has another type, because another program wrote it. There is nothing to read then.
 func foreign(err error) bool { return strings.Contains(err.Error(), "WRONGTYPE") }
 
-// view is what this process alone counted.
-func (r *Reporter) view(q Query) *View {
+// view returns what this process alone counted.
+func (r *Reporter) view(q fleet.Query) *fleet.View {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.keep(r.ended)
-	v := &View{At: time.Now(), Since: r.me.Started, Members: []Member{r.me}}
+	v := &fleet.View{At: time.Now(), Since: r.me.Started, Members: []fleet.Member{r.me}}
 	for name, h := range r.caches {
 		v.Names = append(v.Names, name)
 		if q.Cache == "" || q.Cache == name {
@@ -260,7 +255,7 @@ func (r *Reporter) view(q Query) *View {
 		}
 	}
 	slices.Sort(v.Names)
-	slices.SortFunc(v.Caches, func(a, b Cache) int { return strings.Compare(a.Name, b.Name) })
-	v.finish()
+	slices.SortFunc(v.Caches, func(a, b fleet.Cache) int { return strings.Compare(a.Name, b.Name) })
+	finish(v)
 	return v
 }

@@ -1,4 +1,4 @@
-package fleet
+package fleetstats
 
 import (
 	"sync/atomic"
@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/hotkeys"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -32,20 +33,20 @@ func TestADayInMemory(t *testing.T) {
 			time.Sleep(30 * time.Second)
 		}
 		time.Sleep(5 * time.Second) // into the next minute
-		v := read(t, p.Reader(), Query{})
-		c := v.cache(t, "user")
-		for name, w := range map[string]*Window{"now": &c.Now, "hour": &c.Hour, "day": &c.Day, "all": &v.Day} {
+		v := read(t, p.Reader(), fleet.Query{})
+		c := cacheOf(t, v, "user")
+		for name, w := range map[string]*fleet.Window{"now": &c.Now, "hour": &c.Hour, "day": &c.Day, "all": &v.Day} {
 			if rate := w.Rate(w.Reads()); rate < 0.7 || rate > 1.3 {
 				t.Errorf("%s: %v reads/s in %v, want 1", name, rate, w.Span)
 			}
 			if saved := w.SavedPerSecond(); saved < 0.35 || saved > 0.65 {
 				t.Errorf("%s: %v s saved each second, want 0.5", name, saved)
 			}
-			if w.HitRatio() != 0.9 || w.Share(tally.Near) != 0.9 {
+			if w.HitRatio() != 0.9 || w.Share(w.Near) != 0.9 {
 				t.Errorf("%s: the hit ratio is %v, want 0.9", name, w.HitRatio())
 			}
 		}
-		if len(c.Minutes) != 60 || len(c.Tens) != 144 || c.Minutes[30].Counts[tally.Near] < 45 || c.Tens[7].P99[tally.NearTier] == 0 {
+		if len(c.Minutes) != 60 || len(c.Tens) != 144 || c.Minutes[30].Near < 45 || c.Tens[7].NearLatency.P99 == 0 {
 			t.Errorf("%d and %d points: %+v", len(c.Minutes), len(c.Tens), c.Minutes[30])
 		}
 		if len(p.Reporter.caches["user"].minutes) > 60 || len(p.Reporter.caches["user"].tens) > 145 {
@@ -58,7 +59,7 @@ func TestADayInMemory(t *testing.T) {
 			t.Errorf("the members are %+v, since %v", v.Members, v.Since)
 		}
 		p.Close()
-		if v = read(t, p.Reader(), Query{}); v.Members[0].Alive(v.At) {
+		if v = read(t, p.Reader(), fleet.Query{}); v.Members[0].Alive(v.At) {
 			t.Error("a process that is closed is alive")
 		}
 	})

@@ -1,4 +1,4 @@
-package fleet
+package fleetstats
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/hotkeys"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/tally"
@@ -135,16 +136,16 @@ func BenchmarkRead(b *testing.B) {
 		b.Run(name+"/first", func(b *testing.B) {
 			began, n := cpuOf(b, srv), 0.0
 			for b.Loop() {
-				read(b, NewReader(s), Query{Back: back})
+				read(b, NewReader(s), fleet.Query{Back: back})
 				n++
 			}
 			b.ReportMetric((cpuOf(b, srv)-began)/n, "server-µs")
 		})
 		b.Run(name+"/again", func(b *testing.B) {
 			r := NewReader(s)
-			read(b, r, Query{Back: back})
+			read(b, r, fleet.Query{Back: back})
 			for b.Loop() {
-				read(b, r, Query{Back: back})
+				read(b, r, fleet.Query{Back: back})
 			}
 		})
 	}

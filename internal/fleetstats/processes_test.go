@@ -1,4 +1,4 @@
-package fleet
+package fleetstats
 
 import (
 	"cmp"
@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -90,13 +91,13 @@ func TestQuantilesOfManyProcesses(t *testing.T) {
 	}
 	running.Wait()
 	slices.SortFunc(exact, cmp.Compare)
-	v := read(t, NewReader(open(t, srv.URL())), Query{})
-	c := v.cache(t, "user")
-	if n := c.Hour.Counts[tally.Store]; n != processes*measured || len(v.Members) != processes {
+	v := read(t, NewReader(open(t, srv.URL())), fleet.Query{})
+	c := cacheOf(t, v, "user")
+	if n := c.Hour.Store; n != processes*measured || len(v.Members) != processes {
 		t.Errorf("%d reads of %d processes, want %d of %d", n, len(v.Members), processes*measured, processes)
 	}
 	for _, q := range []float64{0.5, 0.9, 0.99, 0.999} {
-		want, got := exact[int(math.Ceil(q*float64(len(exact))))-1], c.Hour.Latency[tally.StoreTier].Quantile(q)
+		want, got := exact[int(math.Ceil(q*float64(len(exact))))-1], c.Hour.StoreLatency.Quantile(q)
 		off := float64(got)/float64(want) - 1
 		if math.Abs(off) > 0.09+0.002 { // a bucket is 2^¼ wide: half of it is 9.05 %
 			t.Errorf("the quantile %v is %v, and exactly %v", q, got, want)

@@ -1,4 +1,4 @@
-package fleet
+package fleetstats
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 //	nearside:{fleet}:caches      zset     the names of all caches, by when one was last reported (Unix seconds). 25 h
 //	nearside:{fleet}:members     zset     the ids of all processes, by when each last reported. 25 h
 //	nearside:{fleet}:member:ID   string   what a process says of itself: member.go. 1 h
-//	nearside:{fleet}:since       string   since when somebody has reported without a break longer than 25 h (Unix seconds)
+//	nearside:{fleet}:since       string   since when processes have reported, without a break longer than 25 h (Unix seconds)
 const (
 	prefix     = "nearside:{"
 	fleetKey   = prefix + "fleet}:"
@@ -25,7 +25,7 @@ const (
 
 	keep       = 25 * time.Hour
 	keepHot    = 15 * time.Minute
-	keepMember = time.Hour // behind its last report: so long it is shown as gone
+	keepMember = time.Hour // after its last report; it is shown as gone until then
 )
 
 func minuteKey(cache string, minute int64) string { return cacheKey(cache, "m", minute) }
@@ -38,7 +38,7 @@ func cacheKey(cache, kind string, minute int64) string {
 
 var escaped = strings.NewReplacer("%", "%25", "{", "%7B", "}", "%7D")
 
-// What is taken from one process, and from Redis, where anybody may have written anything.
+// Limits of what is taken from one process, and from Redis, where any program may have written.
 const (
 	maxCaches  = 1000
 	maxName    = 200 // bytes of a cache's name

@@ -1,4 +1,4 @@
-package fleet
+package fleetstats
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/hotkeys"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
@@ -16,49 +17,49 @@ import (
 
 const (
 	every      = 10 * time.Second
-	first      = time.Second            // after the start: so long a new process is not seen
+	first      = time.Second            // after the start; a new process is not seen until then
 	flushLimit = 250 * time.Millisecond // of one flush
 	hotTurns   = 3                      // flushes of which one has the hot keys of a cache
-	late       = time.Minute            // what could not be sent for longer would be counted in a wrong minute
-	retry      = time.Minute            // between looks whether a missing right was granted
+	late       = time.Minute            // after which a refused difference would be counted in a wrong minute
+	retry      = time.Minute            // between checks whether a missing right was granted
 )
 
-// Redis is where processes meet. Its methods are those of the Redis store.
+// Redis is the part of the Redis store that reporting and reading need.
 type Redis interface {
-	// Run sends commands, in one trip to each node, and does not wait for a node that is known to be away.
+	// Run sends commands in one round trip to each node. It does not wait for a node that is known to be unavailable.
 	Run(ctx context.Context, cmds []store.Command) []store.Reply
-	// Allowed tries commands that change nothing, and notes as a problem what the server does not let us.
+	// Allowed tries commands that change nothing, and notes as a problem which of them the server does not permit.
 	Allowed(ctx context.Context, loss string, cmds []store.Command) bool
-	// Note notes what is wrong, and says it once; an empty problem takes back the one that was noted with this loss.
+	// Note notes a problem and logs it once. An empty problem withdraws the one that was noted with this loss.
 	Note(loss, problem string)
-	// State is the state of the breaker, for people.
+	// State returns the state of the breaker, as text for people.
 	State() string
 }
 
 // Config says what a Reporter reports.
 type Config struct {
-	// Redis is where it is reported. Nil: the numbers stay in this process, for its own Reader.
+	// Redis is the store to report to. If it is nil, the numbers stay in this process, for its own Reader.
 	Redis Redis
 
 	// Caches returns what each cache counted since the process began. It is called each 10 s.
 	Caches func() map[string]Local
 
-	// Problems returns what this process found to be wrong with its store. Nil: nothing is said of it.
+	// Problems returns what this process found to be wrong with its store. It may be nil.
 	Problems func() []string
 
 	Version string // of the program; that of its build if empty
 }
 
-// Local is a cache in this process.
+// Local is what a cache counted in this process.
 type Local struct {
 	tally.Tally
-	MemberCache
+	fleet.MemberCache
 
-	// Hot returns the n hottest keys since it was last called: hotkeys.Recorder.Take. Nil: they are not known.
+	// Hot returns the n hottest keys since it was last called: hotkeys.Recorder.Take. It may be nil.
 	Hot func(n int) []hotkeys.Key
 }
 
-// Reporter reports what a process counts. It has one goroutine, and nobody waits for it.
+// Reporter reports what a process counts. It has one goroutine, and no caller waits for it.
 type Reporter struct {
 	cfg    Config
 	stop   chan struct{}
@@ -67,7 +68,7 @@ type Reporter struct {
 	reader *Reader
 
 	mu      sync.Mutex // guards the rest: one flush at a time
-	me      Member
+	me      fleet.Member
 	sent    map[string]*sent
 	caches  map[string]*history // without Redis
 	checked time.Time           // when Allowed was last asked
@@ -75,14 +76,14 @@ type Reporter struct {
 	ended   bool
 }
 
-// sent is what was reported of a cache.
+// sent is what was last reported of a cache.
 type sent struct {
 	last tally.Tally
-	at   time.Time // all that was counted until then is reported, or dropped
+	at   time.Time // all that was counted until then was reported or dropped
 	rest int       // flushes until the hot keys are sent again
 }
 
-// Start begins to report: a second later, and then each 10 s at most.
+// Start returns a Reporter that reports after a second, and then at least every 10 s.
 func Start(cfg Config) *Reporter {
 	r := &Reporter{
 		cfg: cfg, stop: make(chan struct{}), done: make(chan struct{}), me: self(),
@@ -96,10 +97,10 @@ func Start(cfg Config) *Reporter {
 	return r
 }
 
-// Reader returns a reader of what this process and all others report.
+// Reader returns the reader of what this process and all others report.
 func (r *Reporter) Reader() *Reader { return r.reader }
 
-// Close reports a last time, which takes 250 ms at most.
+// Close reports a last time. It takes at most 250 ms.
 func (r *Reporter) Close() {
 	r.once.Do(func() { close(r.stop) })
 	<-r.done
@@ -121,7 +122,7 @@ func (r *Reporter) run() {
 	}
 }
 
-// change is what is new of a cache.
+// change is what a cache counted since the last report.
 type change struct {
 	name string
 	diff tally.Tally
@@ -130,10 +131,10 @@ type change struct {
 	sent *sent
 }
 
-// changes asks the caches, and refreshes what this process says of itself.
+// changes asks the caches for their counts, and updates the member of this process.
 func (r *Reporter) changes(now time.Time) []change {
 	caches := r.cfg.Caches()
-	r.me.Seen, r.me.Caches = now, make(map[string]MemberCache, len(caches))
+	r.me.Seen, r.me.Caches = now, make(map[string]fleet.MemberCache, len(caches))
 	if r.cfg.Redis != nil {
 		r.me.Breaker = r.cfg.Redis.State()
 	}
@@ -195,7 +196,7 @@ func (r *Reporter) flush(ended bool) {
 			c.settle(store.Reply{}, now)
 		}
 	}
-	cmds = append(cmds, r.me.tell(names))
+	cmds = append(cmds, tell(&r.me, names))
 	for i, reply := range r.cfg.Redis.Run(ctx, cmds) {
 		if i < len(about) {
 			about[i].settle(reply, now)
@@ -213,8 +214,8 @@ func (r *Reporter) flush(ended bool) {
 
 var errUnsent = errors.New("it was not sent")
 
-// settle notes what became of a change. What was certainly not added is part of the next change, so long as that is not too
-// late. What may have been added is not sent again: it is lost, rather than counted twice.
+// settle notes the outcome of a change. A change that was certainly not added is part of the next one, unless that is too late. One
+// that may have been added is not sent again: it is lost, rather than counted twice.
 func (c *change) settle(reply store.Reply, now time.Time) {
 	if reply.Err == nil || reply.Unknown || now.Sub(c.sent.at) > late {
 		c.sent.last, c.sent.at = c.now, now
@@ -226,7 +227,7 @@ const (
 	lossOfType = loss + ", since a key has another type"
 )
 
-// allowed reports whether the server lets us, as far as it is known.
+// allowed reports whether the server permits the commands, as far as is known.
 func (r *Reporter) allowed(ctx context.Context, now time.Time) bool {
 	if r.checked.IsZero() || r.denied && now.Sub(r.checked) >= retry {
 		r.checked = now
@@ -235,7 +236,7 @@ func (r *Reporter) allowed(ctx context.Context, now time.Time) bool {
 	return !r.denied
 }
 
-// keep keeps what is new in this process.
+// keep adds the changes to the history in this process.
 func (r *Reporter) keep(ended bool) {
 	if r.ended {
 		return // what Caches would say is gone

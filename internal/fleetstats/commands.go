@@ -1,9 +1,10 @@
-package fleet
+package fleetstats
 
 import (
 	_ "embed"
 	"strconv"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/store"
 )
 
@@ -17,9 +18,9 @@ var (
 	tellScript = store.NewScript("tell of a member", tellText)
 )
 
-// command is what adds a change to Redis, in one step: a script takes one place among the commands of the connection, which
-// the application's reads share, and is done or not done as a whole. False: there is nothing to add.
-func (c *change) command(minute int64) (store.Command, bool) {
+// command returns the command that adds a change to Redis. It is one script, which takes one place among the commands of the
+// connection that the application's reads share, and is done as a whole or not at all. ok is false if there is nothing to add.
+func (c *change) command(minute int64) (cmd store.Command, ok bool) {
 	args := []string{seconds(keep), seconds(keepHot), strconv.Itoa(maxHot), encode(&c.diff)}
 	for _, k := range c.hot {
 		args = append(args, k.Key, strconv.FormatUint(k.Reads, 10))
@@ -28,22 +29,22 @@ func (c *change) command(minute int64) (store.Command, bool) {
 	return store.Command{Script: addScript, Keys: keys, Args: args}, args[3] != "" || len(c.hot) > 0
 }
 
-// tell is what says that this process is there.
-func (m *Member) tell(caches []string) store.Command {
+// tell returns the command that lists a process and its caches.
+func tell(m *fleet.Member, caches []string) store.Command {
 	now := m.Seen.Unix()
 	unix := func(t int64) string { return strconv.FormatInt(t, 10) }
 	return store.Command{
 		Script: tellScript,
 		Keys:   []string{cachesKey, membersKey, sinceKey, memberKey(m.ID)},
 		Args: append([]string{
-			unix(now), unix(now - int64(keep.Seconds())), seconds(keep), m.ID, m.record(), seconds(keepMember),
+			unix(now), unix(now - int64(keep.Seconds())), seconds(keep), m.ID, record(m), seconds(keepMember),
 			unix(now - int64(keepMember.Seconds())), strconv.Itoa(maxCaches), strconv.Itoa(maxMembers),
 		}, caches...),
 	}
 }
 
-// probes ask for each right that reporting and reading need, and change nothing: what would write has an argument that
-// cannot be, or a key that is not there.
+// probes need each right that reporting and reading need, and change nothing: a command that would write has an invalid argument,
+// or a key that does not exist.
 var probes = func() (out []store.Command) {
 	const key = fleetKey + "check"
 	for _, c := range [][]string{

@@ -1,4 +1,4 @@
-package fleet
+package fleetstats
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/hotkeys"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
@@ -83,7 +84,7 @@ func (c *Local) heat(keys ...hotkeys.Key) {
 	}
 }
 
-func read(t testing.TB, r *Reader, q Query) *View {
+func read(t testing.TB, r *Reader, q fleet.Query) *fleet.View {
 	t.Helper()
 	v, err := r.Read(t.Context(), q)
 	if err != nil {
@@ -92,7 +93,7 @@ func read(t testing.TB, r *Reader, q Query) *View {
 	return v
 }
 
-func (v *View) cache(t testing.TB, name string) *Cache {
+func cacheOf(t testing.TB, v *fleet.View, name string) *fleet.Cache {
 	t.Helper()
 	for i := range v.Caches {
 		if v.Caches[i].Name == name {
@@ -132,7 +133,7 @@ func TestReportsAddUp(t *testing.T) {
 			a.flush(false)
 			a.flush(false) // nothing is new
 
-			v := read(t, NewReader(open(t, back.URL())), Query{})
+			v := read(t, NewReader(open(t, back.URL())), fleet.Query{})
 			slices.Sort(names)
 			if !slices.Equal(v.Names, names) {
 				t.Fatalf("the caches are %q, want %q", v.Names, names)
@@ -140,9 +141,9 @@ func TestReportsAddUp(t *testing.T) {
 			if len(v.Members) != 2 || !v.Members[0].Alive(v.At) || v.Members[0].Version != "v1" || v.Members[0].Breaker != "closed" || v.Members[0].Problems[0] != "a problem" {
 				t.Errorf("the members are %+v", v.Members)
 			}
-			user := v.cache(t, "user")
-			for _, w := range []*Window{&user.Now, &user.Hour, &user.Day} {
-				if w.Counts[tally.Near] != 1090 || w.Reads() != 1100 || w.Loads() != 10 || w.Latency[tally.StoreTier].N() != 99 {
+			user := cacheOf(t, v, "user")
+			for _, w := range []*fleet.Window{&user.Now, &user.Hour, &user.Day} {
+				if w.Near != 1090 || w.Reads() != 1100 || w.Loads() != 10 || w.StoreLatency.N() != 99 {
 					t.Errorf("in %v user counted %v", w.Span, w.Counts)
 				}
 			}
@@ -155,21 +156,21 @@ func TestReportsAddUp(t *testing.T) {
 			if len(user.Hot) != 2 || user.Hot[0].Key != "k\x1b[31m\n" || user.Hot[0].Reads != 77 || user.Hot[0].PerSecond <= 0 {
 				t.Errorf("the hot keys are %+v", user.Hot)
 			}
-			if last := user.Minutes[len(user.Minutes)-1]; len(user.Minutes) > 2 || len(user.Tens) > 2 || last.P99[tally.StoreTier] == 0 && len(user.Minutes) == 1 {
+			if last := user.Minutes[len(user.Minutes)-1]; len(user.Minutes) > 2 || len(user.Tens) > 2 || last.StoreLatency.P99 == 0 && len(user.Minutes) == 1 {
 				t.Errorf("the minutes are %+v", user.Minutes)
 			}
-			if odd := v.cache(t, "odd {name}"); odd.Drifts() || odd.Now.Reads() == 0 {
+			if odd := cacheOf(t, v, "odd {name}"); odd.Drifts() || odd.Now.Reads() == 0 {
 				t.Errorf("the odd cache is %+v", odd.Now.Counts)
 			}
 			if all := v.Now.Reads(); all != 1000+7*100+21 {
 				t.Errorf("all caches together had %d reads", all)
 			}
-			if one := read(t, NewReader(open(t, back.URL())), Query{Cache: "}", Back: time.Minute}); len(one.Caches) != 1 || one.Caches[0].Now.Reads() == 0 || one.Caches[0].Day.Span != 0 {
+			if one := read(t, NewReader(open(t, back.URL())), fleet.Query{Cache: "}", Back: time.Minute}); len(one.Caches) != 1 || one.Caches[0].Now.Reads() == 0 || one.Caches[0].Day.Span != 0 {
 				t.Errorf("asked for one cache, now: %+v", one.Caches)
 			}
 			b.Close()
-			v = read(t, NewReader(open(t, back.URL())), Query{Back: time.Minute})
-			if i := slices.IndexFunc(v.Members, func(m Member) bool { return m.ID == b.me.ID }); i < 0 || v.Members[i].Alive(v.At) {
+			v = read(t, NewReader(open(t, back.URL())), fleet.Query{Back: time.Minute})
+			if i := slices.IndexFunc(v.Members, func(m fleet.Member) bool { return m.ID == b.me.ID }); i < 0 || v.Members[i].Alive(v.At) {
 				t.Errorf("the members are %+v, want the one that was closed to be gone", v.Members)
 			}
 			back.Invariants(t)
@@ -194,27 +195,27 @@ func TestReaderRemembers(t *testing.T) {
 	}
 	trips := &counting{Redis: open(t, srv.URL())}
 	r := NewReader(trips)
-	hour := read(t, r, Query{Back: time.Hour})
-	if trips.trips != 2 || hour.Caches[0].Hour.Counts[tally.Near] == 0 {
+	hour := read(t, r, fleet.Query{Back: time.Hour})
+	if trips.trips != 2 || hour.Caches[0].Hour.Near == 0 {
 		t.Errorf("an hour took %d trips: %+v", trips.trips, hour.Caches[0].Hour.Counts)
 	}
-	v := read(t, r, Query{})
-	c := v.cache(t, "user")
-	if got := c.Day.Counts[tally.Near]; got != want || len(c.Tens) != 144 || len(c.Minutes) != 60 || c.Day.Span < 1430*time.Minute {
+	v := read(t, r, fleet.Query{})
+	c := cacheOf(t, v, "user")
+	if got := c.Day.Near; got != want || len(c.Tens) != 144 || len(c.Minutes) != 60 || c.Day.Span < 1430*time.Minute {
 		t.Errorf("a day had %d reads in %v, want %d; %d and %d points", got, c.Day.Span, want, len(c.Tens), len(c.Minutes))
 	}
-	read(t, r, Query{Back: time.Minute}) // who asks for little does not end what is known
+	read(t, r, fleet.Query{Back: time.Minute}) // who asks for little does not end what is known
 	gone, leave := context.WithCancel(t.Context())
 	leave()
-	if _, err := r.Read(gone, Query{}); err == nil {
+	if _, err := r.Read(gone, fleet.Query{}); err == nil {
 		t.Error("a reader who has left was answered")
 	}
 	trips.trips, trips.commands = 0, 0
 	srv.Do(t, "SET", minuteKey("user", now-1), minuteText(5))
-	read(t, r, Query{})
+	read(t, r, fleet.Query{})
 	srv.Do(t, "SET", minuteKey("user", now-1), minuteText(10)) // a late report
-	again := read(t, r, Query{}).cache(t, "user")
-	if got := again.Day.Counts[tally.Near]; got != want+10 {
+	again := cacheOf(t, read(t, r, fleet.Query{}), "user")
+	if got := again.Day.Near; got != want+10 {
 		t.Errorf("with a late report a day had %d reads, want %d", got, want+10)
 	}
 	if trips.trips != 4 || trips.commands > 2*(3+1+1+2) {
@@ -247,12 +248,12 @@ func TestHotKeysOfAWhile(t *testing.T) {
 		want uint64 // minutes
 	}{{0, 2}, {10 * time.Minute, 11}, {time.Minute, 2}, {90 * time.Second, 3}, {5 * time.Minute, 6}, {time.Hour, 11}} {
 		for _, r := range []*Reader{r, NewReader(open(t, srv.URL()))} {
-			v := read(t, r, Query{Back: time.Minute, Hot: c.hot})
-			k := v.cache(t, "user").Hot[0]
+			v := read(t, r, fleet.Query{Back: time.Minute, Hot: c.hot})
+			k := cacheOf(t, v, "user").Hot[0]
 			if perMinute := 60 * k.PerSecond; k.Reads != 50*c.want || k.Share != 0.5 || perMinute < 45 || perMinute > 110 {
 				t.Errorf("in %v the key was read %+v, want %d times, half of all", c.hot, k, 50*c.want)
 			}
-			if got := v.cache(t, "user").Now.Reads(); got != 200 {
+			if got := cacheOf(t, v, "user").Now.Reads(); got != 200 {
 				t.Errorf("now are %d reads, want 200", got)
 			}
 		}
@@ -286,8 +287,8 @@ func TestGarbageIsLeftOut(t *testing.T) {
 	srv.Do(t, "ZADD", membersKey, fmt.Sprint(time.Now().Unix()), "evil", "99", "none")
 	srv.Do(t, "SET", memberKey("evil"), `{"id":"evil","started":5}`)
 	srv.Do(t, "ZADD", cachesKey, fmt.Sprint(time.Now().Unix()), strings.Repeat("x", maxName+1), "1", "")
-	v := read(t, NewReader(open(t, srv.URL())), Query{})
-	if c := v.cache(t, "user"); c.Hour.Reads() != 12 || len(c.Hot) != 1 || c.Hot[0].Key != "d" || len(v.Caches) != 1 || len(v.Members) != 1 {
+	v := read(t, NewReader(open(t, srv.URL())), fleet.Query{})
+	if c := cacheOf(t, v, "user"); c.Hour.Reads() != 12 || len(c.Hot) != 1 || c.Hot[0].Key != "d" || len(v.Caches) != 1 || len(v.Members) != 1 {
 		t.Errorf("%d reads, hot %v, %d caches, %d members", c.Hour.Reads(), c.Hot, len(v.Caches), len(v.Members))
 	}
 }
@@ -303,7 +304,7 @@ func TestWhatWasRefusedIsSentLater(t *testing.T) {
 	srv.Do(t, "CONFIG", "SET", "maxmemory", "0")
 	p.count("user", func(c *Local) { c.Counts[tally.Near] += 2 })
 	p.flush(false)
-	if c := read(t, NewReader(open(t, srv.URL())), Query{}).cache(t, "user"); c.Hour.Counts[tally.Near] != 7 || c.Hour.Counts[tally.Load] != 1 {
+	if c := cacheOf(t, read(t, NewReader(open(t, srv.URL())), fleet.Query{}), "user"); c.Hour.Near != 7 || c.Hour.Load != 1 {
 		t.Errorf("found %v, want all that was counted", c.Hour.Counts)
 	}
 	srv.Invariants(t)
@@ -363,7 +364,7 @@ func TestAServerThatHangs(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	if v, err := p.Reader().Read(ctx, Query{}); err == nil || time.Since(began) > 300*time.Millisecond {
+	if v, err := p.Reader().Read(ctx, fleet.Query{}); err == nil || time.Since(began) > 300*time.Millisecond {
 		t.Errorf("a reader got %v, %v after %v, want an error after 100ms", v, err, time.Since(began))
 	}
 	srv.Continue()
@@ -378,7 +379,7 @@ func TestAServerThatHangs(t *testing.T) {
 	}
 	p.count("user", func(c *Local) { c.Counts[tally.Near]++ })
 	p.flush(false)
-	got = read(t, NewReader(store), Query{}).cache(t, "user").Hour.Counts[tally.Near]
+	got = cacheOf(t, read(t, NewReader(store), fleet.Query{}), "user").Hour.Near
 	if got > 52 || got < 2 {
 		t.Errorf("%d reads are told of 52: at most what was counted, and what was counted when it answered", got)
 	}
@@ -407,7 +408,7 @@ func TestAMissingRight(t *testing.T) {
 	if problems = s.Problems(); len(problems) != 0 {
 		t.Errorf("all is granted, and the problems are %q", problems)
 	}
-	if c := read(t, NewReader(s), Query{}).cache(t, "user"); c.Hour.Reads() != 5 {
+	if c := cacheOf(t, read(t, NewReader(s), fleet.Query{}), "user"); c.Hour.Reads() != 5 {
 		t.Errorf("%d reads were told, want 5", c.Hour.Reads())
 	}
 	srv.Do(t, "ACL", "SETUSER", "app", "-zincrby") // while it works
@@ -447,7 +448,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 			if n := strings.Count(log.String(), want); n != 1 {
 				t.Errorf("it is in the log %d times:\n%s", n, log.String())
 			}
-			if _, err := NewReader(s).Read(t.Context(), Query{}); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := NewReader(s).Read(t.Context(), fleet.Query{}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("a reader: %v", err)
 			}
 			srv.Do(t, "UNLINK", key)
@@ -455,7 +456,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 			if problems := s.Problems(); len(problems) != 0 {
 				t.Errorf("it was deleted, and the problems are %q", problems)
 			}
-			if v := read(t, NewReader(s), Query{}); len(v.Members) != 1 || len(v.Names) != 1 {
+			if v := read(t, NewReader(s), fleet.Query{}); len(v.Members) != 1 || len(v.Names) != 1 {
 				t.Errorf("got %d members and %d caches, want one of each", len(v.Members), len(v.Names))
 			}
 		})
