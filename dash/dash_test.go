@@ -19,6 +19,7 @@ import (
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/dash"
+	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/session"
 	"github.com/nearside/nearside/shape"
 )
@@ -389,6 +390,18 @@ func TestStream(t *testing.T) {
 	defer cancel()
 	if err := server.Config.Shutdown(ctx); err != nil {
 		t.Errorf("who looks keeps the server up: %v", err)
+	}
+}
+
+// The page shows what doctor would find in the servers.
+func TestFindings(t *testing.T) {
+	t.Parallel()
+	s := open(t, redistest.Start(t).URL(), dash.Options{})
+	body := text(t, s.get(t, "/redis"))
+	for _, want := range []string{"maxmemory is 0: no bound is set", "CONFIG SET maxmemory 2gb", "maxmemory-policy is noeviction"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page lacks %q:\n%s", want, body)
+		}
 	}
 }
 

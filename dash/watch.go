@@ -9,6 +9,7 @@ import (
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/check"
 )
 
 const (
@@ -104,15 +105,15 @@ func (w *watch) look() (*fleet.View, error) {
 
 // servers are all servers behind the client, and how many keys each evicted in a second.
 type servers struct {
-	nearside.ServerInfo
+	check.Servers
 	evicting map[string]float64 // by address; none: it was seen once
 }
 
 func (w *watch) servers() servers {
 	s, _ := w.info.get(infoFresh, func(before servers, age time.Duration) (servers, error) {
-		now := servers{ServerInfo: w.client.ServerInfo(w.ctx), evicting: make(map[string]float64)}
-		for _, n := range now.Nodes {
-			for _, old := range before.Nodes {
+		now := servers{check.Servers{Before: before.After, After: w.client.ServerInfo(w.ctx), Apart: age}, make(map[string]float64)}
+		for _, n := range now.After.Nodes {
+			for _, old := range before.After.Nodes {
 				if n.Address == old.Address && n.Err == nil && old.Err == nil && n.Evicted >= old.Evicted && age > 0 {
 					now.evicting[n.Address] = float64(n.Evicted-old.Evicted) / age.Seconds()
 				}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/nearside/nearside/internal/check"
 	"github.com/nearside/nearside/internal/human"
 	"github.com/nearside/nearside/internal/store/redis/conn"
 
@@ -50,8 +51,8 @@ func (c *doctorCmd) Run(w *env) error {
 }
 
 // marks begin the lines of a finding.
-var marks = map[ops.Level]struct{ mark, colour string }{
-	ops.Fail: {"✗", red}, ops.Warn: {"!", yellow}, ops.Skipped: {"-", dim}, ops.OK: {"✓", green},
+var marks = map[check.Level]struct{ mark, colour string }{
+	check.Fail: {"✗", red}, check.Warn: {"!", yellow}, check.Skipped: {"-", dim}, check.OK: {"✓", green},
 }
 
 func prescribe(w *env, r ops.Report) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/ops"
+	"github.com/nearside/nearside/internal/check"
 	"github.com/nearside/nearside/internal/redistest"
 )
 
@@ -127,8 +128,8 @@ func healthy(t *testing.T, document string) {
 	slow := false
 	for _, f := range r.Findings {
 		if f.Check == "latency" {
-			slow = f.Level != ops.OK
-		} else if f.Level == ops.Warn || f.Level == ops.Fail {
+			slow = f.Level != check.OK
+		} else if f.Bad() {
 			t.Errorf("doctor finds %+v", f)
 		}
 	}

@@ -3,43 +3,24 @@ package ops
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/check"
 	"github.com/nearside/nearside/internal/store"
 )
 
-// Level says how a check ended.
-type Level string
-
-const (
-	OK      Level = "ok"
-	Warn    Level = "warn"
-	Fail    Level = "fail"
-	Skipped Level = "skipped" // it could not be looked at, which is no finding
-)
-
-// Finding is what one check found.
-type Finding struct {
-	Check string `json:"check"`
-	Level Level  `json:"level"`
-	Text  string `json:"text"`
-	Why   string `json:"why,omitempty"` // it matters
-	Fix   string `json:"fix,omitempty"` // the command that mends it, or what to do
-}
-
 // Report is what Doctor found, the worst first.
 type Report struct {
-	Source   string    `json:"source"`
-	Findings []Finding `json:"findings"`
+	Source   string          `json:"source"`
+	Findings []check.Finding `json:"findings"`
 }
 
 // Healthy reports whether there is nothing to mend.
 func (r Report) Healthy() bool {
-	return !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Level == Warn || f.Level == Fail })
+	return !slices.ContainsFunc(r.Findings, check.Finding.Bad)
 }
 
 const (
@@ -51,15 +32,14 @@ const (
 
 // facts is all that the checks look at.
 type facts struct {
-	before, after store.ServerInfo // some seconds apart
-	apart         time.Duration
-	probes        []store.Probe
-	problems      []string
-	samples       []sample
-	declared      bool // the samples are those of declared caches
-	user          string
-	fleet         *fleet.View // nil, with fleetErr: it could not be read
-	fleetErr      error
+	servers  check.Servers // looked at some seconds apart
+	probes   []store.Probe
+	problems []string
+	samples  []sample
+	declared bool // the samples are those of declared caches
+	user     string
+	fleet    *fleet.View // nil, with fleetErr: it could not be read
+	fleetErr error
 }
 
 // Doctor gathers the facts, and checks them.
@@ -72,8 +52,8 @@ func (d *Direct) Doctor(ctx context.Context, caches []string) (Report, error) {
 	short, cancel := context.WithTimeout(ctx, examineLimit)
 	defer cancel()
 	began := time.Now()
-	f := facts{before: d.Store.Server(short), declared: d.Declared != nil, user: cmp.Or(d.User, "default")}
-	if n := f.before.Nodes; len(n) == 1 && n[0].Err != nil && d.Store.Ping(short) != nil {
+	f := facts{servers: check.Servers{Before: d.Store.Server(short)}, declared: d.Declared != nil, user: cmp.Or(d.User, "default")}
+	if n := f.servers.Before.Nodes; len(n) == 1 && n[0].Err != nil && d.Store.Ping(short) != nil {
 		return r, d.failed(n[0].Err)
 	}
 	f.probes = d.Store.Probe(short)
@@ -93,16 +73,14 @@ func (d *Direct) Doctor(ctx context.Context, caches []string) (Report, error) {
 	}
 	again, cancel := context.WithTimeout(ctx, examineLimit)
 	defer cancel()
-	f.after, f.apart = d.Store.Server(again), time.Since(began)
+	f.servers.After, f.servers.Apart = d.Store.Server(again), time.Since(began)
 	f.problems = d.Store.Problems()
 	if d.Reader != nil {
 		f.fleet, f.fleetErr = d.Fleet(ctx, fleet.Query{Back: time.Minute})
 	}
-	for _, check := range checks {
-		r.Findings = append(r.Findings, check(&f)...)
-	}
-	rank := map[Level]int{Fail: 0, Warn: 1, Skipped: 2, OK: 3}
-	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return rank[a.Level] - rank[b.Level] })
+	r.Findings = findings(&f)
+	rank := map[check.Level]int{check.Fail: 0, check.Warn: 1, check.Skipped: 2, check.OK: 3}
+	slices.SortStableFunc(r.Findings, func(a, b check.Finding) int { return rank[a.Level] - rank[b.Level] })
 	return r, nil
 }
 
@@ -181,19 +159,8 @@ func quantile[T int64 | time.Duration](sorted []T, q float64) (v T) {
 	return v
 }
 
-// where names the servers that a check is about, if there are several.
-func where(all []store.NodeInfo, addresses []string) string {
-	if len(all) < 2 {
-		return ""
-	}
-	if len(addresses) == len(all) {
-		return fmt.Sprintf(" on all %d servers", len(all))
-	}
-	return " on " + strings.Join(addresses, ", ")
-}
-
 // Denied is the report about a user who may not even connect as the layer does; see conn.ErrDenied.
 func Denied(err error) Report {
 	text, fix, _ := strings.Cut(err.Error(), "; grant it: ")
-	return Report{Source: "redis", Findings: one("rights", Fail, text, "nothing can be stored, so the library and serve refuse to start", fix)}
+	return Report{Source: "redis", Findings: check.One("rights", check.Fail, text, "nothing can be stored, so the library and serve refuse to start", fix)}
 }

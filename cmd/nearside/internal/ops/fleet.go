@@ -12,6 +12,7 @@ import (
 
 	"github.com/nearside/nearside/cmd/nearside/internal/spelling"
 	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/check"
 	"github.com/nearside/nearside/internal/human"
 )
 
@@ -72,17 +73,17 @@ func unreported(name string, known []string) error {
 }
 
 // drifts compares the settings that processes have for the same cache.
-func drifts(f *facts) (out []Finding) {
+func drifts(f *facts) (out []check.Finding) {
 	switch {
 	case errors.Is(f.fleetErr, context.Canceled):
 		return nil
 	case f.fleetErr != nil:
 		text, fix, wrong := strings.Cut(f.fleetErr.Error(), "; delete it: ")
-		level := Skipped
+		level := check.Skipped
 		if wrong {
-			level = Warn
+			level = check.Warn
 		}
-		return one("settings", level, "the settings of processes could not be compared: "+text, "", fix)
+		return check.One("settings", level, "the settings of processes could not be compared: "+text, "", fix)
 	case f.fleet == nil:
 		return nil
 	}
@@ -95,21 +96,21 @@ func drifts(f *facts) (out []Finding) {
 		}
 	}
 	if alive == 0 {
-		return one("settings", Skipped, "the settings of processes could not be compared: no process reports at the moment", "", "Options.Fleet in the library; nearside serve reports always")
+		return check.One("settings", check.Skipped, "the settings of processes could not be compared: no process reports at the moment", "", "Options.Fleet in the library; nearside serve reports always")
 	}
 	for i := range v.Caches {
 		if c := &v.Caches[i]; c.Drifts() {
-			out = append(out, drift(c, members))
+			out = append(out, drift(c, members)...)
 		}
 	}
 	if len(out) == 0 {
-		return ok("settings", "%s, each cache with the same settings in all of them", plural(alive, "process reports", "processes report"))
+		return check.Passed("settings", "%s, each cache with the same settings in all of them", plural(alive, "process reports", "processes report"))
 	}
 	return out
 }
 
 // drift says who runs which settings, the most common first.
-func drift(c *fleet.Cache, members map[string]*fleet.Member) Finding {
+func drift(c *fleet.Cache, members map[string]*fleet.Member) []check.Finding {
 	hashes := slices.SortedFunc(maps.Keys(c.Configs), func(a, b string) int {
 		return cmp.Or(len(c.Configs[b])-len(c.Configs[a]), strings.Compare(a, b))
 	})
@@ -125,12 +126,10 @@ func drift(c *fleet.Cache, members map[string]*fleet.Member) Finding {
 			restart = append(restart, names)
 		}
 	}
-	return Finding{
-		"settings", Warn,
+	return check.One("settings", check.Warn,
 		fmt.Sprintf("%s: %d of %d processes run it with other settings than the rest: %s", human.Name(c.Name), others, all, strings.Join(run, "; ")),
 		"each stores with its own TTL, codec and bounds, so how long a value lives depends on who loaded it; while a new release is rolled out this is normal",
-		"if no release is under way, have all run the same one: look at what differs on " + strings.Join(restart, ", ") + ", and restart what is old (nearside stats " + human.Name(c.Name) + " has the members)",
-	}
+		"if no release is under way, have all run the same one: look at what differs on "+strings.Join(restart, ", ")+", and restart what is old (nearside stats "+human.Name(c.Name)+" has the members)")
 }
 
 // processes names some of them.
