@@ -63,6 +63,14 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.1f %s", v, unit)
 }
 
+// Several writes a number of things: 1 cache, 2 caches.
+func Several[N int | int64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // scaled divides n by base for each unit that it needs. It returns the quotient and its unit.
 func scaled(n float64, unit string, base float64, units ...string) (float64, string) {
 	for _, u := range units {

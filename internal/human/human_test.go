@@ -13,7 +13,7 @@ func TestNumbers(t *testing.T) {
 		Percent(0): "0.0", Percent(1e-9): "<0.1", Percent(0.5): "50.0", Percent(0.99999): "99.9", Percent(1): "100",
 		Duration(0): "-", Duration(64): "64ns", Duration(999_600): "1.0ms", Duration(18 * time.Microsecond): "18µs", Duration(27100 * time.Millisecond): "27s",
 		Duration(9 * time.Second): "9.0s", Duration(812 * time.Millisecond): "812ms",
-		Bytes(0): "0 B", Bytes(1023): "1023 B", Bytes(1536): "1.5 KiB", Bytes(104 << 20): "104.0 MiB", Bytes(1<<20 - 1): "1.0 MiB", Bytes(3 << 40): "3.0 TiB",
+		Several(1, "entry", "entries"): "1 entry", Several(0, "entry", "entries"): "0 entries", Bytes(0): "0 B", Bytes(1023): "1023 B", Bytes(1536): "1.5 KiB", Bytes(104 << 20): "104.0 MiB", Bytes(1<<20 - 1): "1.0 MiB", Bytes(3 << 40): "3.0 TiB",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)

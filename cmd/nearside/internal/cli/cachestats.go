@@ -23,7 +23,7 @@ func (w *env) cacheStats(v *fleet.View, c *fleet.Cache, s span) {
 		fmt.Fprint(w.out, w.wrapped(fmt.Sprintf("%-*s", labels, label), labels, text))
 	}
 	win := s.window(c)
-	say("cache", fmt.Sprintf("%s, the last %s of %s", human.Name(c.Name), ago(win.Span), several(alive(v, c.Name), "process", "processes")))
+	say("cache", fmt.Sprintf("%s, the last %s of %s", human.Name(c.Name), ago(win.Span), human.Several(alive(v, c.Name), "process", "processes")))
 	if win.Reads() == 0 {
 		say("reads", "none")
 	} else {
@@ -41,7 +41,7 @@ func (w *env) cacheStats(v *fleet.View, c *fleet.Cache, s span) {
 	say("invalidated", w.parts(win, win.Invalidations(), []part{
 		{"invalidate", win.Invalidated}, {"update", win.Updated}, {"mutate", win.Mutated}, {"set", win.Set}, {"push", win.Pushed}, {"lost", win.PushesLost},
 	}))
-	near := several(c.NearEntries, "entry", "entries")
+	near := human.Several(c.NearEntries, "entry", "entries")
 	if c.NearBytes > 0 {
 		near += ", " + human.Bytes(int64(c.NearBytes))
 	}
@@ -109,7 +109,7 @@ func (w *env) wrong(win *fleet.Window) string {
 func settings(c *fleet.Cache) string {
 	var out []string
 	for _, hash := range slices.Sorted(maps.Keys(c.Configs)) {
-		out = append(out, fmt.Sprintf("%.8s in %s", human.Name(hash), several(len(c.Configs[hash]), "process", "processes")))
+		out = append(out, fmt.Sprintf("%.8s in %s", human.Name(hash), human.Several(len(c.Configs[hash]), "process", "processes")))
 	}
 	switch {
 	case len(out) == 0:

@@ -75,7 +75,7 @@ func (c *invalidateCmd) count(ctx context.Context, w *env, o ops.Operator) error
 		about = "about "
 		w.note("looked at %d of %d keys", n.Looked, n.Total)
 	}
-	fmt.Fprintf(w.out, "%s has %s%s (%s). Nothing was removed: --yes removes them, in two passes at 10,000 keys per second at most\n", c.Cache, about, counted(n.Keys), n.Source)
+	fmt.Fprintf(w.out, "%s has %s%s (%s). Nothing was removed: --yes removes them, in two passes at 10,000 keys per second at most\n", c.Cache, about, human.Several(n.Keys, "key", "keys"), n.Source)
 	return nil
 }
 
@@ -87,13 +87,6 @@ func (c *invalidateCmd) sweep(ctx context.Context, w *env, o ops.Operator) error
 	if c.Target.JSON {
 		return document(w, done)
 	}
-	fmt.Fprintf(w.out, "%s is invalidated: %s, in %v (%s)\n", c.Cache, counted(done.Keys), time.Duration(done.TookMS)*time.Millisecond, done.Source)
+	fmt.Fprintf(w.out, "%s is invalidated: %s, in %v (%s)\n", c.Cache, human.Several(done.Keys, "key", "keys"), time.Duration(done.TookMS)*time.Millisecond, done.Source)
 	return nil
-}
-
-func counted(keys int64) string {
-	if keys == 1 {
-		return "1 key"
-	}
-	return fmt.Sprintf("%d keys", keys)
 }

@@ -82,10 +82,10 @@ func (c *keysCmd) show(w *env, keys ops.Keys) {
 	case len(keys.Keys) == 0:
 		w.note("no such key of %s, %s", c.Cache, keys.Source)
 	case keys.All:
-		w.note("%s, and no more; %s", counted(int64(len(keys.Keys))), keys.Source)
+		w.note("%s, and no more; %s", human.Several(len(keys.Keys), "key", "keys"), keys.Source)
 	case len(keys.Keys) < c.Limit:
-		w.note("%s among about %d of %d, %s; --for looks longer", counted(int64(len(keys.Keys))), keys.Looked, keys.Total, keys.Source)
+		w.note("%s among about %d of %d, %s; --for looks longer", human.Several(len(keys.Keys), "key", "keys"), keys.Looked, keys.Total, keys.Source)
 	default:
-		w.note("%s, and there are more; %s", counted(int64(len(keys.Keys))), keys.Source)
+		w.note("%s, and there are more; %s", human.Several(len(keys.Keys), "key", "keys"), keys.Source)
 	}
 }

@@ -53,11 +53,3 @@ func alive(v *fleet.View, cache string) (n int) {
 	}
 	return n
 }
-
-// several is a number of something.
-func several(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}

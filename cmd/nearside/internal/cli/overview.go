@@ -151,8 +151,8 @@ func summary(v *fleet.View, s span) string {
 		hits = fmt.Sprintf("%s %% hits, ", human.Percent(w.HitRatio()))
 	}
 	return fmt.Sprintf("%s, %s, the last %s: %s reads/s, %s%s of the database saved each second, %s",
-		several(len(v.Caches), "cache", "caches"), several(alive(v, ""), "process", "processes"), ago(w.Span),
-		human.Rate(w.Rate(w.Reads())), hits, seconds(saved(w)), several(int(w.Errors), "error", "errors"))
+		human.Several(len(v.Caches), "cache", "caches"), human.Several(alive(v, ""), "process", "processes"), ago(w.Span),
+		human.Rate(w.Rate(w.Reads())), hits, seconds(saved(w)), human.Several(int(w.Errors), "error", "errors"))
 }
 
 // unheard is what is said where nobody has reported, or where those who did are gone; empty: somebody reports.

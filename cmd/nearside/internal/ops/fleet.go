@@ -104,7 +104,7 @@ func drifts(f *facts) (out []check.Finding) {
 		}
 	}
 	if len(out) == 0 {
-		return check.Passed("settings", "%s, each cache with the same settings in all of them", plural(alive, "process reports", "processes report"))
+		return check.Passed("settings", "%s, each cache with the same settings in all of them", human.Several(alive, "process reports", "processes report"))
 	}
 	return out
 }
@@ -144,11 +144,4 @@ func processes(ids []string, members map[string]*fleet.Member) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:2], ", "), len(names)-2)
 	}
 	return strings.Join(names, ", ")
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/nearside/nearside/internal/human"
 )
 
 // Type is what a parameter may be.
@@ -185,11 +187,7 @@ func (p *Pattern) Match(key []byte) (args []string, ok bool) {
 // Key returns the key with these parameters.
 func (p *Pattern) Key(args ...string) (string, error) {
 	if len(args) != len(p.params) {
-		what := "parameters"
-		if len(p.params) == 1 {
-			what = "parameter"
-		}
-		return "", fmt.Errorf("%s has %d %s (%s), found %d", p.text, len(p.params), what, strings.Join(p.params, ", "), len(args))
+		return "", fmt.Errorf("%s has %s (%s), found %d", p.text, human.Several(len(p.params), "parameter", "parameters"), strings.Join(p.params, ", "), len(args))
 	}
 	var b strings.Builder
 	b.WriteString(p.first)
