@@ -18,7 +18,7 @@ import (
 
 const (
 	kept   = 64          // keys
-	MaxKey = 512         // bytes of the longest key that is kept: a longer one is nothing that a list could show
+	maxKey = 512         // bytes of the longest key that is kept: a longer one is nothing that a list could show
 	memory = time.Minute // in which a count decays to 1/e
 
 	// Sample is how many reads one that was chosen stands for.
@@ -57,7 +57,7 @@ func Chosen(n uint64) bool {
 
 // Record counts weight reads of a key.
 func (r *Recorder) Record(key string, weight uint64) {
-	if len(key) > MaxKey {
+	if len(key) > maxKey {
 		return
 	}
 	r.mu.Lock()

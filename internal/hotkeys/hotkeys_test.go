@@ -92,7 +92,7 @@ func TestChosenHasNoRhythm(t *testing.T) {
 
 func TestLongKeysAndManyGoroutines(t *testing.T) {
 	var r Recorder
-	r.Record(strings.Repeat("x", MaxKey+1), 1)
+	r.Record(strings.Repeat("x", maxKey+1), 1)
 	if top := r.Take(1); len(top) != 0 {
 		t.Errorf("found %v, want nothing", top)
 	}

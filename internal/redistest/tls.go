@@ -96,16 +96,6 @@ func (c *Certs) Config(t testing.TB, client Pair) *tls.Config {
 	return config
 }
 
-// NewCerts makes certificates without a server, in a folder of the test's own.
-func NewCerts(t testing.TB) *Certs {
-	t.Helper()
-	c, err := writeCerts(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 func writeCerts(dir string) (*Certs, error) {
 	ca, caPair, err := issue(dir, "ca", nil, nil)
 	if err != nil {

@@ -120,8 +120,8 @@ func Middle(bucket int) time.Duration {
 	return time.Duration(math.Exp2(firstExponent + float64(bucket)/4 + 0.125))
 }
 
-// Edge returns the upper end of a bucket.
-func Edge(bucket int) time.Duration {
+// edge returns the upper end of a bucket.
+func edge(bucket int) time.Duration {
 	return time.Duration(math.Exp2(firstExponent + float64(bucket+1)/4))
 }
 
@@ -141,7 +141,7 @@ func (h *Histogram) N() (n uint64) {
 func (h *Histogram) Filled() iter.Seq2[time.Duration, uint64] {
 	return func(yield func(time.Duration, uint64) bool) {
 		for i, n := range h {
-			if n > 0 && !yield(Edge(i), n) {
+			if n > 0 && !yield(edge(i), n) {
 				return
 			}
 		}

@@ -20,12 +20,12 @@ func TestBuckets(t *testing.T) {
 			if off := math.Abs(float64(Middle(b))/float64(d) - 1); off > 0.095 {
 				t.Fatalf("%v stands for %v", Middle(b), d)
 			}
-			if d > Edge(b)+1 {
-				t.Fatalf("%v is above the edge %v of its bucket", d, Edge(b))
+			if d > edge(b)+1 {
+				t.Fatalf("%v is above the edge %v of its bucket", d, edge(b))
 			}
 		}
 	}
-	if top := Edge(Buckets - 1); top < time.Minute {
+	if top := edge(Buckets - 1); top < time.Minute {
 		t.Errorf("the last bucket ends at %v", top)
 	}
 }

@@ -120,5 +120,5 @@ func newCache(name, at string) *Cache {
 //go:embed demo.yaml
 var demo []byte
 
-// DemoFile is the name under which the built-in configuration is spoken of.
-const DemoFile = "demo.yaml (built in)"
+// demoFile names the built-in configuration in messages.
+const demoFile = "demo.yaml (built in)"

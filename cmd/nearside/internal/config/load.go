@@ -30,7 +30,7 @@ type Inputs struct {
 
 // Load reads and checks a configuration. Its error is of type Errors.
 func Load(in Inputs) (*Config, error) {
-	text, name := demo, DemoFile
+	text, name := demo, demoFile
 	if in.File != "" {
 		var err error
 		if text, err = read(in.File); err != nil {

@@ -21,6 +21,3 @@ func (b *Bytes) Take(n int64) bool {
 
 // Give gives back n bytes that were taken.
 func (b *Bytes) Give(n int64) { b.used.Add(-n) }
-
-// Used returns how many bytes are taken.
-func (b *Bytes) Used() int64 { return b.used.Load() }

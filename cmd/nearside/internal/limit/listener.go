@@ -9,9 +9,8 @@ import (
 // Listener accepts at most so many connections at the same time; one more is closed at once.
 type Listener struct {
 	net.Listener
-	most    int64
-	open    atomic.Int64
-	refused atomic.Uint64
+	most int64
+	open atomic.Int64
 }
 
 // Listen bounds the connections of a listener.
@@ -28,13 +27,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return &conn{Conn: nc, l: l}, nil
 		}
 		l.open.Add(-1)
-		l.refused.Add(1)
 		nc.Close()
 	}
 }
-
-// Refused counts the connections that had no place.
-func (l *Listener) Refused() uint64 { return l.refused.Load() }
 
 // conn gives its place back once.
 type conn struct {

@@ -16,13 +16,13 @@ import (
 type Type string
 
 const (
-	Text Type = "text" // UTF-8 without NUL, at most MaxText bytes
+	Text Type = "text" // UTF-8 without NUL, at most maxText bytes
 	Int  Type = "int"  // 0 or -?[1-9][0-9]* from -2^63 to 2^64-1, so that no row has two keys
 	UUID Type = "uuid" // in lower case
 )
 
-// MaxText is the length in bytes of the longest text parameter.
-const MaxText = 512
+// maxText is the length in bytes of the longest text parameter.
+const maxText = 512
 
 // Pattern is a parsed form of keys: text, then parameters with text between and behind them.
 type Pattern struct {
@@ -220,7 +220,7 @@ func fits(t Type, arg []byte) bool {
 	case UUID:
 		return isUUID(arg)
 	}
-	if len(arg) > MaxText || !utf8.Valid(arg) {
+	if len(arg) > maxText || !utf8.Valid(arg) {
 		return false
 	}
 	for _, b := range arg {

@@ -93,9 +93,6 @@ func (c *Conn) SetAuthed() {
 // RemoteAddr is the client's address.
 func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
-// LocalAddr is the address that the client has connected to.
-func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
-
 // CloseAfterReply ends the connection when the reply of this call has been sent. What the client sent behind it is dropped.
 func (c *Conn) CloseAfterReply() { c.closing = true }
 
