@@ -15,9 +15,9 @@ import (
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/codec"
 	"github.com/nearside/nearside/internal/eventually"
-	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/seed"
+	"github.com/nearside/nearside/internal/testhooks"
 )
 
 // nearby opens a client and a cache that keeps rows near.
@@ -297,7 +297,7 @@ func TestNearCoherence(t *testing.T) {
 
 // The test is itself tested: with a rule left out it must find violations.
 func TestNearCoherenceFindsBrokenRules(t *testing.T) {
-	for name, rule := range map[string]*atomic.Bool{"no reservation": &near.WithoutReservation, "no drop before own writes": &near.WithoutDrop} {
+	for name, rule := range map[string]*atomic.Bool{"no reservation": &testhooks.WithoutReservation, "no drop before own writes": &testhooks.WithoutDrop} {
 		t.Run(name, func(t *testing.T) {
 			rule.Store(true)
 			defer rule.Store(false)

@@ -17,7 +17,7 @@ import (
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store/redis/history"
-	"github.com/nearside/nearside/internal/store/redis/topology"
+	"github.com/nearside/nearside/internal/testhooks"
 )
 
 var historyRuns = flag.Int("e2e.history", 1, "how often each data set goes back in time; more than once: by 20 s, and not by less")
@@ -29,8 +29,8 @@ func behind(t testing.TB) time.Duration {
 	}
 	before := history.LossMended
 	history.LossMended = time.Second
-	topology.NoRepeat.Store(true)
-	t.Cleanup(func() { history.LossMended = before; topology.NoRepeat.Store(false) })
+	testhooks.WithoutRepeat.Store(true)
+	t.Cleanup(func() { history.LossMended = before; testhooks.WithoutRepeat.Store(false) })
 	return 2500 * time.Millisecond
 }
 
@@ -143,8 +143,8 @@ func oldSnapshot(t *testing.T) *aged {
 
 // Without the rule the test above fails.
 func TestOldSnapshotIsServedWithoutHistory(t *testing.T) {
-	history.NoHistory.Store(true)
-	defer history.NoHistory.Store(false)
+	testhooks.WithoutHistory.Store(true)
+	defer testhooks.WithoutHistory.Store(false)
 	for range 5 { // writers may replace every old value within the run
 		a := oldSnapshot(t)
 		a.goOn(4 * time.Second)

@@ -9,7 +9,7 @@ import (
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
-	"github.com/nearside/nearside/internal/store/redis/topology"
+	"github.com/nearside/nearside/internal/testhooks"
 )
 
 // repaired checks the law for an operation that loses what was acknowledged and not replicated: stale reads end when every
@@ -131,8 +131,8 @@ func TestLostInvalidations(t *testing.T) {
 			}
 			s := kind.site(t)
 			t.Run("nothing", func(t *testing.T) {
-				topology.NoRepeat.Store(true)
-				defer topology.NoRepeat.Store(false)
+				testhooks.WithoutRepeat.Store(true)
+				defer testhooks.WithoutRepeat.Store(false)
 				_, got := lose(t, s, nearside.Options{}, false)
 				if got.left == 0 || len(got.Stale) == 0 {
 					t.Error("nothing was lost: the test shows nothing")
@@ -148,8 +148,8 @@ func TestLostInvalidations(t *testing.T) {
 				row("repeat", got)
 			})
 			t.Run("wait", func(t *testing.T) {
-				topology.NoRepeat.Store(true)
-				defer topology.NoRepeat.Store(false)
+				testhooks.WithoutRepeat.Store(true)
+				defer testhooks.WithoutRepeat.Store(false)
 				f, got := lose(t, s, nearside.Options{Replicas: 1}, false)
 				if got.Unconfirmed == 0 {
 					t.Error("all writes were confirmed although the replica was cut off")

@@ -8,6 +8,7 @@ import (
 	"github.com/nearside/nearside/internal/near"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
+	"github.com/nearside/nearside/internal/testhooks"
 )
 
 // NearConfig are the settings of a cache's tier in the process. The zero value is: none.
@@ -268,7 +269,7 @@ func (c *Cache) retainAbsent(js jobs) {
 
 // drop removes keys from the near cache. It is called before they are changed.
 func (c *Cache) drop(keys ...string) {
-	if c.near == nil || near.WithoutDrop.Load() {
+	if c.near == nil || testhooks.WithoutDrop.Load() {
 		return
 	}
 	for _, key := range keys {

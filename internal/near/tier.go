@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+
+	"github.com/nearside/nearside/internal/testhooks"
 )
 
 // Options are the settings of a tier.
@@ -67,12 +69,6 @@ type Entry struct {
 
 // Unknown is a time that is not known.
 const Unknown = math.MinInt64
-
-// Rules that tests leave out, to show that their absence is found. Nothing but a test sets them.
-var (
-	WithoutReservation atomic.Bool // a fill does not ask whether its key was pushed meanwhile
-	WithoutDrop        atomic.Bool // a process' own writes drop nothing
-)
 
 // overhead is what an entry costs beside its encoded value, about.
 const overhead = 160
@@ -202,7 +198,7 @@ func (t *Tier[K]) Fill(r *Reservation, e Entry, sent time.Duration, d time.Durat
 	defer s.leave(r, false) // behind all: who waits looks for what is kept
 	// The clock is behind by up to a tick, so that much is taken off.
 	e.until, e.epoch, e.weight = int64(sent+d-tick), r.epoch, uint32(min(size+overhead, 1<<31))
-	if r.void && !WithoutReservation.Load() || r.epoch != t.epoch.Load() || e.until <= t.clock.Now() {
+	if r.void && !testhooks.WithoutReservation.Load() || r.epoch != t.epoch.Load() || e.until <= t.clock.Now() {
 		return false
 	}
 	if t.byKey == nil {

@@ -15,16 +15,16 @@ import (
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/store/redis/lua"
 	"github.com/nearside/nearside/internal/store/storetest"
+	"github.com/nearside/nearside/internal/testhooks"
 )
 
 // Every script names in KEYS each key that one of its commands has: a cluster goes by KEYS alone. Each place in the scripts that
 // calls a command is watched, and has to be reached: a new one needs a test among those that this one runs.
 func TestScriptsNameTheirKeys(t *testing.T) {
 	w := newWatch(t)
-	lua.Altered.Store(&lua.Alteration{Rewrite: w.rewrite})
-	defer lua.Altered.Store(nil)
+	testhooks.Altered.Store(&testhooks.Alteration{Rewrite: w.rewrite})
+	defer testhooks.Altered.Store(nil)
 	server := redistest.Shared(t)
 	t.Run("conformance", func(t *testing.T) {
 		storetest.Run(t, func(t testing.TB) store.Store {

@@ -22,6 +22,7 @@ import (
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
 	"github.com/nearside/nearside/internal/store/redis/reply"
 	"github.com/nearside/nearside/internal/store/redis/topology"
+	"github.com/nearside/nearside/internal/testhooks"
 )
 
 // A data set can go back in time: the server is started from a snapshot or an append-only file, a replica that is behind is
@@ -56,10 +57,6 @@ const (
 	vouchLimit = 2 * time.Second // two looks of the others
 	markerTTL  = 30 * 24 * time.Hour
 )
-
-// NoHistory leaves out what is said above, in all stores, so that a test can show that its absence is found. Nothing but a test
-// sets it.
-var NoHistory atomic.Bool
 
 //go:embed history.lua
 var historySrc string
@@ -188,7 +185,7 @@ func (h *History) Emptied(glob string, number uint64) {
 }
 
 // Off reports whether the age of data sets is not counted.
-func (h *History) Off() bool { return h.off.Load() || NoHistory.Load() }
+func (h *History) Off() bool { return h.off.Load() || testhooks.WithoutHistory.Load() }
 
 // vouched reports whether the values of a cache are known to be of the present lines. h.mu is held.
 func (h *History) vouched(c *cache) bool {

@@ -5,9 +5,10 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"strings"
-	"sync/atomic"
 
 	"github.com/redis/rueidis"
+
+	"github.com/nearside/nearside/internal/testhooks"
 )
 
 // Script is a Lua script.
@@ -28,19 +29,9 @@ func (sc *Script) Call(b rueidis.Builder, text bool, names, args []string) rueid
 	return b.Evalsha().Sha1(now.SHA).Numkeys(int64(len(names))).Key(names...).Arg(args...).Build()
 }
 
-// Altered takes a rule out of the scripts, in all stores, so that a test can show that its absence is found; or has them watched.
-// Nothing but a test sets it.
-var Altered atomic.Pointer[Alteration]
-
-// Alteration replaces a text in every script that has it, and then gives the text of each script to Rewrite, if there is one.
-type Alteration struct {
-	Old, New string
-	Rewrite  func(src string) string
-}
-
 // altered returns the script as it is to be sent.
 func (sc *Script) altered() Script {
-	a := Altered.Load()
+	a := testhooks.Altered.Load()
 	if a == nil {
 		return *sc
 	}

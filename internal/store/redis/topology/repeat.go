@@ -5,17 +5,13 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/testhooks"
 )
 
 const againIn = 2 * time.Second // after the first repetition
-
-// NoRepeat leaves the repetition out, in all stores, so that a test can show that its absence is found. Nothing but a test
-// sets it.
-var NoRepeat atomic.Bool
 
 // Repeater remembers what a change of servers may lose, and repeats it where that may have happened.
 type Repeater struct {
@@ -39,7 +35,7 @@ func (r *Repeater) Prune(look time.Time) {
 
 // Repeat invalidates again what was invalidated lately in some slots, and once more a little later.
 func (r *Repeater) Repeat(moved []Span) {
-	if NoRepeat.Load() {
+	if testhooks.WithoutRepeat.Load() {
 		return
 	}
 	r.Goroutines.Go(func() {

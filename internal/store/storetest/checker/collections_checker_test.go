@@ -7,8 +7,8 @@ import (
 
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/seed"
-	"github.com/nearside/nearside/internal/store/redis/lua"
 	"github.com/nearside/nearside/internal/store/storetest/checker"
+	"github.com/nearside/nearside/internal/testhooks"
 )
 
 // Law 1 for collections: each member is as new as its last acknowledged write, and nothing is half.
@@ -74,8 +74,8 @@ func TestCheckerOfCollectionsFindsBrokenRules(t *testing.T) {
 		}
 		for _, r := range brokenScripts(t, at) {
 			t.Run(r.Name, func(t *testing.T) {
-				lua.Altered.Store(&r.Alteration)
-				defer lua.Altered.Store(nil)
+				testhooks.Altered.Store(&r.Alteration)
+				defer testhooks.Altered.Store(nil)
 				finds(t, at, r.BrokenCollections)
 			})
 		}

@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/store/redis/lua"
 	"github.com/nearside/nearside/internal/store/storetest/checker"
+	"github.com/nearside/nearside/internal/testhooks"
 )
 
 // brokenScript is a rule that is taken out of a script of the Redis store.
 type brokenScript struct {
 	checker.BrokenCollections
-	lua.Alteration
+	testhooks.Alteration
 }
 
 // brokenScripts are the rules that stand inside the scripts.
@@ -26,7 +26,7 @@ func brokenScripts(t *testing.T, at place) []brokenScript {
 	)
 	rule := func(name string, p checker.CollectionProfile, old, new string, shapes ...checker.Shape) brokenScript {
 		p.Name, p.Enough = name, true
-		return brokenScript{checker.BrokenCollections{CollectionProfile: p, Shapes: shapes}, lua.Alteration{Old: old, New: new}}
+		return brokenScript{checker.BrokenCollections{CollectionProfile: p, Shapes: shapes}, testhooks.Alteration{Old: old, New: new}}
 	}
 	busy := checker.Busy()
 	overlap := busy // writers of one member
