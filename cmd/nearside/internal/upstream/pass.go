@@ -21,7 +21,7 @@ func (p *Pool) Pass(ctx context.Context, to Client, cmd Command, args, keys [][]
 	case p.to.Mode != redisurl.Cluster, slot >= 0:
 	case len(keys) > 0 && is(args[0], "SINTER"):
 		return p.intersect(ctx, to, keys, out)
-	case len(keys) > 0 && cmd.request == "multi_shard":
+	case len(keys) > 0 && cmd.request == "multi_shard" && cmd.response != "agg_min": // MSETNX writes all or nothing
 		return p.spread(ctx, to, cmd, args, out)
 	case len(keys) > 0:
 		return resp.AppendError(out, "CROSSSLOT Keys in request don't hash to the same slot"), nil
@@ -129,6 +129,27 @@ func combine(how string, replies []resp.Reply, out []byte) ([]byte, error) {
 			sum += n
 		}
 		return resp.AppendInt(out, sum), nil
+	case "agg_logical_and": // lists of zeros and ones, such as those of SCRIPT EXISTS
+		all := slices.Repeat([]int64{1}, replies[0].Len())
+		for _, r := range replies {
+			if r.Len() != len(all) {
+				return out, resp.ErrReply
+			}
+			i := 0
+			for e := range r.Elements() {
+				n, err := e.Int()
+				if err != nil {
+					return out, err
+				}
+				all[i] = min(all[i], n)
+				i++
+			}
+		}
+		out = resp.AppendArray(out, len(all))
+		for _, n := range all {
+			out = resp.AppendInt(out, n)
+		}
+		return out, nil
 	case "one_succeeded":
 		for _, r := range replies {
 			if !r.IsError() {
