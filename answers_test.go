@@ -84,7 +84,7 @@ func keysOf[K comparable](name string, key func(K) string, spell func(i int, rng
 		if rng.IntN(2) == 0 {
 			cfg.Load = a.load
 		}
-		a.cache = nearside.New(connectWith(t, url, &nearside.Options{
+		a.cache = nearside.New(connectWith(t, url, nearside.Options{
 			Budget: 10 * time.Second, WriteBudget: 30 * time.Second, Logger: slog.New(slog.DiscardHandler),
 		}), name, cfg)
 		for i := range rowsOfAnswers {

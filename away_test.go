@@ -19,8 +19,8 @@ import (
 func TestRedisComesLater(t *testing.T) {
 	server := redistest.Start(t)
 	server.Kill()
-	quiet := &nearside.Options{Logger: slog.New(slog.DiscardHandler)}
-	if c, err := nearside.Open(t.Context(), server.URL(), &nearside.Options{RequireRedis: true}); err == nil {
+	quiet := nearside.Options{Logger: slog.New(slog.DiscardHandler)}
+	if c, err := nearside.Open(t.Context(), server.URL(), nearside.Options{RequireRedis: true}); err == nil {
 		c.Close()
 		t.Error("RequireRedis: no error")
 	}
@@ -59,7 +59,7 @@ func TestRedisComesLater(t *testing.T) {
 // once at a time, and nobody waits for the room of others.
 func TestFloodOnAHungServer(t *testing.T) {
 	server := redistest.Start(t)
-	c := connectWith(t, server.URL(), &nearside.Options{Logger: slog.New(slog.DiscardHandler)})
+	c := connectWith(t, server.URL(), nearside.Options{Logger: slog.New(slog.DiscardHandler)})
 	var atOnce, together atomic.Int64
 	numbers := nearside.New(c, "n", nearside.Config[int, int]{Load: func(_ context.Context, k int) (int, error) {
 		if k == 0 {

@@ -54,7 +54,7 @@ func bare(b *testing.B, url string) rueidis.Client {
 func seeded(b *testing.B, stale time.Duration) (*redistest.Server, *nearside.Cache[int64, profile], rueidis.Client) {
 	b.Helper()
 	server := redistest.Start(b)
-	cache := nearside.New(connectWith(b, server.URL(), nil), "user", nearside.Config[int64, profile]{
+	cache := nearside.New(connectWith(b, server.URL(), nearside.Options{}), "user", nearside.Config[int64, profile]{
 		Load: func(_ context.Context, id int64) (profile, error) { return profileOf(id), nil }, Stale: stale,
 	})
 	vs := make(map[int64]profile)
@@ -225,7 +225,7 @@ func BenchmarkUpdate(b *testing.B) {
 
 // A hit on the memory store, beside the decoding alone.
 func BenchmarkMemoryHit(b *testing.B) {
-	cache := nearside.New(connectWith(b, "memory:", nil), "user", nearside.Config[int64, profile]{
+	cache := nearside.New(connectWith(b, "memory:", nearside.Options{}), "user", nearside.Config[int64, profile]{
 		Load: func(_ context.Context, id int64) (profile, error) { return profileOf(id), nil },
 	})
 	data, _ := json.Marshal(profileOf(1))
@@ -252,7 +252,7 @@ func BenchmarkMemoryHit(b *testing.B) {
 func BenchmarkRedisAway(b *testing.B) {
 	server := redistest.Start(b)
 	load := func(_ context.Context, id int64) (profile, error) { return profile{ID: id}, nil }
-	client := connectWith(b, server.URL(), &nearside.Options{Logger: slog.New(slog.DiscardHandler)})
+	client := connectWith(b, server.URL(), nearside.Options{Logger: slog.New(slog.DiscardHandler)})
 	cache := nearside.New(client, "user", nearside.Config[int64, profile]{Load: load})
 	server.Kill()
 	for range 1000 {

@@ -1,19 +1,20 @@
 package nearside
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nearside/nearside/codec"
+	"github.com/nearside/nearside/internal/client"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/keytext"
+	"github.com/nearside/nearside/internal/setting"
 	"github.com/nearside/nearside/internal/typed"
 )
 
-// Config says how a cache loads and keeps its values. Zero means the default, negative switches off.
+// Config says how a cache loads and keeps its values. Zero means the default, and a negative setting is an error.
 type Config[K comparable, V any] struct {
 	// Load asks the database for one row. It returns or wraps ErrNotFound if there is none. A value that it returns together
 	// with an error is not used. Its context has the limit LoadTimeout and the values of a caller's context, but not his
@@ -44,10 +45,10 @@ type Config[K comparable, V any] struct {
 	// part of fails at once with ErrCycle.
 	LoadMany func(context.Context, []K) (map[K]V, error)
 
-	TTL         time.Duration // how long a value is fresh. 1 h if zero; it cannot be switched off
+	TTL         time.Duration // how long a value is fresh. 1 h if zero
 	Stale       time.Duration // how much longer it is served while one process loads it anew, or when Load fails. Off if zero
 	NotFoundTTL time.Duration // how long it is remembered that a row does not exist. Off if zero
-	LoadTimeout time.Duration // of one load. 10 s if zero; it cannot be switched off
+	LoadTimeout time.Duration // of one load. 10 s if zero
 
 	// SoftTimeout is how long a read that finds a stale value waits for a fresh one, before it is given the stale one; the
 	// load goes on and fills. It gets the stale one too if the load fails. Off if zero: stale values are served at once.
@@ -62,6 +63,10 @@ type Config[K comparable, V any] struct {
 	// most for LoadTimeout, and then fails with ErrOverloaded; a load whose callers have all left by then is not run. A
 	// load that a loader of this cache waits for runs on the place of that one. Off if zero.
 	MaxLoads int
+
+	// BatchLoads is how many calls of Load one GetMany runs at the same time, without a LoadMany. 16 if zero, and at most half of
+	// MaxLoads.
+	BatchLoads int
 
 	// NearSize is how many decoded values are kept in this process, where a hit costs no trip and no decoding. They are
 	// right: whatever changes a key tells all processes that keep it, within a millisecond as a rule, or within 2 s if the
@@ -87,7 +92,7 @@ type Config[K comparable, V any] struct {
 	Clone func(V) V
 
 	// Jitter shortens each key's TTL by a share of its own between 0 and this, so that keys that were loaded together
-	// do not expire together. 0.1 if zero, at most 1.
+	// do not expire together. 0.1 if zero, at most 1. Off switches it off.
 	Jitter float64
 
 	// Hold is how long after an invalidation nothing is cached: at least the lag of the replica that Load reads. It must
@@ -99,7 +104,7 @@ type Config[K comparable, V any] struct {
 	// cached for the key, unless the error says that the outcome is known: see Update. It is also how long nothing is cached for
 	// the keys of a process that died in the middle of a write. Compare it with what bounds a transaction whose client is gone:
 	// idle_in_transaction_session_timeout and the TCP timeouts of the server, and how long a synchronous standby may be
-	// unavailable. 1 min if zero; it cannot be switched off.
+	// unavailable. 1 min if zero.
 	InDoubt time.Duration
 
 	// Expire returns the TTL of one value, in place of TTL. Zero or less means TTL. It must not modify the value. The longest TTL, like
@@ -110,16 +115,21 @@ type Config[K comparable, V any] struct {
 	// so keys of different rows need different texts.
 	Key func(K) string
 
+	// Pattern is set if the keys do not begin with the name of the cache: a glob that all of them match as they stand in Redis, such
+	// as "email:*". Key then returns the whole key, and keys that are strings need no Key: they are whole keys themselves. Two caches
+	// must not have the same keys.
+	Pattern string
+
+	// Owns reports whether a key in Redis that matches Pattern belongs to the cache. If nil, all of them do.
+	Owns func(key string) bool
+
 	// Codec writes values as bytes. JSON if nil, for []byte the bytes as they are.
 	Codec codec.Codec[V]
 
 	// MaxValue is the size in bytes of the largest value that is stored; larger ones are served, not stored, and
-	// counted. 1 MiB if zero; it cannot be switched off.
+	// counted. 1 MiB if zero.
 	MaxValue int
 }
-
-// inDoubt is the default of Config.InDoubt.
-const inDoubt = time.Minute
 
 // Cache is a cache with its loader inside. It is safe for concurrent use. Its values are shared between callers: do not
 // modify what a pointer, a slice or a map in them refers to.
@@ -128,15 +138,19 @@ type Cache[K comparable, V any] struct {
 	e    *typed.Cache[K, V]
 }
 
-// New makes a cache whose keys are name, a colon, and the key: "user:42". It panics on what a programmer got wrong: a
-// name that does not match [a-z0-9][a-z0-9_.-]* or is taken, no loader, keys that need Config.Key, a Jitter above 1.
+// New makes a cache whose keys are name, a colon, and the key: "user:42". It panics on what a programmer got wrong:
+//
+//   - a name that does not match [a-z0-9][a-z0-9_.-]*, or that the client has already
+//   - no loader
+//   - a type of keys that needs Config.Key
+//   - a setting that is negative, or a Jitter above 1
 func New[K comparable, V any](c *Client, name string, cfg Config[K, V]) *Cache[K, V] {
 	cache, err := newCache(c, name, cfg)
 	if err != nil {
 		panic(fmt.Sprintf("nearside: New(%q): %v", name, err))
 	}
-	c.register("nearside.New", name, cache.e, cache.e.Hash())
-	c.shared.CheckKeys(name + ":*")
+	c.inside.Register("nearside.New", name, cache.e, cache.e.Hash())
+	c.inside.Shared.CheckKeys(cache.e.Glob)
 	return cache
 }
 
@@ -147,13 +161,10 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 	if cfg.Load == nil && cfg.LoadMany == nil {
 		return nil, errors.New("expected Config.Load or Config.LoadMany")
 	}
-	if cfg.Jitter > 1 {
-		return nil, fmt.Errorf("Config.Jitter is %v: expected a share of the TTL between 0 and 1", cfg.Jitter)
+	if err := cfg.check(); err != nil {
+		return nil, err
 	}
-	if cfg.InDoubt < 0 {
-		return nil, fmt.Errorf("Config.InDoubt is %v: expected how long a commit may take to become visible after its write has failed", cfg.InDoubt)
-	}
-	key, err := keytext.KeyWriter(name, cfg.Key)
+	keys, err := keysOf(name, &cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -164,21 +175,6 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 			cfg.Codec = codec.JSON[V]()
 		}
 	}
-	if cfg.TTL <= 0 {
-		cfg.TTL = time.Hour
-	}
-	if cfg.LoadTimeout <= 0 {
-		cfg.LoadTimeout = 10 * time.Second
-	}
-	if cfg.MaxValue <= 0 {
-		cfg.MaxValue = 1 << 20
-	}
-	if cfg.Jitter == 0 {
-		cfg.Jitter = 0.1
-	}
-	if cfg.NearMax <= 0 {
-		cfg.NearMax = time.Minute
-	}
 	var weigh func([]byte) int
 	if c, ok := cfg.Codec.(interface{ DecodedSize([]byte) int }); ok {
 		weigh = c.DecodedSize
@@ -187,35 +183,65 @@ func newCache[K comparable, V any](c *Client, name string, cfg Config[K, V]) (*C
 	if c, ok := cfg.Codec.(interface{ DecodeTo([]byte, *V) error }); ok {
 		decodeTo = c.DecodeTo
 	}
-	return &Cache[K, V]{name: name, e: typed.New(c.shared, typed.Config[K, V]{
+	return &Cache[K, V]{name: name, e: typed.New(c.inside.Shared, typed.Config[K, V]{
 		Policy: engine.Policy{
-			Glob: name + ":*", TTL: cfg.TTL, Jitter: max(cfg.Jitter, 0), Stale: max(cfg.Stale, 0), NotFoundTTL: max(cfg.NotFoundTTL, 0),
-			Hold: max(cfg.Hold, 0), InDoubt: cmp.Or(cfg.InDoubt, inDoubt), LoadTimeout: cfg.LoadTimeout, SoftTimeout: max(cfg.SoftTimeout, 0),
-			Refresh: max(cfg.Refresh, 0), MaxLoads: cfg.MaxLoads,
+			Glob: keys.glob, Ours: cfg.Owns, TTL: cfg.TTL, Jitter: cfg.Jitter, Stale: cfg.Stale, NotFoundTTL: cfg.NotFoundTTL,
+			Hold: cfg.Hold, InDoubt: cfg.InDoubt, LoadTimeout: cfg.LoadTimeout, SoftTimeout: cfg.SoftTimeout,
+			Refresh: cfg.Refresh, MaxLoads: cfg.MaxLoads, BatchLoads: cfg.BatchLoads,
 		},
-		Key: key, Parse: keytext.KeyReader(name, cfg.Key), Load: cfg.Load, LoadMany: cfg.LoadMany,
+		Key: keys.write, Parse: keys.read, Load: cfg.Load, LoadMany: cfg.LoadMany,
 		Encode: cfg.Codec.Encode, Decode: cfg.Codec.Decode, DecodeTo: decodeTo, Expire: cfg.Expire, MaxValue: cfg.MaxValue,
 		Near: typed.NearConfig[V]{
-			Size: max(cfg.NearSize, 0), Bytes: uint64(max(cfg.NearBytes, 0)), Max: cfg.NearMax, Untracked: max(cfg.NearUntracked, 0),
-			Clone: cfg.Clone, Weigh: weigh,
+			Size: cfg.NearSize, Bytes: uint64(cfg.NearBytes), Max: cfg.NearMax, Untracked: cfg.NearUntracked, Clone: cfg.Clone, Weigh: weigh,
 		},
 	})}, nil
 }
 
-// Source says where an answer came from.
-type Source = engine.Source
+// Off switches off a setting whose zero value means a default: Config.Jitter, and NotFoundTTL of package shape.
+const Off = -1
 
-// The sources, and the words for them in statistics, headers and metrics.
-const (
-	SourceNear     = engine.Near     // this process
-	SourceStore    = engine.Store    // Redis, or the memory store
-	SourceLoad     = engine.Load     // the database
-	SourceStale    = engine.Stale    // the store, past its TTL
-	SourceNegative = engine.Negative // the store knows that there is no such row
-)
+var _ [Off - setting.Off]struct{} // package setting has the same
 
-// Entry is a value and what is known about it.
-type Entry[V any] = typed.Entry[V]
+// check sets the defaults, and returns an error for a setting that is out of its range.
+func (c *Config[K, V]) check() error {
+	var s setting.Check
+	setting.Default(&s, "Config.TTL", &c.TTL, time.Hour)
+	setting.Default(&s, "Config.Stale", &c.Stale, 0)
+	setting.Default(&s, "Config.NotFoundTTL", &c.NotFoundTTL, 0)
+	setting.Default(&s, "Config.LoadTimeout", &c.LoadTimeout, 10*time.Second)
+	setting.Default(&s, "Config.SoftTimeout", &c.SoftTimeout, 0)
+	setting.Default(&s, "Config.Refresh", &c.Refresh, 0)
+	setting.Default(&s, "Config.MaxLoads", &c.MaxLoads, 0)
+	setting.Default(&s, "Config.BatchLoads", &c.BatchLoads, 0)
+	setting.Default(&s, "Config.NearSize", &c.NearSize, 0)
+	setting.Default(&s, "Config.NearBytes", &c.NearBytes, 0)
+	setting.Default(&s, "Config.NearMax", &c.NearMax, time.Minute)
+	setting.Default(&s, "Config.NearUntracked", &c.NearUntracked, 0)
+	setting.Switch(&s, "Config.Jitter", &c.Jitter, 0.1)
+	setting.Share(&s, "Config.Jitter", c.Jitter)
+	setting.Default(&s, "Config.Hold", &c.Hold, 0)
+	setting.Default(&s, "Config.InDoubt", &c.InDoubt, time.Minute)
+	setting.Default(&s, "Config.MaxValue", &c.MaxValue, 1<<20)
+	return s.Err
+}
+
+// keys is how the keys of a cache are written.
+type keys[K comparable] struct {
+	glob  string // that all match
+	write func(K) (string, error)
+	read  func(string) (K, bool) // nil: a key cannot be told from its text
+}
+
+func keysOf[K comparable, V any](name string, cfg *Config[K, V]) (k keys[K], err error) {
+	if cfg.Pattern == "" {
+		k.glob, k.read = name+":*", keytext.KeyReader(name, cfg.Key)
+		k.write, err = keytext.KeyWriter(name, cfg.Key)
+		return k, err
+	}
+	k.glob = cfg.Pattern
+	k.write, k.read, err = keytext.WholeKeys(cfg.Key)
+	return k, err
+}
 
 // Get returns the value of k: from the store, else loaded, by one process for all. ErrNotFound if there is no such row.
 // An error of the loader is returned wrapped, and never remembered. What was loaded is on its way to Redis when Get returns it, and
@@ -224,20 +250,59 @@ type Entry[V any] = typed.Entry[V]
 func (c *Cache[K, V]) Get(ctx context.Context, k K) (V, error) { return c.e.Get(ctx, k) }
 
 // GetEntry is Get with where the value came from, its age and its TTL. With ErrNotFound, Source says who knew.
-func (c *Cache[K, V]) GetEntry(ctx context.Context, k K) (Entry[V], error) { return c.e.Entry(ctx, k) }
+func (c *Cache[K, V]) GetEntry(ctx context.Context, k K) (Entry[V], error) {
+	return entry(c.e.Entry(ctx, k))
+}
 
-// GetMany is Get of many keys: for each 500 of them, one round trip for those that the store has, and one load for the rest. What does not exist is not
-// in the map, and is no error. On an error the map holds what succeeded.
+// GetLocal returns the copy of k that this process holds, in the near cache or in a store in memory. It never asks Redis, never loads
+// and never blocks. ok is false if this process holds nothing that may be served. err is ErrNotFound if it knows that there is no such
+// row. It does not count a miss, because the caller is expected to call Get then.
+func (c *Cache[K, V]) GetLocal(k K) (v V, ok bool, err error) { return c.e.Local(k) }
+
+// GetMany is Get of many keys: for each 500 of them, one round trip for those that the store has, and one load for the rest. A key
+// without a row is not in the map, and is no error. If keys failed, the error is a KeyErrors, and the map has the others.
 func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
-	return c.e.GetMap(ctx, ks)
+	found, failed := c.e.GetMap(ctx, ks)
+	if failed != nil {
+		return found, KeyErrors[K](failed)
+	}
+	return found, nil
+}
+
+// GetManyEntries is GetMany with where each value came from, its age and its TTL.
+func (c *Cache[K, V]) GetManyEntries(ctx context.Context, ks []K) (map[K]Entry[V], error) {
+	found, failed := make(map[K]Entry[V], len(ks)), KeyErrors[K]{}
+	for i, a := range c.e.Entries(ctx, ks) {
+		switch {
+		case a.Err == nil:
+			found[ks[i]], _ = entry(a.Entry, nil)
+		case !errors.Is(a.Err, ErrNotFound):
+			failed[ks[i]] = a.Err
+		}
+	}
+	if len(failed) > 0 {
+		return found, failed
+	}
+	return found, nil
 }
 
 // Peek returns what the store holds, and never loads. ErrNotFound if it holds nothing that can be read, and while an
 // invalidation of k by this process could not be delivered.
-func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) { return c.e.Peek(ctx, k) }
+func (c *Cache[K, V]) Peek(ctx context.Context, k K) (Entry[V], error) {
+	return entry(c.e.Peek(ctx, k))
+}
 
-// TTL returns how long the value in the store stays fresh: zero if it is stale, -1 if another program wrote it without a
-// TTL. ErrNotFound where Peek says so. It does not read the value.
+// Cached reports whether the store has a value of k. It neither reads the value nor loads it.
+func (c *Cache[K, V]) Cached(ctx context.Context, k K) (bool, error) {
+	_, err := c.TTL(ctx, k)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// TTL returns how long the value in the store stays fresh: zero if it is stale, Unknown if another program wrote it without a TTL. It
+// returns ErrNotFound if the store has no value. It neither reads the value nor loads it.
 func (c *Cache[K, V]) TTL(ctx context.Context, k K) (time.Duration, error) {
 	infos, err := c.e.Inspect(ctx, []K{k})
 	switch {
@@ -248,7 +313,7 @@ func (c *Cache[K, V]) TTL(ctx context.Context, k K) (time.Duration, error) {
 	case infos[0].Type == "none":
 		return 0, ErrNotFound
 	case infos[0].TTL < 0:
-		return -1, nil
+		return Unknown, nil
 	}
 	return max(infos[0].TTL-c.e.Stale, 0), nil
 }
@@ -257,15 +322,15 @@ func (c *Cache[K, V]) TTL(ctx context.Context, k K) (time.Duration, error) {
 // that cannot be keys are left out.
 func (c *Cache[K, V]) Prefetch(ctx context.Context, ks ...K) { c.e.Prefetch(ctx, ks) }
 
-// Key returns the key of k as it stands in Redis, for logs and for Client.Mutate, which reports what is wrong with it.
+// Key returns the key of k, for logs and for Client.Mutate, which returns an error if k is invalid.
 func (c *Cache[K, V]) Key(k K) Key {
 	text, _ := c.e.Key(k)
 	written, err := c.e.Written(k)
-	return Key{text, written, err}
+	return client.Key{Text: text, Written: written, Err: err}
 }
 
 // Name returns the name given to New.
 func (c *Cache[K, V]) Name() string { return c.name }
 
 // Stats returns the counters of this cache in this process.
-func (c *Cache[K, V]) Stats() CacheStats { return c.e.Stats() }
+func (c *Cache[K, V]) Stats() CacheStats { return cacheStats(c.e) }

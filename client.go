@@ -1,25 +1,25 @@
 package nearside
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
 
-	"github.com/nearside/nearside/internal/bind"
+	"github.com/nearside/nearside/fleet"
+	"github.com/nearside/nearside/internal/client"
 	"github.com/nearside/nearside/internal/engine"
-	"github.com/nearside/nearside/internal/fleetstats"
+	"github.com/nearside/nearside/internal/setting"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 	"github.com/nearside/nearside/internal/store/redis"
 )
 
-// Options are the settings of a client. The zero value, and a nil *Options, mean the defaults.
+// Options are the settings of a client. The zero value means the defaults.
 type Options struct {
 	// Budget is how long one step of a read waits for Redis: the look, the claim of a lease, or the fill. A hit is one look. A
 	// miss takes all three steps, so it waits for three budgets at most, besides the load itself and another process' load.
@@ -64,20 +64,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Client is a connection to Redis, or a store in memory, that caches share. It is safe for concurrent use.
-type Client struct {
-	shared   *engine.Shared
-	reporter *fleetstats.Reporter // nil: Options.Fleet is off
-
-	mu     sync.Mutex // guards caches
-	caches map[string]registered
-}
-
-// registered is a cache that was made.
-type registered struct {
-	engine.Meter
-	config string // a hash of its settings
-}
+// Client is a connection to Redis, or to a store in memory, that caches share. It is safe for concurrent use.
+type Client struct{ inside client.Client }
 
 // Open connects to the store at rawURL:
 //
@@ -93,106 +81,95 @@ type registered struct {
 // It fails on what waiting cannot heal, such as a wrong password or a missing right: its error names what is missing and how
 // to grant it, and never a password. A Redis that does not answer is waited for in the background; see
 // Options.RequireRedis.
-func Open(ctx context.Context, rawURL string, o *Options) (*Client, error) {
-	var set Options
-	if o != nil {
-		set = *o
-	}
-	if set.Budget < 0 || set.WriteBudget < 0 {
-		return nil, fmt.Errorf("open the cache: Options.Budget is %v and WriteBudget %v: expected how long to wait for Redis, or zero for the defaults", set.Budget, set.WriteBudget)
-	}
-	if set.Logger == nil {
-		set.Logger = slog.Default()
-	}
-	return open(ctx, rawURL, set)
-}
-
-func open(ctx context.Context, rawURL string, o Options) (*Client, error) {
-	s, err := openStore(ctx, rawURL, o)
+// A negative setting is an error.
+func Open(ctx context.Context, rawURL string, o Options) (*Client, error) {
+	s, err := openStore(ctx, rawURL, &o)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open the cache: %w", err)
 	}
-	return newClient(s, o), nil
+	c := new(Client)
+	c.inside.Open(s, client.Settings{
+		Budget: o.Budget, WriteBudget: o.WriteBudget, NearBytes: o.NearBytes, Fleet: o.Fleet, Logger: o.Logger,
+	})
+	return c, nil
 }
 
-func newClient(s store.Store, o Options) *Client {
-	shared := engine.NewShared(s, o.Budget, cmp.Or(o.WriteBudget, time.Second), o.Logger)
-	shared.NearBytes = uint64(max(o.NearBytes, 0))
-	c := &Client{shared: shared, caches: make(map[string]registered)}
-	if o.Fleet {
-		c.report()
+func openStore(ctx context.Context, rawURL string, o *Options) (store.Store, error) {
+	var check setting.Check
+	setting.Default(&check, "Options.Budget", &o.Budget, 0)
+	setting.Default(&check, "Options.WriteBudget", &o.WriteBudget, time.Second)
+	setting.Default(&check, "Options.MemoryBytes", &o.MemoryBytes, 256<<20)
+	setting.Default(&check, "Options.NearBytes", &o.NearBytes, 0)
+	setting.Default(&check, "Options.Replicas", &o.Replicas, 0)
+	if check.Err != nil {
+		return nil, check.Err
 	}
-	return c
-}
-
-func openStore(ctx context.Context, rawURL string, o Options) (store.Store, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
 	scheme, rest, ok := strings.Cut(rawURL, ":")
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("open the cache: no scheme in its URL: expected redis://host:port, unix:///path or memory:")
-	case scheme == "memory":
-		if rest != "" {
-			return nil, fmt.Errorf("open the cache: %q: nothing is expected behind memory:", rawURL)
-		}
-		if o.MemoryBytes < 0 {
-			return nil, fmt.Errorf("open the cache: Options.MemoryBytes is %d: expected a number of bytes, or zero for 256 MiB", o.MemoryBytes)
-		}
-		return memory.New(memory.Options{MaxBytes: o.MemoryBytes}), nil
+		return nil, errors.New("no scheme in its URL: expected redis://host:port, unix:///path or memory:")
+	case scheme != "memory":
+		return redis.Open(ctx, rawURL, redis.Options{
+			Configure: o.Redis, Budget: o.Budget, Require: o.RequireRedis, Replicas: o.Replicas, Logger: o.Logger,
+		})
+	case rest != "":
+		return nil, fmt.Errorf("%q: nothing is expected behind memory:", rawURL)
 	}
-	return redis.Open(ctx, rawURL, redis.Options{
-		Configure: o.Redis, Budget: o.Budget, Require: o.RequireRedis, Replicas: o.Replicas, Logger: o.Logger,
-	})
+	return memory.New(memory.Options{MaxBytes: o.MemoryBytes}), nil
 }
 
 // Ping returns nil if the store answers.
-func (c *Client) Ping(ctx context.Context) error { return c.shared.Ping(ctx) }
+func (c *Client) Ping(ctx context.Context) error { return c.inside.Shared.Ping(ctx) }
 
-// Close ends the loads under way, delivers the invalidations that are pending, asks for the outcomes of writes in doubt, waits
-// for all of that up to 5 s, and closes the connections. Its error says what was left. It wraps ErrUnavailable if invalidations
-// were, of which old values may be served until their TTL. It wraps ErrInDoubt if writes were: nothing is cached for their keys
-// for Config.InDoubt, and what becomes visible after that is not invalidated. Calls after it fail with ErrClosed, but for Close
-// itself: it waits for the call before, and returns the same.
+// Close ends the loads in flight, delivers the deferred invalidations, asks for the outcomes of writes in doubt, waits for all of
+// that for up to 5 s, and closes the connections. Its error says what was left undone:
+//
+//   - It wraps ErrUnavailable if invalidations were not delivered. Old values may be served until their TTL.
+//   - It wraps ErrInDoubt if the outcome of a write is not known. Nothing is cached for its keys for Config.InDoubt, and what becomes
+//     visible after that is not invalidated.
+//
+// Calls after it fail with ErrClosed. A second call of Close waits for the first one and returns the same.
 func (c *Client) Close() error {
-	if c.reporter != nil {
-		c.reporter.Close()
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := c.shared.Close(ctx); err != nil {
+	if err := c.inside.Close(ctx); err != nil {
 		return fmt.Errorf("close: %w", err)
 	}
 	return nil
 }
 
-// register takes a name for a cache, once; call is how its maker is called, and hash tells its settings apart.
-func (c *Client) register(call, name string, m engine.Meter, hash string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, taken := c.caches[name]; taken {
-		panic(fmt.Sprintf("%s: the client has a cache %q already: two of one name would share their keys", call, name))
+// Fleet returns the reader of what all processes count together. It returns nil if Options.Fleet is off.
+func (c *Client) Fleet() fleet.Reader { return c.inside.Fleet() }
+
+// InvalidateKeys removes values by their keys as they stand in Redis, such as "user:42", and what is remembered about their absence.
+// It is for tools and for handlers of change events, which know keys as text: cache is the name of any cache of this client, of
+// package shape too. held is how many of the keys had a value. Otherwise it is Cache.Invalidate.
+func (c *Client) InvalidateKeys(ctx context.Context, cache string, keys ...string) (held int, err error) {
+	m, ok := c.inside.Cache(cache)
+	keyed, is := m.(engine.Keyed)
+	switch {
+	case !ok:
+		return 0, fmt.Errorf("invalidate keys: the client has no cache %q", cache)
+	case !is:
+		return 0, fmt.Errorf("invalidate keys: %q holds sessions, whose keys are secrets", cache)
 	}
-	c.caches[name] = registered{m, hash}
+	settings := keyed.Settings()
+	for _, key := range keys {
+		if !settings.Has(key) {
+			return 0, fmt.Errorf("invalidate keys: %w: %.100q is no key of the cache %q, whose keys match %s", ErrKey, key, cache, settings.Glob)
+		}
+	}
+	had, err := keyed.InvalidateKeys(ctx, keys)
+	for _, h := range had {
+		if h {
+			held++
+		}
+	}
+	return held, err
 }
 
-// meters returns the caches that were made.
-func (c *Client) meters() map[string]engine.Meter {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := make(map[string]engine.Meter, len(c.caches))
-	for name, r := range c.caches {
-		out[name] = r.Meter
-	}
-	return out
-}
-
-func init() {
-	bind.Of = func(client any) bind.Client {
-		c := client.(*Client)
-		return bind.Client{Shared: c.shared, Register: c.register, Caches: c.meters}
-	}
-	bind.New = func(s store.Store, logger *slog.Logger) any { return newClient(s, Options{Logger: logger}) }
-	bind.Around = func(s *engine.Shared, r *fleetstats.Reporter) any {
-		return &Client{shared: s, reporter: r, caches: make(map[string]registered)}
-	}
-	bind.Key = func(text string, w engine.Written, err error) any { return Key{text, w, err} }
-}
+// Inside returns what the other packages of this module need of the client. Its type is internal: it is not for applications.
+func (c *Client) Inside() *client.Client { return &c.inside }

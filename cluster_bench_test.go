@@ -34,7 +34,7 @@ func bareCluster(b *testing.B, cluster *redistest.Cluster) rueidis.Client {
 func seededCluster(b *testing.B, masters int) (*nearside.Cache[int64, profile], rueidis.Client) {
 	b.Helper()
 	cluster := redistest.StartCluster(b, masters, 0)
-	cache := nearside.New(connectWith(b, cluster.URL(), nil), "user", nearside.Config[int64, profile]{
+	cache := nearside.New(connectWith(b, cluster.URL(), nearside.Options{}), "user", nearside.Config[int64, profile]{
 		Load: func(_ context.Context, id int64) (profile, error) { return profileOf(id), nil },
 	})
 	vs := make(map[int64]profile)

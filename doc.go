@@ -2,7 +2,7 @@
 //
 // A cache has its loader inside. Get answers from the store, else loads, once for all processes, and remembers:
 //
-//	client, err := nearside.Open(ctx, "redis://localhost:6379", nil)
+//	client, err := nearside.Open(ctx, "redis://localhost:6379", nearside.Options{})
 //
 //	users := nearside.New(client, "user", nearside.Config[int64, User]{
 //		Load:  db.User, // func(context.Context, int64) (User, error)

@@ -2,6 +2,9 @@ package nearside
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/typed"
@@ -12,9 +15,14 @@ var (
 	// reports it, and remembers it for Config.NotFoundTTL.
 	ErrNotFound = engine.ErrNotFound
 
-	// ErrUnavailable says that the database is written and the cache is behind: Redis could not be told of an Update, an
-	// Invalidate or a Set. The client keeps the invalidation, repeats it until Redis has it, and reads the key past Redis
-	// until then; other processes may be given the old value so long. Nothing needs to be done, if this process lives on.
+	// ErrUnavailable says that Redis could not be reached. No read of a cache returns it, since the loader answers.
+	//
+	//   - Update, Mutate and Invalidate, and those of package shape, return it after the database was written: the write is done,
+	//     and only the invalidation is missing. The client repeats it until Redis has it, and its own reads of the key bypass Redis
+	//     until then. Other processes may read the old value meanwhile. So log it, and do not report the write as failed; the
+	//     example of Update shows how.
+	//   - Set returns it if the value was not stored.
+	//   - Package session returns it from all calls: a session is nowhere but in Redis.
 	ErrUnavailable = engine.ErrUnavailable
 
 	// ErrInDoubt says that an Update or a Mutate has failed and that nobody knows whether the database will have the write. Its
@@ -49,13 +57,50 @@ var (
 //	...
 //	return users, failed // or fmt.Errorf("...: %w", failed)
 //
-// The keys that it names fail, whatever the map has for them; one with ErrNotFound has no row. Those that it does not name have the
-// row that is in the map, or no row if the map lacks it. With an empty BatchError no key failed. Joined with another error
+// Keys that it names fail, whatever the map has for them; one with ErrNotFound has no row. A key that it does not name has the row
+// that is in the map, or no row if the map lacks it. With an empty BatchError no key failed. Joined with another error
 // (errors.Join) it is an error of all keys.
-type BatchError[K comparable] = typed.BatchError[K]
+type BatchError[K comparable] map[K]error
 
-// PanicError is the error that callers get whose loader panicked, with the panic's value and stack.
-type PanicError = engine.PanicError
+// Error names one of the keys and its error.
+func (e BatchError[K]) Error() string { return typed.Failures[K](e).Error() }
+
+// Failed returns the error of each key that failed.
+func (e BatchError[K]) Failed() map[K]error { return e }
+
+// KeyErrors is the error of GetMany and GetManyEntries: the keys that failed, each with its error. errors.Is finds the errors of all
+// of them.
+type KeyErrors[K comparable] map[K]error
+
+// Error names one of the keys and its error.
+func (e KeyErrors[K]) Error() string { return typed.Failures[K](e).Error() }
+
+// Unwrap returns the errors of all keys.
+func (e KeyErrors[K]) Unwrap() []error { return slices.Collect(maps.Values(e)) }
+
+// PanicError is the error of a loader, or of a function given to Update or Mutate, that panicked.
+type PanicError struct {
+	Value any    // what it panicked with; nil if it called runtime.Goexit
+	Stack []byte // of the goroutine that panicked
+}
+
+// Error says what the function panicked with.
+func (e *PanicError) Error() string {
+	if e.Value == nil {
+		return "the loader called runtime.Goexit"
+	}
+	return fmt.Sprintf("the loader panicked: %v", e.Value)
+}
+
+// Unwrap returns Value if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+func init() {
+	engine.NewPanicError = func(value any, stack []byte) error { return &PanicError{value, stack} }
+}
 
 // NotCommitted marks the error of a database write that is certainly not committed, and never will be: COMMIT was not sent, or
 // the database has answered it with an error. Return it from the function given to Update or Mutate: the key is then cached

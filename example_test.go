@@ -27,7 +27,7 @@ func (db database) User(_ context.Context, id int64) (User, error) {
 }
 
 func open() *nearside.Client {
-	client, err := nearside.Open(context.Background(), "memory:", nil) // or redis://localhost:6379
+	client, err := nearside.Open(context.Background(), "memory:", nearside.Options{}) // or redis://localhost:6379
 	if err != nil {
 		log.Fatal(err)
 	}

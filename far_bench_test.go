@@ -29,7 +29,7 @@ func BenchmarkFarRedis(b *testing.B) {
 			}
 			defer proxy.Close()
 			proxy.Set(faultproxy.Fault{Latency: late})
-			client := connectWith(b, "redis://"+proxy.Addr, &nearside.Options{Logger: slog.New(slog.DiscardHandler)})
+			client := connectWith(b, "redis://"+proxy.Addr, nearside.Options{Logger: slog.New(slog.DiscardHandler)})
 			var loads, again atomic.Int64 // of new keys; of keys that have been loaded before
 			var seen sync.Map
 			cache := nearside.New(client, "user", nearside.Config[int64, profile]{Load: func(_ context.Context, id int64) (profile, error) {
@@ -103,7 +103,7 @@ func BenchmarkGetManySizes(b *testing.B) {
 			name := map[bool]string{true: "warm", false: "the second read"}[warm]
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				server := redistest.Start(b)
-				client := connectWith(b, server.URL(), &nearside.Options{Logger: slog.New(slog.DiscardHandler)})
+				client := connectWith(b, server.URL(), nearside.Options{Logger: slog.New(slog.DiscardHandler)})
 				var loads atomic.Int64
 				load := func(_ context.Context, ids []int64) (map[int64]string, error) {
 					loads.Add(int64(len(ids)))

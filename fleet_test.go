@@ -17,7 +17,7 @@ func TestFleet(t *testing.T) {
 	server := redistest.Shared(t)
 	server.Do(t, "FLUSHALL")
 	open := func(ttl time.Duration) (*nearside.Client, *nearside.Cache[int, string]) {
-		c := connectWith(t, server.URL(), &nearside.Options{Fleet: true, Budget: 10 * time.Second, WriteBudget: 30 * time.Second})
+		c := connectWith(t, server.URL(), nearside.Options{Fleet: true, Budget: 10 * time.Second, WriteBudget: 30 * time.Second})
 		return c, nearside.New(c, "user", nearside.Config[int, string]{Load: func(context.Context, int) (string, error) { return "Ada", nil }, TTL: ttl})
 	}
 	a, users := open(time.Hour)
@@ -55,7 +55,7 @@ func TestFleet(t *testing.T) {
 }
 
 func TestFleetInMemory(t *testing.T) {
-	c := connectWith(t, "memory:", &nearside.Options{Fleet: true})
+	c := connectWith(t, "memory:", nearside.Options{Fleet: true})
 	users := nearside.New(c, "user", nearside.Config[int, string]{Load: func(context.Context, int) (string, error) { return "Ada", nil }, NearSize: 10})
 	reads := uint64(0)
 	for from := nearside.Source(""); from != nearside.SourceNear; reads++ { // load, store, and near from some moment on
@@ -90,7 +90,7 @@ func TestClusterOfOneMaster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, 1, 0)
 	var loads atomic.Int64
-	client := connectWith(t, cluster.URL(), &nearside.Options{Budget: time.Second})
+	client := connectWith(t, cluster.URL(), nearside.Options{Budget: time.Second})
 	users := nearside.New(client, "user", nearside.Config[int64, User]{Load: func(_ context.Context, id int64) (User, error) {
 		loads.Add(1)
 		return User{id, "Ada"}, nil

@@ -27,7 +27,7 @@ func BenchmarkGetManyHalfCold(b *testing.B) {
 		return ids
 	}
 	server, _, c := seeded(b, 0)
-	cache := nearside.New(connectWith(b, server.URL(), nil), "user", nearside.Config[int64, profile]{
+	cache := nearside.New(connectWith(b, server.URL(), nearside.Options{}), "user", nearside.Config[int64, profile]{
 		LoadMany: func(_ context.Context, ids []int64) (map[int64]profile, error) {
 			out := make(map[int64]profile, len(ids))
 			for _, id := range ids {

@@ -29,7 +29,7 @@ const patient = 20 * time.Second
 // holder loads a key for each line, and prints "loading" when it has the lease. The load ends with the next line, and it prints what
 // its read has got.
 func holder(row string) int {
-	c, err := nearside.Open(context.Background(), os.Getenv(childURL), &nearside.Options{Budget: 10 * time.Second})
+	c, err := nearside.Open(context.Background(), os.Getenv(childURL), nearside.Options{Budget: 10 * time.Second})
 	if err != nil {
 		fmt.Println(err)
 		return 1
@@ -90,7 +90,7 @@ func (p *process) reads(want string) {
 
 // users are a cache of this process, whose loads count.
 func users(t *testing.T, url string, row func() string, loads *atomic.Int64) *nearside.Cache[string, string] {
-	c, err := nearside.Open(t.Context(), url, &nearside.Options{Budget: time.Second})
+	c, err := nearside.Open(t.Context(), url, nearside.Options{Budget: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestHolderIsKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)
 			var loads atomic.Int64
-			c, err := nearside.Open(t.Context(), server.URL(), &nearside.Options{Budget: time.Second})
+			c, err := nearside.Open(t.Context(), server.URL(), nearside.Options{Budget: time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +207,7 @@ func TestLongLoadsAreDoneOnce(t *testing.T) {
 				many[i] = i
 			}
 			for range processes {
-				c, err := nearside.Open(t.Context(), server.URL(), &nearside.Options{Budget: patient})
+				c, err := nearside.Open(t.Context(), server.URL(), nearside.Options{Budget: patient})
 				if err != nil {
 					t.Fatal(err)
 				}

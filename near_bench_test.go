@@ -19,7 +19,7 @@ func BenchmarkNearHit(b *testing.B) {
 		ids[i] = int64(zipf.Uint64())
 	}
 	bare := otter.Must(&otter.Options[int64, profile]{MaximumSize: benchKeys * 2})
-	client := connectWith(b, "memory:", nil)
+	client := connectWith(b, "memory:", nearside.Options{})
 	cache := nearside.New(client, "user", nearside.Config[int64, profile]{
 		Load: func(_ context.Context, id int64) (profile, error) { return profileOf(id), nil }, NearSize: 2 * benchKeys,
 	})

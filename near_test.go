@@ -121,7 +121,7 @@ func TestNearHearsOfChanges(t *testing.T) {
 				"lost": func() {
 					killTracking(t, server)
 					eventually.True(t, "a value was set", func() bool { // its own connection is cut too: what fails is invalidated, once
-						return client.Stats(t.Context()).Pending == 0 && others.Set(t.Context(), 42, User{42, "lost"}) == nil
+						return client.Stats(t.Context()).Deferred == 0 && others.Set(t.Context(), 42, User{42, "lost"}) == nil
 					})
 				},
 				"invalidate": func() { others.Invalidate(t.Context(), 42); others.Set(t.Context(), 42, User{42, "invalidate"}) },
@@ -533,7 +533,7 @@ func TestNearUntracked(t *testing.T) {
 
 // The bound in bytes that caches share is kept.
 func TestNearBytesAreShared(t *testing.T) {
-	c := connectWith(t, "memory:", &nearside.Options{NearBytes: 1 << 20})
+	c := connectWith(t, "memory:", nearside.Options{NearBytes: 1 << 20})
 	var caches []*nearside.Cache[int, string]
 	for i := range 4 {
 		caches = append(caches, nearside.New(c, fmt.Sprint("c", i), nearside.Config[int, string]{
@@ -564,7 +564,7 @@ func TestNearBytesAreShared(t *testing.T) {
 func TestNearWeighsDecodedValues(t *testing.T) {
 	redis := redistest.Shared(t)
 	redis.FlushAll(t)
-	client, err := nearside.Open(t.Context(), redis.URL(), nil)
+	client, err := nearside.Open(t.Context(), redis.URL(), nearside.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

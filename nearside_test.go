@@ -47,17 +47,13 @@ func stores(t *testing.T, test func(t *testing.T, c *nearside.Client)) {
 // connect opens a client that waits for a busy machine.
 func connect(t testing.TB, url string) *nearside.Client {
 	t.Helper()
-	return connectWith(t, url, &nearside.Options{Budget: 10 * time.Second, WriteBudget: 30 * time.Second})
+	return connectWith(t, url, nearside.Options{Budget: 10 * time.Second, WriteBudget: 30 * time.Second})
 }
 
-func connectWith(t testing.TB, url string, o *nearside.Options) *nearside.Client {
+func connectWith(t testing.TB, url string, o nearside.Options) *nearside.Client {
 	t.Helper()
-	var set nearside.Options
-	if o != nil {
-		set = *o
-	}
-	set.RequireRedis = true
-	c, err := nearside.Open(context.Background(), url, &set)
+	o.RequireRedis = true
+	c, err := nearside.Open(context.Background(), url, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +223,7 @@ func TestRedisDiesAndHangs(t *testing.T) {
 	for name, hurt := range map[string]func(*redistest.Server){"dies": (*redistest.Server).Kill, "hangs": (*redistest.Server).Pause} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)
-			c, err := nearside.Open(t.Context(), server.URL(), &nearside.Options{WriteBudget: 300 * time.Millisecond})
+			c, err := nearside.Open(t.Context(), server.URL(), nearside.Options{WriteBudget: 300 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -317,7 +313,7 @@ func TestNewPanics(t *testing.T) {
 
 func TestOpenErrors(t *testing.T) {
 	for url, want := range map[string]string{"localhost": "no scheme", "memory:x": "nothing is expected", "http://a:s3cret@b": "unknown scheme"} {
-		c, err := nearside.Open(t.Context(), url, nil)
+		c, err := nearside.Open(t.Context(), url, nearside.Options{})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: %v, %v", url, c, err)
 		}
@@ -381,7 +377,7 @@ func TestProblemsInStats(t *testing.T) {
 
 func TestBudgetsAreNotNegative(t *testing.T) {
 	for _, o := range []nearside.Options{{Budget: -1}, {WriteBudget: -1}} {
-		if c, err := nearside.Open(t.Context(), "memory:", &o); err == nil {
+		if c, err := nearside.Open(t.Context(), "memory:", o); err == nil {
 			c.Close()
 			t.Errorf("%+v was accepted", o)
 		}

@@ -18,7 +18,7 @@ const childURL = "NEARSIDE_TEST_CHILD_URL"
 
 // child waits for a line, storms a cold key with 250 callers, and prints what it saw.
 func child() int {
-	c, err := nearside.Open(context.Background(), os.Getenv(childURL), &nearside.Options{Budget: 10 * time.Second})
+	c, err := nearside.Open(context.Background(), os.Getenv(childURL), nearside.Options{Budget: 10 * time.Second})
 	if err != nil {
 		fmt.Println(err)
 		return 1

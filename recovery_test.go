@@ -38,7 +38,7 @@ func (l *journal) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b
 func newFleet(t *testing.T, server *redistest.Server) *fleet {
 	f := &fleet{server: server, log: new(journal)}
 	open := func(to slog.Handler) (*nearside.Client, *nearside.Cache[string, string]) {
-		c, err := nearside.Open(t.Context(), server.URL(), &nearside.Options{Logger: slog.New(to)})
+		c, err := nearside.Open(t.Context(), server.URL(), nearside.Options{Logger: slog.New(to)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ func TestInvalidationsSurviveAnOutage(t *testing.T) {
 				})
 			}
 			told.Wait()
-			if n := f.w.Stats(ctx).Pending; n != keys {
+			if n := f.w.Stats(ctx).Deferred; n != keys {
 				t.Errorf("%d pending, want %d", n, keys)
 			}
 
@@ -118,7 +118,7 @@ func TestInvalidationsSurviveAnOutage(t *testing.T) {
 			<-time.After(time.Second)
 			outage.end(f.server)
 			back := time.Now()
-			for f.w.Stats(ctx).Pending > 0 && time.Since(back) < 5*time.Second {
+			for f.w.Stats(ctx).Deferred > 0 && time.Since(back) < 5*time.Second {
 				<-time.After(time.Millisecond)
 			}
 			took := time.Since(back)

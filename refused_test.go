@@ -93,7 +93,7 @@ func testRefusal(t *testing.T, r refusal) {
 	slow, began := make(chan struct{}), make(chan struct{}, slows*3)
 	var fleet [2]process
 	for i := range fleet {
-		c, err := nearside.Open(t.Context(), "redis://app:p@"+server.Addr, nil)
+		c, err := nearside.Open(t.Context(), "redis://app:p@"+server.Addr, nearside.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +118,7 @@ func testRefusal(t *testing.T, r refusal) {
 					wait(k)
 					return map[string]string{"k": k}, nil
 				},
-				Settings: shape.Settings{LoadTimeout: limit},
+				LoadTimeout: limit,
 			}),
 		}
 	}

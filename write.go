@@ -45,12 +45,16 @@ func (c *Cache[K, V]) Update(ctx context.Context, k K, write func(context.Contex
 func (c *Client) Mutate(ctx context.Context, write func(context.Context) error, keys ...Key) error {
 	written := make([]engine.Written, len(keys))
 	for i, k := range keys {
-		if k.err != nil {
-			return fmt.Errorf("mutate: %w", k.err)
+		if k == nil {
+			return fmt.Errorf("mutate: %w: key %d is nil", ErrKey, i)
 		}
-		written[i] = k.written
+		key := k.Inside()
+		if key.Err != nil {
+			return fmt.Errorf("mutate: %w", key.Err)
+		}
+		written[i] = key.Written
 	}
-	return c.shared.Mutate(ctx, written, write)
+	return c.inside.Shared.Mutate(ctx, written, write)
 }
 
 // Invalidate removes values, and what is remembered about their absence. Call it after the commit. Once it has returned

@@ -15,7 +15,7 @@ import (
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/fleet"
-	"github.com/nearside/nearside/internal/bind"
+	"github.com/nearside/nearside/internal/client"
 	"github.com/nearside/nearside/internal/engine"
 )
 
@@ -38,7 +38,7 @@ type Options struct {
 type Handler struct {
 	routes http.Handler
 	opts   Options
-	inside bind.Client
+	inside *client.Client
 	logger *slog.Logger
 	watch  watch
 	sample sampler
@@ -74,14 +74,14 @@ var version = func() string {
 }()
 
 // New returns the page of a client.
-func New(client *nearside.Client, o Options) *Handler {
+func New(of *nearside.Client, o Options) *Handler {
 	if o.Title == "" {
 		o.Title = "nearside"
 	}
-	h := &Handler{opts: o, inside: bind.Of(client)}
+	h := &Handler{opts: o, inside: of.Inside()}
 	h.logger, h.sample.store = h.inside.Shared.Logger, h.inside.Shared.Store
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	h.watch = watch{client: client, ctx: h.ctx}
+	h.watch = watch{client: of, ctx: h.ctx}
 	mux := http.NewServeMux()
 	for path, show := range map[string]view{
 		"GET /{$}": h.overview, "GET /cache/{cache}": h.cache, "GET /cache/{cache}/key": h.key, "GET /members": h.members, "GET /redis": h.redis,

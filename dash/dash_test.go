@@ -35,7 +35,7 @@ type shop struct {
 
 func open(t *testing.T, rawURL string, o dash.Options) *shop {
 	t.Helper()
-	client, err := nearside.Open(t.Context(), rawURL, &nearside.Options{
+	client, err := nearside.Open(t.Context(), rawURL, nearside.Options{
 		Fleet: true, RequireRedis: true, Budget: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
@@ -293,7 +293,7 @@ func TestInvalidate(t *testing.T) {
 
 func TestHost(t *testing.T) {
 	t.Parallel()
-	client, err := nearside.Open(t.Context(), "memory:", nil)
+	client, err := nearside.Open(t.Context(), "memory:", nearside.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,7 +407,7 @@ func TestFindings(t *testing.T) {
 
 func TestWithoutFleet(t *testing.T) {
 	t.Parallel()
-	client, err := nearside.Open(t.Context(), "memory:", nil)
+	client, err := nearside.Open(t.Context(), "memory:", nearside.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@
 // it with which settings, and how Redis is. It shows the last hour and the last day, without a metrics server: the numbers are
 // the fleet's (nearside.Options.Fleet).
 //
-//	client, err := nearside.Open(ctx, "redis://localhost:6379", &nearside.Options{Fleet: true})
+//	client, err := nearside.Open(ctx, "redis://localhost:6379", nearside.Options{Fleet: true})
 //	page := dash.New(client, dash.Options{})
 //	mux.Handle("/cache/", http.StripPrefix("/cache", page))
 //	server.RegisterOnShutdown(page.Close) // or browsers that look keep Shutdown waiting

@@ -3,13 +3,13 @@ package dash
 import (
 	"net/http"
 
-	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/check"
+	"github.com/nearside/nearside/internal/store"
 )
 
 // strip is the servers in one line each.
 type strip struct {
-	nearside.ServerInfo
+	store.ServerInfo
 	Servers  []server
 	Pending  int // invalidations that could not be delivered yet
 	Base     string
@@ -18,7 +18,7 @@ type strip struct {
 
 // server is a server and what follows from its numbers.
 type server struct {
-	nearside.NodeInfo
+	store.NodeInfo
 	Full     float64 // of its memory; 0 if there is no bound
 	Evicting float64 // keys per second
 	Known    bool    // Evicting is

@@ -15,6 +15,7 @@ import (
 const (
 	viewFresh = 2 * time.Second // how long what was read is shown to all who look
 	infoFresh = 5 * time.Second
+	infoLimit = 2 * time.Second // for the servers to answer
 	readLimit = 5 * time.Second
 	tries     = 8
 	again     = 250 * time.Millisecond
@@ -111,7 +112,9 @@ type servers struct {
 
 func (w *watch) servers() servers {
 	s, _ := w.info.get(infoFresh, func(before servers, age time.Duration) (servers, error) {
-		now := servers{check.Servers{Before: before.After, After: w.client.ServerInfo(w.ctx), Apart: age}, make(map[string]float64)}
+		ctx, cancel := context.WithTimeout(w.ctx, infoLimit)
+		defer cancel()
+		now := servers{check.Servers{Before: before.After, After: w.client.Inside().Shared.Store.Server(ctx), Apart: age}, make(map[string]float64)}
 		for _, n := range now.After.Nodes {
 			for _, old := range before.After.Nodes {
 				if n.Address == old.Address && n.Err == nil && old.Err == nil && n.Evicted >= old.Evicted && age > 0 {

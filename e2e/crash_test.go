@@ -55,7 +55,7 @@ func childThatDies(point string, db truth, o nearside.Options) int {
 			return conn, err
 		}
 	}
-	client, err := nearside.Open(context.Background(), os.Getenv(childURL), &o)
+	client, err := nearside.Open(context.Background(), os.Getenv(childURL), o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

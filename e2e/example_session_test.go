@@ -18,7 +18,7 @@ import (
 
 // Web sessions by net/http and alexedwards/scs.
 func Example_sessions() {
-	client, err := nearside.Open(context.Background(), "memory:", nil) // or redis://localhost:6379
+	client, err := nearside.Open(context.Background(), "memory:", nearside.Options{}) // or redis://localhost:6379
 	if err != nil {
 		log.Fatal(err)
 	}

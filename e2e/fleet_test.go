@@ -44,7 +44,7 @@ func newMember(rng *rand.Rand, name, url string, db truth, keys []string, o near
 	ctx, cancel := context.WithTimeout(context.Background(), eventually.Limit)
 	defer cancel()
 	var err error
-	if m.client, err = nearside.Open(ctx, url, &o); err != nil {
+	if m.client, err = nearside.Open(ctx, url, o); err != nil {
 		return nil, err
 	}
 	travels := seed.Locked(rng)

@@ -27,7 +27,7 @@ func TestLoadsAfterFlush(t *testing.T) {
 	var rows []*nearside.Cache[int, int]
 	for range clients {
 		// A machine that stalls is no fault of the layer: past a budget of 25 ms it would load without a lease.
-		c, err := nearside.Open(t.Context(), server.URL(), &nearside.Options{Budget: time.Second})
+		c, err := nearside.Open(t.Context(), server.URL(), nearside.Options{Budget: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

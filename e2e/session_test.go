@@ -91,7 +91,7 @@ func (s *pages) login(t *testing.T) (token string) {
 
 func openSessions(t *testing.T, url string) *nearside.Client {
 	t.Helper()
-	client, err := nearside.Open(t.Context(), url, &nearside.Options{RequireRedis: true, Logger: slog.New(slog.DiscardHandler)})
+	client, err := nearside.Open(t.Context(), url, nearside.Options{RequireRedis: true, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

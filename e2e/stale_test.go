@@ -26,7 +26,7 @@ func TestStaleWhileTheDatabaseIsAway(t *testing.T) {
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			const limit = time.Second // of a load
-			c, err := nearside.Open(t.Context(), g.url, &nearside.Options{Logger: slog.New(slog.DiscardHandler), Budget: limit})
+			c, err := nearside.Open(t.Context(), g.url, nearside.Options{Logger: slog.New(slog.DiscardHandler), Budget: limit})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,7 +17,7 @@ import (
 // The hit ratio and the 99th percentile of one cache in the last hour, over all processes.
 func Example() {
 	ctx := context.Background()
-	client, err := nearside.Open(ctx, "redis://localhost:6379", &nearside.Options{Fleet: true})
+	client, err := nearside.Open(ctx, "redis://localhost:6379", nearside.Options{Fleet: true})
 	if err != nil {
 		log.Fatal(err)
 	}

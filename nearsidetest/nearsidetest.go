@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
-	"github.com/nearside/nearside/internal/bind"
+	"github.com/nearside/nearside/internal/client"
 	"github.com/nearside/nearside/internal/faultstore"
 )
 
@@ -27,14 +27,15 @@ import (
 func New(t testing.TB) *nearside.Client {
 	t.Helper()
 	s := faultstore.New()
-	client := bind.New(s, slog.New(slog.NewTextHandler(t.Output(), nil))).(*nearside.Client)
+	c := new(nearside.Client)
+	c.Inside().Open(s, client.Settings{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	t.Cleanup(func() {
 		s.Mend() // what is pending is delivered
-		if err := client.Close(); err != nil {
+		if err := c.Close(); err != nil {
 			t.Errorf("nearsidetest: %v", err)
 		}
 	})
-	return client
+	return c
 }
 
 // Cache is what knows how long a value in the store lives: *nearside.Cache, the caches of package shape, *session.Store.
@@ -63,9 +64,9 @@ func Loads(cache interface{ Stats() nearside.CacheStats }) uint64 {
 // Break has the store of a client from New fail, as if Redis were away: reads are answered by the loader, writes return
 // nearside.ErrUnavailable, sessions cannot be reached. mend ends it, and may be called more than once: what could not be
 // invalidated meanwhile is invalidated before it returns, and what was stored before is there again. The end of the test mends too.
-func Break(t testing.TB, client *nearside.Client) (mend func()) {
+func Break(t testing.TB, c *nearside.Client) (mend func()) {
 	t.Helper()
-	s, ok := bind.Of(client).Shared.Store.(*faultstore.Store)
+	s, ok := c.Inside().Shared.Store.(*faultstore.Store)
 	if !ok {
 		t.Fatal("nearsidetest: Break: the client is not one of nearsidetest.New")
 	}

@@ -126,16 +126,16 @@ func TestBreak(t *testing.T) {
 	if err := numbers.Set(ctx, 3, 2); !errors.Is(err, nearside.ErrUnavailable) {
 		t.Errorf("set: %v", err)
 	}
-	if _, _, err := sessions.Find("tok"); !errors.Is(err, session.ErrUnavailable) {
+	if _, _, err := sessions.Find("tok"); !errors.Is(err, nearside.ErrUnavailable) {
 		t.Errorf("a session: %v", err)
 	}
-	if p := client.Stats(ctx).Pending; p != 3 {
+	if p := client.Stats(ctx).Deferred; p != 3 {
 		t.Errorf("%d keys are pending, want 3", p)
 	}
 	mend()
 	mend()
-	if s := client.Stats(ctx); s.Pending != 0 || s.Repeated != 3 {
-		t.Errorf("%d keys are pending, %d repeated, want 0 and 3", s.Pending, s.Repeated)
+	if s := client.Stats(ctx); s.Deferred != 0 || s.Repeated != 3 {
+		t.Errorf("%d keys are pending, %d repeated, want 0 and 3", s.Deferred, s.Repeated)
 	}
 	for id := int64(1); id <= 2; id++ {
 		if nearsidetest.Cached(t, numbers, id) {
@@ -207,7 +207,7 @@ func (r *recorder) Fatal(args ...any) { r.said = fmt.Sprint(args...); panic(r) }
 func TestFailsTheTest(t *testing.T) {
 	client := nearsidetest.New(t)
 	numbers := nearside.New(client, "number", nearside.Config[int64, int64]{Load: new(truth).load})
-	other, err := nearside.Open(t.Context(), "memory:", nil)
+	other, err := nearside.Open(t.Context(), "memory:", nearside.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

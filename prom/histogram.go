@@ -48,7 +48,7 @@ func histogram(desc *prometheus.Desc, h *nearside.Histogram, bounds []float64, l
 	native := make(map[int]int64)
 	var n uint64
 	var sum float64
-	for end, count := range h.Filled() {
+	for end, count := range h.Buckets() {
 		last := end.Seconds()
 		middle := last * math.Exp2(-1./8)
 		n += count

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.Delayed()...) }
 
 func open(t testing.TB, url string) *nearside.Client {
 	t.Helper()
-	c, err := nearside.Open(context.Background(), url, nil)
+	c, err := nearside.Open(context.Background(), url, nearside.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestHistogram(t *testing.T) {
 	durations := []time.Duration{30 * time.Microsecond, 80 * time.Microsecond, 80 * time.Microsecond, 3 * time.Millisecond, 700 * time.Millisecond, 40 * time.Second}
 	var sum float64
 	for _, d := range durations {
-		s.LoadLatency[bucketOf(d)]++
+		s.LoadLatency.Add(d)
 		sum += d.Seconds()
 	}
 	h := scrape(t, told{Caches: map[string]nearside.CacheStats{"user": s}})[`nearside_load_duration_seconds{cache="user"}`].GetHistogram()
@@ -209,20 +209,6 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-// bucketOf finds the bucket of a duration by what a histogram tells of its buckets.
-func bucketOf(d time.Duration) int {
-	for i := range len(nearside.Histogram{}) {
-		var h nearside.Histogram
-		h[i] = 1
-		for end := range h.Filled() {
-			if d <= end {
-				return i
-			}
-		}
-	}
-	return len(nearside.Histogram{}) - 1
-}
-
 func TestTwoClients(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	for _, name := range []string{"a", "b"} {
@@ -236,7 +222,7 @@ func TestTwoClients(t *testing.T) {
 }
 
 func Example() {
-	client, err := nearside.Open(context.Background(), "memory:", nil)
+	client, err := nearside.Open(context.Background(), "memory:", nearside.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

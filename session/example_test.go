@@ -13,7 +13,7 @@ import (
 // Sessions without a session library: a token that cannot be guessed, and bytes.
 func Example() {
 	ctx := context.Background()
-	client, err := nearside.Open(ctx, "memory:", nil) // or redis://localhost:6379
+	client, err := nearside.Open(ctx, "memory:", nearside.Options{}) // or redis://localhost:6379
 	if err != nil {
 		log.Fatal(err)
 	}

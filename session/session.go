@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
-	"github.com/nearside/nearside/internal/bind"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/hotkeys"
 	"github.com/nearside/nearside/internal/keytext"
+	"github.com/nearside/nearside/internal/setting"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -34,9 +34,6 @@ type Config struct {
 	MaxValue int
 }
 
-// ErrUnavailable is wrapped by the errors of what Redis did not answer. A session that was not found is no error.
-var ErrUnavailable = errors.New("the sessions cannot be reached")
-
 // Store keeps sessions. It is safe for concurrent use. A method with Ctx in its name is the same with a context.
 type Store struct {
 	cfg    Config
@@ -49,20 +46,18 @@ type Store struct {
 // [a-z0-9][a-z0-9_.-]* or is taken, a negative TTL or MaxValue.
 func New(client *nearside.Client, cfg Config) *Store {
 	cfg.Name = cmp.Or(cfg.Name, "session")
-	cfg.TTL = store.Bounded(cmp.Or(cfg.TTL, 30*time.Minute))
-	cfg.MaxValue = cmp.Or(cfg.MaxValue, 1<<20)
-	err := keytext.CheckName(cfg.Name)
-	switch {
-	case err != nil:
-	case cfg.TTL < 0:
-		err = fmt.Errorf("Config.TTL is %v: expected how long a session lives, or zero for 30 min", cfg.TTL)
-	case cfg.MaxValue < 0:
-		err = fmt.Errorf("Config.MaxValue is %d: expected a number of bytes, or zero for 1 MiB", cfg.MaxValue)
+	var check setting.Check
+	setting.Default(&check, "Config.TTL", &cfg.TTL, 30*time.Minute)
+	setting.Default(&check, "Config.MaxValue", &cfg.MaxValue, 1<<20)
+	cfg.TTL = store.Bounded(cfg.TTL)
+	err := check.Err
+	if err == nil {
+		err = keytext.CheckName(cfg.Name)
 	}
 	if err != nil {
 		panic(fmt.Sprintf("session.New(%q): %v", cfg.Name, err))
 	}
-	inside := bind.Of(client)
+	inside := client.Inside()
 	s := &Store{cfg: cfg, shared: inside.Shared}
 	inside.Register("session.New", cfg.Name, meter{s}, fmt.Sprint(cfg.TTL, cfg.Absolute, cfg.MaxValue))
 	s.shared.CheckKeys(cfg.Name + ":*")
@@ -104,7 +99,7 @@ func (s *Store) FindCtx(ctx context.Context, token string) (b []byte, found bool
 
 // Commit stores the bytes of a session whatever stood there, and how long it lives: see Config. A zero expiry means none; with
 // one in the past the session is deleted. An error wraps nearside.ErrKey if the token cannot be one, nearside.ErrTooLarge above
-// MaxValue, else ErrUnavailable: then the session may be as before or as committed. It does not end with its context: who has
+// MaxValue, else nearside.ErrUnavailable: then the session may be as before or as committed. It does not end with its context: who has
 // left must not lose what he did.
 func (s *Store) Commit(token string, b []byte, expiry time.Time) error {
 	return s.CommitCtx(context.Background(), token, b, expiry)
@@ -163,8 +158,8 @@ func (s *Store) DeleteCtx(ctx context.Context, token string) error {
 	return nil
 }
 
-// TTL returns how long a session has left, without prolonging it. nearside.ErrNotFound if there is none; -1 if another program
-// wrote it without an end.
+// TTL returns how long a session has left, without prolonging it. nearside.ErrNotFound if there is none; nearside.Unknown if another
+// program wrote it without an end.
 func (s *Store) TTL(ctx context.Context, token string) (time.Duration, error) {
 	key, err := s.key(token)
 	if err != nil {
@@ -217,13 +212,19 @@ func (s *Store) AllCtx(ctx context.Context) (map[string][]byte, error) {
 	return all, nil
 }
 
-// Stats counts what was done with sessions in this process: Store are those that were found, Negative those that were not,
-// Errors what was not answered, Written the commits and Invalidated the deletions.
-func (s *Store) Stats() nearside.CacheStats {
-	return nearside.CacheStats{
-		Store: s.found.Load(), Negative: s.missing.Load(), Errors: s.failed.Load(), StoreErrors: s.failed.Load(),
-		Written: s.saved.Load(), Invalidated: s.deleted.Load(),
-	}
+// Stats counts what was done with sessions in this process.
+type Stats struct {
+	Found   uint64 // sessions that Find returned
+	Missing uint64 // tokens for which Find found no session
+	Failed  uint64 // calls that Redis did not answer
+	Saved   uint64 // sessions that Commit stored
+	Deleted uint64 // calls of Delete
+}
+
+// Stats returns the counters of now. Client.Stats has the same under the name of the sessions, with the words of a cache: Store is
+// Found, Negative is Missing, Errors is Failed, Set is Saved and Invalidated is Deleted.
+func (s *Store) Stats() Stats {
+	return Stats{s.found.Load(), s.missing.Load(), s.failed.Load(), s.saved.Load(), s.deleted.Load()}
 }
 
 // maxToken is the length of the longest token; those of scs have 43 bytes.
@@ -255,7 +256,7 @@ func (s *Store) unavailable(ctx context.Context, what string, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	}
-	return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+	return fmt.Errorf("%s: %w: %w", what, nearside.ErrUnavailable, err)
 }
 
 // discreet is the part of an error that does not name a key, or the beginning of one: a token must not stand in logs.
@@ -268,14 +269,19 @@ func discreet(err error, key string) error {
 	return err
 }
 
-// meter is what the fleet's statistics see.
+// meter is what the client's statistics see.
 type meter struct{ *Store }
 
+// Tally implements engine.Meter.
 func (m meter) Tally() (t tally.Tally) {
-	t.Counts[tally.Store], t.Counts[tally.Negative], t.Counts[tally.Error] = m.found.Load(), m.missing.Load(), m.failed.Load()
-	t.Counts[tally.BySet], t.Counts[tally.ByInvalidate] = m.saved.Load(), m.deleted.Load()
+	s := m.Stats()
+	t.Counts[tally.Store], t.Counts[tally.Negative], t.Counts[tally.Error], t.Counts[tally.StoreError] = s.Found, s.Missing, s.Failed, s.Failed
+	t.Counts[tally.BySet], t.Counts[tally.ByInvalidate] = s.Saved, s.Deleted
 	return t
 }
+
+// NearUsage implements engine.Meter.
+func (meter) NearUsage() (entries int, bytes uint64) { return 0, 0 }
 
 // HotKeys returns none: a token is a secret.
 func (meter) HotKeys(int) []hotkeys.Key { return nil }

@@ -20,7 +20,7 @@ import (
 
 func connect(t testing.TB, url string) *nearside.Client {
 	t.Helper()
-	c, err := nearside.Open(t.Context(), url, &nearside.Options{RequireRedis: true, WriteBudget: 30 * time.Second, Logger: slog.New(slog.DiscardHandler)})
+	c, err := nearside.Open(t.Context(), url, nearside.Options{RequireRedis: true, WriteBudget: 30 * time.Second, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestSessions(t *testing.T) {
 		}
 		finds(t, s, "tok", "")
 		left(t, s, "tok", 0)
-		if got := s.Stats(); got.Store != 4 || got.Negative != 3 || got.Written != 4 || got.Errors != 0 {
+		if got := s.Stats(); got.Found != 4 || got.Missing != 3 || got.Saved != 4 || got.Failed != 0 {
 			t.Errorf("stats: %+v", got)
 		}
 	})
@@ -217,7 +217,7 @@ func FuzzToken(f *testing.F) {
 		}
 	}
 	f.Add("dGhlIHRva2VuIG9mIGEgc2Vzc2lvbg")
-	c, err := nearside.Open(context.Background(), "memory:", nil)
+	c, err := nearside.Open(context.Background(), "memory:", nearside.Options{})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -325,7 +325,7 @@ func TestRedisAway(t *testing.T) {
 	const token = "aSecretTokenOfFortyThreeBytesThatOpensDoors"
 	server := redistest.Start(t)
 	var log bytes.Buffer
-	c, err := nearside.Open(t.Context(), server.URL(), &nearside.Options{RequireRedis: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	c, err := nearside.Open(t.Context(), server.URL(), nearside.Options{RequireRedis: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,7 +334,7 @@ func TestRedisAway(t *testing.T) {
 	server.Pause()
 	fails := func(what string, err error) {
 		t.Helper()
-		if !errors.Is(err, session.ErrUnavailable) || strings.Contains(err.Error(), "aSecret") || !strings.Contains(err.Error(), "session") {
+		if !errors.Is(err, nearside.ErrUnavailable) || strings.Contains(err.Error(), "aSecret") || !strings.Contains(err.Error(), "session") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -381,7 +381,7 @@ func TestCallerLeaves(t *testing.T) {
 		if err := s.CommitCtx(gone, "tok", []byte("1"), time.Time{}); err != nil {
 			t.Errorf("commit: %v", err)
 		}
-		if _, _, err := s.FindCtx(gone, "tok"); !errors.Is(err, context.Canceled) || errors.Is(err, session.ErrUnavailable) {
+		if _, _, err := s.FindCtx(gone, "tok"); !errors.Is(err, context.Canceled) || errors.Is(err, nearside.ErrUnavailable) {
 			t.Errorf("find: %v", err)
 		}
 		finds(t, s, "tok", "1")

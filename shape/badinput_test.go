@@ -70,8 +70,8 @@ func TestNaN(t *testing.T) {
 		for _, err := range []error{second(boards.RangeByScore(ctx, "chess", math.NaN(), 3, 0)), second(boards.Count(ctx, "chess", 0, math.NaN()))} {
 			says(t, err, "leaderboard:chess", "NaN")
 		}
-		if s := c.Stats(ctx); s.Pending != 0 {
-			t.Errorf("%d invalidations are pending", s.Pending)
+		if s := c.Stats(ctx); s.Deferred != 0 {
+			t.Errorf("%d invalidations are pending", s.Deferred)
 		}
 	})
 }
@@ -87,8 +87,8 @@ func TestNaNFromLoadOne(t *testing.T) {
 		_, err := boards.Update(ctx, "chess", 1, func(context.Context) (float64, error) {
 			return boards.Update(ctx, "chess", 1, func(context.Context) (float64, error) { return 7, nil })
 		})
-		if err != nil || c.Stats(ctx).Pending != 0 {
-			t.Errorf("%v, %d pending", err, c.Stats(ctx).Pending)
+		if err != nil || c.Stats(ctx).Deferred != 0 {
+			t.Errorf("%v, %d pending", err, c.Stats(ctx).Deferred)
 		}
 		uncached(t, boards, "chess")
 		if s := boards.Stats(); s.Reread == 0 || s.Dropped == 0 {
@@ -228,7 +228,7 @@ func TestMaxElements(t *testing.T) {
 					}
 				}
 			},
-			Settings: shape.Settings{MaxElements: 1000},
+			MaxElements: 1000,
 		})
 		_, err := friends.Len(t.Context(), 7)
 		says(t, err, "friends:7", "more than 1000 elements")
@@ -295,7 +295,7 @@ func TestMutate(t *testing.T) {
 // Without Redis the loader answers every question, and writes say that the cache is behind.
 func TestRedisKilled(t *testing.T) {
 	redis := redistest.Start(t)
-	c, err := nearside.Open(t.Context(), redis.URL(), &nearside.Options{WriteBudget: 100 * time.Millisecond})
+	c, err := nearside.Open(t.Context(), redis.URL(), nearside.Options{WriteBudget: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,9 +363,7 @@ func TestUpdateThatCannotBeCached(t *testing.T) {
 func TestReadsWhileAMemberIsWritten(t *testing.T) {
 	everywhere(t, func(t *testing.T, c *nearside.Client) {
 		ctx, db := t.Context(), newTable(50)
-		s := shape.NewSortedSet(c, "leaderboard", shape.SortedSetConfig[string, int]{Load: db.load, LoadOne: db.one, Settings: shape.Settings{
-			Stale: time.Hour, SoftTimeout: time.Millisecond, TTL: time.Hour,
-		}})
+		s := shape.NewSortedSet(c, "leaderboard", shape.SortedSetConfig[string, int]{Load: db.load, LoadOne: db.one, Stale: time.Hour, SoftTimeout: time.Millisecond, TTL: time.Hour})
 		must[int](t)(s.Len(ctx, "chess"))
 		must[float64](t)(s.Update(ctx, "chess", 1, func(context.Context) (float64, error) {
 			for range 20 {

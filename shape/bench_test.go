@@ -140,7 +140,7 @@ func BenchmarkBusyLeaderboard(b *testing.B) {
 	server := redistest.Start(b)
 	c, db := open(b, server.URL()), newTable(5000)
 	s := shape.NewSortedSet(c, "leaderboard", shape.SortedSetConfig[string, int]{
-		Load: db.load, LoadOne: db.one, Settings: shape.Settings{TTL: 1500 * time.Millisecond, Jitter: -1},
+		Load: db.load, LoadOne: db.one, TTL: 1500 * time.Millisecond, Jitter: -1,
 	})
 	length := 6 * time.Second
 	ctx, cancel := context.WithTimeout(b.Context(), length)

@@ -5,7 +5,9 @@
 //	boards := shape.NewSortedSet(client, "leaderboard", shape.SortedSetConfig[string, int64]{
 //		Load:     db.Scores, // func(context.Context, string) ([]shape.Scored[int64], error)
 //		LoadOne:  db.Score,  // func(context.Context, string, int64) (float64, error)
-//		Settings: shape.Settings{TTL: time.Minute},
+//
+// TTL: time.Minute,
+//
 //	})
 //
 //	top, err := boards.Top(ctx, "chess", 10)

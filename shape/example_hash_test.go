@@ -12,7 +12,7 @@ import (
 // A product by its fields, of which one changes all the time.
 func ExampleHash() {
 	ctx := context.Background()
-	client, err := nearside.Open(ctx, "memory:", nil) // or redis://localhost:6379
+	client, err := nearside.Open(ctx, "memory:", nearside.Options{}) // or redis://localhost:6379
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 // What somebody did of late, the newest first and at most three of it.
 func ExampleList() {
 	ctx := context.Background()
-	client, err := nearside.Open(ctx, "memory:", nil) // or redis://localhost:6379
+	client, err := nearside.Open(ctx, "memory:", nearside.Options{}) // or redis://localhost:6379
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 // Friends, and those that two people have in common.
 func ExampleSet() {
 	ctx := context.Background()
-	client, err := nearside.Open(ctx, "memory:", nil) // or redis://localhost:6379
+	client, err := nearside.Open(ctx, "memory:", nearside.Options{}) // or redis://localhost:6379
 	if err != nil {
 		log.Fatal(err)
 	}

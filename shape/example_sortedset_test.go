@@ -13,7 +13,7 @@ import (
 // A leaderboard, kept right while people play.
 func ExampleSortedSet() {
 	ctx := context.Background()
-	client, err := nearside.Open(ctx, "memory:", nil) // or redis://localhost:6379
+	client, err := nearside.Open(ctx, "memory:", nearside.Options{}) // or redis://localhost:6379
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func ExampleSortedSet() {
 			return all, nil
 		},
 		GrowingScores: true, // points are only won: of two winners of one moment the higher score is the newer one
-		Settings:      shape.Settings{TTL: time.Minute},
+		TTL:           time.Minute,
 	})
 	top, err := boards.Top(ctx, "chess", 2)
 	fmt.Println(top, err)

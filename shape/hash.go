@@ -3,6 +3,7 @@ package shape
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/store"
@@ -20,8 +21,32 @@ type HashConfig[K comparable, V any] struct {
 	// overlapping writers the higher one is right then, and the row need not be read again. At most 2^53.
 	Version func(V) int64
 
-	Settings
 	Key func(K) string // writes a key as text. Strings, integers, bools and encoding.TextMarshaler need none
+
+	TTL         time.Duration // how long a hash is fresh. 1 h if zero
+	Stale       time.Duration // how much longer it is served while one process loads it anew, or when Load fails. Off if zero
+	NotFoundTTL time.Duration // how long it is remembered that a hash has no fields. As long as TTL if zero; Off switches it off
+	LoadTimeout time.Duration // of one load, and of the function given to Update. 10 s if zero
+	SoftTimeout time.Duration // how long a read waits for a fresh hash before it is given a stale one. Off if zero
+	Refresh     float64       // how eagerly a hash is loaded anew before it is stale; 1 is usual. Off if zero
+	MaxLoads    int           // how many loads this process runs at once. No limit if zero
+	Jitter      float64       // shortens each key's TTL by a share between 0 and this. 0.1 if zero, at most 1; Off switches it off
+	MaxElements int           // how many fields a load may bring; more are an error. 1,000,000 if zero
+
+	// Hold is how long after an Invalidate nothing is cached: at least the lag of the replica that Load reads. Writes of single
+	// fields do not hold: where Load reads a replica, use Invalidate. Off if zero.
+	Hold time.Duration
+
+	// InDoubt is how long after an Update has failed its commit may still become visible; nearside.Config says more. Nothing of
+	// the hash is cached for that long. 1 min if zero.
+	InDoubt time.Duration
+}
+
+func (c *HashConfig[K, V]) settings() settings {
+	return settings{
+		TTL: c.TTL, Stale: c.Stale, NotFoundTTL: c.NotFoundTTL, LoadTimeout: c.LoadTimeout, SoftTimeout: c.SoftTimeout,
+		Refresh: c.Refresh, MaxLoads: c.MaxLoads, Jitter: c.Jitter, MaxElements: c.MaxElements, Hold: c.Hold, InDoubt: c.InDoubt,
+	}
 }
 
 // Hash is a cache of hashes: a product by its fields. V is a struct, whose exported fields are those of the hash, or a map with
@@ -32,7 +57,7 @@ type HashConfig[K comparable, V any] struct {
 // alone, and one that Redis lacks is zero: so that two versions of a program can share their hashes. It is safe for concurrent
 // use.
 type Hash[K comparable, V any] struct {
-	base[K]
+	Collection[K]
 	fields fields[V]
 	ver    func(V) int64
 }
@@ -66,7 +91,7 @@ func NewHash[K comparable, V any](client *nearside.Client, name string, c HashCo
 			return f.one(v, field)
 		}
 	}
-	h.base = newBase(client, "NewHash", name, c.Settings, c.Key, e)
+	h.init(client, "NewHash", name, c.settings(), c.Key, e)
 	return h
 }
 
@@ -96,8 +121,8 @@ func (h *Hash[K, V]) read(ctx context.Context, k K, q store.Query) (v V, err err
 			if view.Has != nil && !view.Has[i] {
 				continue
 			}
-			if err := h.fields.set(&v, e); err != nil {
-				return e.Member, fmt.Errorf("%.100q: the field %.100q does not decode: %w", h.Key(k), e.Member, err)
+			if err := h.set(k, &v, e); err != nil {
+				return e.Member, err
 			}
 			found++
 		}
@@ -107,6 +132,25 @@ func (h *Hash[K, V]) read(ctx context.Context, k K, q store.Query) (v V, err err
 		err = fmt.Errorf("%.100q: %w", h.Key(k), nearside.ErrNotFound)
 	}
 	return v, err
+}
+
+// Peek returns what the store has of the hash, and never loads. It returns ErrNotFound if the store has no hash.
+func (h *Hash[K, V]) Peek(ctx context.Context, k K) (v V, err error) {
+	view, err := h.e.Peek(ctx, k, store.Query{Part: store.All})
+	for _, e := range view.Elements {
+		if err == nil {
+			err = h.set(k, &v, e)
+		}
+	}
+	return v, err
+}
+
+// set sets a field of v.
+func (h *Hash[K, V]) set(k K, v *V, e store.Element) error {
+	if err := h.fields.set(v, e); err != nil {
+		return fmt.Errorf("%.100q: the field %.100q does not decode: %w", h.Key(k), e.Member, err)
+	}
+	return nil
 }
 
 // known returns an error for a field that V lacks.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/codec"
@@ -24,26 +25,52 @@ type ListConfig[K comparable, T any] struct {
 	// Back has Update push at the end of the list; else it pushes at the front: the newest first.
 	Back bool
 
-	Settings
 	Key     func(K) string // writes a key as text. Strings, integers, bools and encoding.TextMarshaler need none
 	Element codec.Codec[T] // writes elements. Text if nil for strings, numbers, bools and encoding.TextMarshaler, else JSON
+
+	TTL         time.Duration // how long a list is fresh. 1 h if zero
+	Stale       time.Duration // how much longer it is served while one process loads it anew, or when Load fails. Off if zero
+	NotFoundTTL time.Duration // how long it is remembered that a list has no elements. As long as TTL if zero; Off switches it off
+	LoadTimeout time.Duration // of one load, and of the function given to Update. 10 s if zero
+	SoftTimeout time.Duration // how long a read waits for a fresh list before it is given a stale one. Off if zero
+	Refresh     float64       // how eagerly a list is loaded anew before it is stale; 1 is usual. Off if zero
+	MaxLoads    int           // how many loads this process runs at once. No limit if zero
+	Jitter      float64       // shortens each key's TTL by a share between 0 and this. 0.1 if zero, at most 1; Off switches it off
+	MaxElements int           // how many elements a load may bring; more are an error. 1,000,000 if zero
+
+	// Hold is how long after an Invalidate nothing is cached: at least the lag of the replica that Load reads. Writes of single
+	// elements do not hold: where Load reads a replica, use Invalidate. Off if zero.
+	Hold time.Duration
+
+	// InDoubt is how long after an Update has failed its commit may still become visible; nearside.Config says more. Nothing of
+	// the list is cached for that long. 1 min if zero.
+	InDoubt time.Duration
+}
+
+func (c *ListConfig[K, T]) settings() settings {
+	return settings{
+		TTL: c.TTL, Stale: c.Stale, NotFoundTTL: c.NotFoundTTL, LoadTimeout: c.LoadTimeout, SoftTimeout: c.SoftTimeout,
+		Refresh: c.Refresh, MaxLoads: c.MaxLoads, Jitter: c.Jitter, MaxElements: c.MaxElements, Hold: c.Hold, InDoubt: c.InDoubt, Cap: c.Cap,
+	}
 }
 
 // List is a cache of lists: recent actions, a feed. It is safe for concurrent use.
 type List[K comparable, T any] struct {
-	members[K, T]
-	cap  int64
-	push store.Op
+	Collection[K]
+	members members[K, T]
+	cap     int64
+	push    store.Op
 }
 
 // NewList makes a cache of lists whose keys are name, a colon, and the key: "actions:42". It panics as nearside.New does.
 func NewList[K comparable, T any](client *nearside.Client, name string, c ListConfig[K, T]) *List[K, T] {
-	l := &List[K, T]{members: newMembers[K](c.Element), cap: int64(max(c.Cap, 0)), push: store.PushFront}
+	l := &List[K, T]{cap: int64(c.Cap), push: store.PushFront}
+	l.members = newMembers(&l.Collection, c.Element)
 	if c.Back {
 		l.push = store.PushBack
 	}
 	from := loader(c.Load, c.Stream, func(v T) (store.Element, error) {
-		text, err := l.encode(v)
+		text, err := l.members.encode(v)
 		return store.Element{Member: text}, err
 	})
 	switch {
@@ -53,13 +80,18 @@ func NewList[K comparable, T any](client *nearside.Client, name string, c ListCo
 	default:
 		from = first(from, c.Cap)
 	}
-	l.base = newBase(client, "NewList", name, c.Settings, c.Key, typed.CollectionConfig[K]{Kind: store.List, Load: from})
+	l.init(client, "NewList", name, c.settings(), c.Key, typed.CollectionConfig[K]{Kind: store.List, Load: from})
 	return l
 }
 
 // Range returns the elements from one place to another, both included; negative ones count from the end: 0, -1 are all.
 func (l *List[K, T]) Range(ctx context.Context, k K, from, to int) ([]T, error) {
-	return l.plain(ctx, k, store.Query{Part: store.ByRank, From: int64(from), To: int64(to)})
+	return l.members.plain(ctx, k, store.Query{Part: store.ByRank, From: int64(from), To: int64(to)})
+}
+
+// Peek returns all elements that the store has, and never loads. It returns ErrNotFound if the store has no list.
+func (l *List[K, T]) Peek(ctx context.Context, k K) ([]T, error) {
+	return peek(ctx, &l.members, k, store.Query{Part: store.All}, func(v T, _ store.Element) T { return v })
 }
 
 // Update runs the database write that appends a row, and pushes what it returns; write holds the whole transaction, commit
@@ -73,7 +105,7 @@ func (l *List[K, T]) Update(ctx context.Context, k K, write func(context.Context
 		if v, err = write(ctx); err != nil {
 			return c, 0, err
 		}
-		text, err := l.encode(v)
+		text, err := l.members.encode(v)
 		if err != nil {
 			return c, 0, l.written(k, err)
 		}

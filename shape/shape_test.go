@@ -65,7 +65,7 @@ func (t *table) add(game string, m int, d float64) float64 {
 
 func open(t testing.TB, url string) *nearside.Client {
 	t.Helper()
-	c, err := nearside.Open(t.Context(), url, &nearside.Options{Budget: 5 * time.Second, WriteBudget: 10 * time.Second})
+	c, err := nearside.Open(t.Context(), url, nearside.Options{Budget: 5 * time.Second, WriteBudget: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"time"
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/codec"
@@ -37,29 +38,55 @@ type SortedSetConfig[K comparable, T any] struct {
 	// their text in Redis, or against it, as ZREVRANGE has them.
 	Ascending bool
 
-	Settings
 	Key    func(K) string // writes a key as text. Strings, integers, bools and encoding.TextMarshaler need none
 	Member codec.Codec[T] // writes members. Text if nil for strings, numbers, bools and encoding.TextMarshaler, else JSON
+
+	TTL         time.Duration // how long a set is fresh. 1 h if zero
+	Stale       time.Duration // how much longer it is served while one process loads it anew, or when Load fails. Off if zero
+	NotFoundTTL time.Duration // how long it is remembered that a set has no members. As long as TTL if zero; Off switches it off
+	LoadTimeout time.Duration // of one load, and of the function given to Update. 10 s if zero
+	SoftTimeout time.Duration // how long a read waits for a fresh set before it is given a stale one. Off if zero
+	Refresh     float64       // how eagerly a set is loaded anew before it is stale; 1 is usual. Off if zero
+	MaxLoads    int           // how many loads this process runs at once. No limit if zero
+	Jitter      float64       // shortens each key's TTL by a share between 0 and this. 0.1 if zero, at most 1; Off switches it off
+	MaxElements int           // how many members a load may bring; more are an error. 1,000,000 if zero
+
+	// Hold is how long after an Invalidate nothing is cached: at least the lag of the replica that Load reads. Writes of single
+	// members do not hold: where Load reads a replica, use Invalidate. Off if zero.
+	Hold time.Duration
+
+	// InDoubt is how long after an Update has failed its commit may still become visible; nearside.Config says more. Nothing of
+	// the set is cached for that long. 1 min if zero.
+	InDoubt time.Duration
+}
+
+func (c *SortedSetConfig[K, T]) settings() settings {
+	return settings{
+		TTL: c.TTL, Stale: c.Stale, NotFoundTTL: c.NotFoundTTL, LoadTimeout: c.LoadTimeout, SoftTimeout: c.SoftTimeout,
+		Refresh: c.Refresh, MaxLoads: c.MaxLoads, Jitter: c.Jitter, MaxElements: c.MaxElements, Hold: c.Hold, InDoubt: c.InDoubt,
+	}
 }
 
 // SortedSet is a cache of sorted sets: leaderboards, top posts. Places count from 0, the first. It is safe for concurrent use.
 type SortedSet[K comparable, T any] struct {
-	members[K, T]
+	Collection[K]
+	members       members[K, T]
 	reverse, grow bool
 }
 
 // NewSortedSet makes a cache of sorted sets whose keys are name, a colon, and the key: "leaderboard:chess". It panics as
 // nearside.New does.
 func NewSortedSet[K comparable, T any](client *nearside.Client, name string, c SortedSetConfig[K, T]) *SortedSet[K, T] {
-	s := &SortedSet[K, T]{members: newMembers[K](c.Member), reverse: !c.Ascending, grow: c.GrowingScores}
+	s := &SortedSet[K, T]{reverse: !c.Ascending, grow: c.GrowingScores}
+	s.members = newMembers(&s.Collection, c.Member)
 	e := typed.CollectionConfig[K]{Kind: store.SortedSet, Versioned: c.GrowingScores}
 	e.Load = loader(c.Load, c.Stream, func(v Scored[T]) (store.Element, error) {
-		text, err := s.encode(v.Member)
+		text, err := s.members.encode(v.Member)
 		return store.Element{Member: text, Score: v.Score}, err
 	})
 	if c.LoadOne != nil {
 		e.LoadOne = func(ctx context.Context, k K, member string) (store.Element, bool, error) {
-			v, err := s.read(member)
+			v, err := s.members.read(member)
 			if err != nil {
 				return store.Element{}, false, err
 			}
@@ -70,7 +97,7 @@ func NewSortedSet[K comparable, T any](client *nearside.Client, name string, c S
 			return store.Element{Member: member, Score: score}, err == nil, err
 		}
 	}
-	s.base = newBase(client, "NewSortedSet", name, c.Settings, c.Key, e)
+	s.init(client, "NewSortedSet", name, c.settings(), c.Key, e)
 	return s
 }
 
@@ -78,7 +105,7 @@ func NewSortedSet[K comparable, T any](client *nearside.Client, name string, c S
 func (s *SortedSet[K, T]) scored(ctx context.Context, k K, q store.Query) (out []Scored[T], place int, err error) {
 	q.Reverse = s.reverse
 	begin := func(n int) { out = make([]Scored[T], 0, n) }
-	v, err := s.query(ctx, k, q, begin, func(m T, e store.Element) { out = append(out, Scored[T]{m, e.Score}) })
+	v, err := s.members.query(ctx, k, q, begin, func(m T, e store.Element) { out = append(out, Scored[T]{m, e.Score}) })
 	return out, int(v.N), err
 }
 
@@ -106,6 +133,12 @@ func (s *SortedSet[K, T]) RangeByScore(ctx context.Context, k K, min, max float6
 	return out, err
 }
 
+// Peek returns all members that the store has, in the order of the set, and never loads. It returns ErrNotFound if the store has no set.
+func (s *SortedSet[K, T]) Peek(ctx context.Context, k K) ([]Scored[T], error) {
+	q := store.Query{Part: store.ByRank, To: -1, Reverse: s.reverse}
+	return peek(ctx, &s.members, k, q, func(v T, e store.Element) Scored[T] { return Scored[T]{v, e.Score} })
+}
+
 // Count returns how many members have scores from min to max, both included.
 func (s *SortedSet[K, T]) Count(ctx context.Context, k K, min, max float64) (int, error) {
 	if err := s.bounds(k, min, max); err != nil {
@@ -124,7 +157,7 @@ func (s *SortedSet[K, T]) bounds(k K, min, max float64) error {
 
 // Rank returns the place of a member, 0 for the first. ErrNotFound if it is not in the set.
 func (s *SortedSet[K, T]) Rank(ctx context.Context, k K, m T) (int, error) {
-	name, err := s.textOf(k, m)
+	name, err := s.members.textOf(k, m)
 	if err != nil {
 		return 0, err
 	}
@@ -141,7 +174,7 @@ func (s *SortedSet[K, T]) missing(k K, name string) error {
 
 // Score returns the score of a member. ErrNotFound if it is not in the set.
 func (s *SortedSet[K, T]) Score(ctx context.Context, k K, m T) (float64, error) {
-	name, err := s.textOf(k, m)
+	name, err := s.members.textOf(k, m)
 	if err != nil {
 		return 0, err
 	}
@@ -158,7 +191,7 @@ func (s *SortedSet[K, T]) Score(ctx context.Context, k K, m T) (float64, error) 
 // Around returns a member with up to n neighbours on either side, and the place of the first one returned. ErrNotFound if the
 // member is not in the set.
 func (s *SortedSet[K, T]) Around(ctx context.Context, k K, m T, n int) (near []Scored[T], place int, err error) {
-	name, err := s.textOf(k, m)
+	name, err := s.members.textOf(k, m)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -173,7 +206,7 @@ func (s *SortedSet[K, T]) Around(ctx context.Context, k K, m T, n int) (near []S
 // later commit: where that matters, use Update. A difference, such as 10 points more, is only right in Update: added
 // after the commit it would count twice if a load came between.
 func (s *SortedSet[K, T]) Add(ctx context.Context, k K, m T, score float64) error {
-	name, err := s.textOf(k, m)
+	name, err := s.members.textOf(k, m)
 	if err == nil {
 		err = s.ordered(k, name, score)
 	}
@@ -185,14 +218,14 @@ func (s *SortedSet[K, T]) Add(ctx context.Context, k K, m T, score float64) erro
 
 // Remove tells that members are gone, after the commit; as Add.
 func (s *SortedSet[K, T]) Remove(ctx context.Context, k K, ms ...T) error {
-	return s.change(ctx, k, store.Remove, ms)
+	return s.members.change(ctx, k, store.Remove, ms)
 }
 
 // Update runs the database write that gives a member its score, and returns that; write holds the whole transaction, commit
 // included. An error of write drops the set; what else follows from it is said at nearside.Cache.Update. ErrUnavailable: the
 // database is written, and Redis could not be told. A score that is NaN is an error too, behind the write, and drops the set.
 func (s *SortedSet[K, T]) Update(ctx context.Context, k K, m T, write func(context.Context) (float64, error)) (score float64, err error) {
-	name, err := s.textOf(k, m)
+	name, err := s.members.textOf(k, m)
 	if err != nil {
 		return 0, err
 	}
@@ -220,5 +253,5 @@ func (s *SortedSet[K, T]) Delete(ctx context.Context, k K, m T, write func(conte
 	if s.grow {
 		op = store.Drop
 	}
-	return s.update(ctx, k, m, op, write)
+	return s.members.update(ctx, k, m, op, write)
 }

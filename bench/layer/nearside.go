@@ -25,7 +25,7 @@ func newNearside(near bool) func(Options) (Layer, error) {
 		if o.Budget == 0 {
 			o.Budget = 50 * time.Millisecond
 		}
-		client, err := nearside.Open(context.Background(), url, &nearside.Options{RequireRedis: true, Budget: o.Budget})
+		client, err := nearside.Open(context.Background(), url, nearside.Options{RequireRedis: true, Budget: o.Budget})
 		if err != nil {
 			return nil, err
 		}

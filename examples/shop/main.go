@@ -58,7 +58,7 @@ func run(ctx context.Context, f flags, ready func(addr string)) error {
 		return err
 	}
 	defer closed("the database", db.Close)
-	client, err := nearside.Open(ctx, f.redis, nil)
+	client, err := nearside.Open(ctx, f.redis, nearside.Options{})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 	"github.com/nearside/nearside/internal/typed"
 )
 
@@ -272,8 +273,8 @@ func TestQueuedLoadThatNobodyWaitsFor(t *testing.T) {
 				t.Errorf("%s: a lease was left: %v", key, g.State)
 			}
 		}
-		if s := slow.Stats(); s.LoadErrors > 0 {
-			t.Errorf("%d load errors", s.LoadErrors)
+		if n := slow.Tally().Counts; n[tally.LoadError]+n[tally.LoadTimeout] > 0 {
+			t.Errorf("%d load errors", n[tally.LoadError]+n[tally.LoadTimeout])
 		}
 	})
 }

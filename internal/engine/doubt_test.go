@@ -16,6 +16,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/tally"
 	"github.com/nearside/nearside/internal/typed"
 )
 
@@ -171,7 +172,7 @@ func TestLateCommit(t *testing.T) {
 				time.Sleep(time.Second)
 				b.cached(t, "a", "2")
 				want(t, "keys in doubt", b.shared.InDoubt(), 0)
-				want(t, "writes in doubt", b.Stats().WritesInDoubt, 1)
+				want(t, "writes in doubt", b.Tally().Counts[tally.InDoubt], 1)
 				if n := strings.Count(log.String(), "\n"); n != 2 {
 					t.Errorf("%d lines, want one at the begin and one at the end:\n%s", n, log)
 				}
@@ -248,7 +249,7 @@ func TestShortDoubts(t *testing.T) {
 			b.cached(t, "a", fmt.Sprint(i))
 		}
 		want(t, "log", log.String(), "")
-		want(t, "writes in doubt", b.Stats().WritesInDoubt, 100)
+		want(t, "writes in doubt", b.Tally().Counts[tally.InDoubt], 100)
 	})
 }
 

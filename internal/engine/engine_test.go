@@ -19,6 +19,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/tally"
 	"github.com/nearside/nearside/internal/typed"
 )
 
@@ -291,7 +292,7 @@ func TestUndecodableValueIsReplaced(t *testing.T) {
 			t.Errorf("got %q, %v", v, err)
 		}
 		want(t, "stored", string(b.store.Get(t.Context(), "a", false).Value), `"1"`)
-		if b.Stats().CodecErrors == 0 {
+		if b.Tally().Counts[tally.CodecError] == 0 {
 			t.Error("it was not counted")
 		}
 	})
@@ -305,7 +306,7 @@ func TestTooLargeIsServedAndNotStored(t *testing.T) {
 			t.Errorf("got %d bytes, %v", len(v), err)
 		}
 		want(t, "stored", b.store.Get(t.Context(), "a", false).Found, false)
-		want(t, "counted", b.Stats().TooLarge, 1)
+		want(t, "counted", b.Tally().Counts[tally.TooLarge], 1)
 	})
 }
 

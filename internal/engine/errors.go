@@ -25,21 +25,6 @@ var (
 	ErrTooLarge = errors.New("value too large")
 )
 
-// PanicError is what the callers of a loader that panicked get.
-type PanicError struct {
-	Value any    // what it panicked with; nil if it called runtime.Goexit
-	Stack []byte // where
-}
-
-func (e *PanicError) Error() string {
-	if e.Value == nil {
-		return "the loader called runtime.Goexit"
-	}
-	return fmt.Sprintf("the loader panicked: %v", e.Value)
-}
-
-// Unwrap returns the value of the panic if it is an error.
-func (e *PanicError) Unwrap() error {
-	err, _ := e.Value.(error)
-	return err
-}
+// NewPanicError makes the error of a function of the application that panicked: value is what it panicked with, nil if it called
+// runtime.Goexit. Package nearside sets it once, to a type that applications know.
+var NewPanicError = func(value any, stack []byte) error { return fmt.Errorf("the loader panicked: %v", value) }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 	"github.com/nearside/nearside/internal/typed"
 )
 
@@ -84,7 +85,7 @@ func TestLongLoadsKeepTheirLease(t *testing.T) {
 				}
 				both.Wait()
 				want(t, "loads", a.loads.Load()+b.loads.Load(), 1)
-				want(t, "unfilled", a.Stats().Unfilled+b.Stats().Unfilled, 0)
+				want(t, "unfilled", a.Tally().Counts[tally.Unfilled]+b.Tally().Counts[tally.Unfilled], 0)
 				n := s.sent.Load()
 				if n < 9 || n > 36 {
 					t.Errorf("%d renewals in 9 s", n)
@@ -117,7 +118,7 @@ func TestLeaseLapses(t *testing.T) {
 		want(t, "the first one", <-done, "1")
 		want(t, "renewals of a lease that has ended", s.sent.Load(), n)
 		synctest.Wait()
-		want(t, "unfilled", a.Stats().Unfilled, 1)
+		want(t, "unfilled", a.Tally().Counts[tally.Unfilled], 1)
 		if e, err := a.Entry(t.Context(), "a"); e.Value != "2" || e.Source != engine.Store || err != nil {
 			t.Errorf("got %+v, %v", e, err)
 		}
@@ -151,7 +152,7 @@ func TestQueuedLoadsKeepTheirLeases(t *testing.T) {
 				}
 				both.Wait()
 				want(t, "loads", a.loads.Load()+b.loads.Load(), int64(len(keys)))
-				want(t, "unfilled", a.Stats().Unfilled+b.Stats().Unfilled, 0)
+				want(t, "unfilled", a.Tally().Counts[tally.Unfilled]+b.Tally().Counts[tally.Unfilled], 0)
 				if s.leases.Load() == 0 {
 					t.Error("no lease was renewed")
 				}
@@ -202,7 +203,7 @@ func TestNoWaitWithoutBound(t *testing.T) {
 				if took := time.Since(began); took > c.most {
 					t.Errorf("it took %v, want %v at most", took, c.most)
 				}
-				want(t, "unfilled", b.Stats().Unfilled, 1)
+				want(t, "unfilled", b.Tally().Counts[tally.Unfilled], 1)
 			})
 		})
 	}

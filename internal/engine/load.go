@@ -144,9 +144,9 @@ func (a *attempt) run(load func()) {
 		if p := recover(); p != nil {
 			stack := debug.Stack()
 			c.ails.panics("a loader panicked", a.js[0].key, p, stack)
-			out = failAll(len(a.js), &PanicError{Value: p, Stack: stack})
+			out = failAll(len(a.js), NewPanicError(p, stack))
 		} else if !returned {
-			out = failAll(len(a.js), &PanicError{}) // Goexit
+			out = failAll(len(a.js), NewPanicError(nil, nil)) // Goexit
 		}
 		limit.Unwatch(&a.watch)
 		if a.place == own {

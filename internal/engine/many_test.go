@@ -91,7 +91,7 @@ func TestRowErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, func(b *bench, c *typed.Config[string, string]) {
 			c.LoadMany = func(context.Context, []string) (map[string]string, error) {
-				return map[string]string{"a": "1"}, typed.BatchError[string]{"broken": errors.New("no number")}
+				return map[string]string{"a": "1"}, typed.Failures[string]{"broken": errors.New("no number")}
 			}
 		})
 		as := b.GetMany(t.Context(), []string{"a", "broken", "absent"})

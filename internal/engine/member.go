@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"time"
 
 	"github.com/nearside/nearside/internal/retry"
@@ -207,7 +208,7 @@ func (c *Collection) readAgain(ctx context.Context, k Key, in *memberIntent, e *
 func (c *Collection) loadOne(ctx context.Context, k Key, member string) (e store.Element, ok bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &PanicError{Value: p}
+			err = NewPanicError(p, debug.Stack())
 		}
 	}()
 	e, ok, err = c.cfg.LoadOne(ctx, k, member)

@@ -11,6 +11,7 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+	"github.com/nearside/nearside/internal/tally"
 	"github.com/nearside/nearside/internal/typed"
 )
 
@@ -33,7 +34,7 @@ func TestRefusalsAreNoReads(t *testing.T) {
 		Decode: func(b []byte) (int, error) { return int(b[0]), nil }, MaxValue: 10,
 	})
 	read := func() (reads, refused uint64) {
-		before := c.Stats()
+		before := c.Tally()
 		if v, err := c.Get(t.Context(), 1); v != 1 || err != nil {
 			t.Fatal(v, err)
 		}
@@ -42,8 +43,9 @@ func TestRefusalsAreNoReads(t *testing.T) {
 				t.Fatal(a.Err)
 			}
 		}
-		after := c.Stats()
-		return after.StoreLatency.N() - before.StoreLatency.N(), after.StoreErrors - before.StoreErrors
+		after := c.Tally()
+		after.Sub(&before)
+		return after.Latency[tally.StoreTier].N(), after.Counts[tally.StoreError]
 	}
 	if reads, refused := read(); reads != 2 || refused != 0 {
 		t.Errorf("%d reads and %d refusals, want 2 and 0", reads, refused)

@@ -74,7 +74,7 @@ func nearCache(t *testing.T, budget time.Duration, change ...func(*typed.Config[
 	c := typed.New(s, cfg)
 	eventually.True(t, "a value is kept near", func() bool { // tracking begins behind New
 		c.Get(t.Context(), 0)
-		_, _, ok := c.Kept(0)
+		_, ok, _ := c.Kept(0)
 		return ok
 	})
 	return g, c, loads
@@ -87,13 +87,13 @@ func TestLoadedIsKeptNear(t *testing.T) {
 	if _, err := c.Get(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	eventually.True(t, "a loaded value is kept near", func() bool { _, _, ok := c.Kept(1); return ok })
+	eventually.True(t, "a loaded value is kept near", func() bool { _, ok, _ := c.Kept(1); return ok })
 	if v, _, _ := c.Kept(1); !strings.HasPrefix(v, "1 of load") || loads.Load() != 2 || g.reads.Load()-n != 1 {
 		t.Errorf("%q, %d loads, %d reads", v, loads.Load(), g.reads.Load()-n)
 	}
 	c.GetMany(t.Context(), []int{2, 3})
 	for k := 2; k < 4; k++ {
-		eventually.True(t, "a loaded value of a batch is kept near", func() bool { _, _, ok := c.Kept(k); return ok })
+		eventually.True(t, "a loaded value of a batch is kept near", func() bool { _, ok, _ := c.Kept(k); return ok })
 	}
 }
 
@@ -114,8 +114,8 @@ func TestCloneThatPanics(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually.True(t, "what came after it is kept near", func() bool { _, _, ok := c.Kept(2); return ok })
-	if _, _, ok := c.Kept(1); ok {
+	eventually.True(t, "what came after it is kept near", func() bool { _, ok, _ := c.Kept(2); return ok })
+	if _, ok, _ := c.Kept(1); ok {
 		t.Error("what was not copied is kept")
 	}
 }
@@ -259,15 +259,15 @@ func TestKeptDoesNotKeepItsKey(t *testing.T) {
 	})
 	eventually.True(t, "a value is kept near", func() bool {
 		c.Get(t.Context(), "user:1")
-		_, _, ok := c.Kept("user:1")
+		_, ok, _ := c.Kept("user:1")
 		return ok
 	})
 	c.Prefetch(t.Context(), []string{"user:2"}) // which is no read, so that no hot key is known by it
-	eventually.True(t, "a key that was prefetched is kept near", func() bool { _, _, ok := c.Kept("user:2"); return ok })
+	eventually.True(t, "a key that was prefetched is kept near", func() bool { _, ok, _ := c.Kept("user:2"); return ok })
 	buffer := []byte("user:2")
 	for range 100_000 { // so that it is sampled as a hot key too
 		copy(buffer, "user:2")
-		if v, _, ok := c.Kept(unsafe.String(unsafe.SliceData(buffer), len(buffer))); !ok || v != "user:2" {
+		if v, ok, _ := c.Kept(unsafe.String(unsafe.SliceData(buffer), len(buffer))); !ok || v != "user:2" {
 			t.Fatalf("%q, %v", v, ok)
 		}
 		copy(buffer, "zzzz:9")
@@ -281,7 +281,7 @@ func TestKeptDoesNotKeepItsKey(t *testing.T) {
 			t.Errorf("a hot key is %q", hot.Key)
 		}
 	}
-	if v, _, ok := c.Kept("user:2"); !ok || v != "user:2" {
+	if v, ok, _ := c.Kept("user:2"); !ok || v != "user:2" {
 		t.Errorf("%q, %v afterwards", v, ok)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/tally"
 )
 
 // sqlError is an error as the drivers of PostgreSQL have it.
@@ -59,7 +60,7 @@ func TestWhatAnErrorTells(t *testing.T) {
 			if got := errors.Is(err, engine.ErrInDoubt); got != x.doubt || !errors.Is(err, x.err) {
 				t.Errorf("%v: in doubt is %v, want %v: %v", x.err, got, x.doubt, err)
 			}
-			want(t, "counted", b.Stats().WritesInDoubt > 0, x.doubt)
+			want(t, "counted", b.Tally().Counts[tally.InDoubt] > 0, x.doubt)
 			time.Sleep(2 * longest)
 			b.cached(t, "a", "1")
 		})

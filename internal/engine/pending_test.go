@@ -180,7 +180,7 @@ func TestLostInvalidationsAreKept(t *testing.T) {
 					if e, err := o.Peek(ctx, "a"); !errors.Is(err, engine.ErrNotFound) {
 						t.Errorf("peek: %+v, %v", e, err)
 					}
-					if v, ok := o.Ready("a"); ok {
+					if v, ok, _ := o.Local("a"); ok {
 						t.Errorf("ready: %q", v)
 					}
 					if i, err := o.Inspect(ctx, []string{"a"}); err != nil || i[0].Type != "none" {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 	"github.com/nearside/nearside/internal/typed"
 )
 
@@ -120,7 +121,7 @@ func TestPiecesShrinkWithSlowness(t *testing.T) {
 			ks = append(ks, fmt.Sprint(n))
 			b.Set(t.Context(), []typed.Put[string, string]{{K: ks[n], V: ks[n]}})
 		}
-		loads := func() uint64 { return b.Stats().Loads }
+		loads := func() uint64 { return b.Tally().Counts[tally.LoadOK] }
 		for range 6 { // a batch that is not answered halves the pieces
 			b.GetMany(t.Context(), ks)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/tally"
 	"github.com/nearside/nearside/internal/typed"
 )
 
@@ -151,8 +152,8 @@ func TestRefresh(t *testing.T) {
 		if n := b.loads.Load() - loads; n < 2 || n > 4 {
 			t.Errorf("%d loads in 3 h at a TTL of 1 h", n)
 		}
-		if s := b.Stats(); s.Early == 0 {
-			t.Errorf("no early load was counted: %+v", s)
+		if n := b.Tally().Counts; n[tally.Early] == 0 {
+			t.Errorf("no early load was counted: %v", n)
 		}
 	})
 }

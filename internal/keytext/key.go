@@ -86,3 +86,18 @@ func KeyReader[K comparable](name string, user func(K) string) func(key string) 
 		return k, err == nil
 	}
 }
+
+// WholeKeys returns how keys are written, and read back, that are whole keys of Redis: strings as they are, other types by a function of
+// the user's.
+func WholeKeys[K comparable](user func(K) string) (write func(K) (string, error), read func(string) (K, bool), err error) {
+	if user != nil {
+		return func(k K) (string, error) { return user(k), nil }, nil, nil
+	}
+	var w any = func(k string) (string, error) { return k, nil }
+	var r any = func(key string) (string, bool) { return key, true }
+	write, ok := w.(func(K) (string, error))
+	if !ok {
+		return nil, nil, fmt.Errorf("keys of type %v: with Config.Pattern a key is a string, or Config.Key returns the whole key", reflect.TypeFor[K]())
+	}
+	return write, r.(func(string) (K, bool)), nil
+}

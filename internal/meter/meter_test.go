@@ -61,24 +61,25 @@ func TestRefusalsAreNoReads(t *testing.T) {
 		want(t, "a read", m.StoreTook(began, nil), time.Second)
 		want(t, "one that failed", m.StoreTook(began, errors.New("broken")), time.Second)
 		want(t, "one that was refused", m.StoreTook(began, fmt.Errorf("by the test: %w", store.ErrAway)), 0)
-		s := m.Stats()
-		want(t, "reads", s.StoreLatency.N(), 2)
+		n := m.Tally()
+		want(t, "reads", n.Latency[tally.StoreTier].N(), 2)
 	})
 }
 
 // What reads have saved is what loads took, by the mean at the time at which it is asked for.
 func TestSaved(t *testing.T) {
 	var m Meter
+	saved := func() time.Duration { n := m.Tally(); return n.Saved() }
 	m.Answered(tally.Store, "a")
-	want(t, "before a load", m.Stats().Saved, 0)
+	want(t, "before a load", saved(), 0)
 	m.LoadTook(8 * time.Millisecond)
-	want(t, "after a load", m.Stats().Saved, 8*time.Millisecond)
+	want(t, "after a load", saved(), 8*time.Millisecond)
 	m.LoadTook(16 * time.Millisecond) // the mean moves by an eighth
 	m.Answered(tally.Negative, "a")
 	m.Answered(tally.Stale, "a")
 	m.Answered(tally.Load, "a")
-	want(t, "two reads more", m.Stats().Saved, 26*time.Millisecond)
-	want(t, "asked again", m.Stats().Saved, 26*time.Millisecond)
+	want(t, "two reads more", saved(), 26*time.Millisecond)
+	want(t, "asked again", saved(), 26*time.Millisecond)
 }
 
 func TestLoads(t *testing.T) {
@@ -86,10 +87,10 @@ func TestLoads(t *testing.T) {
 	m.Add(tally.LoadOK)
 	m.LoadFailed(errors.New("broken"))
 	m.LoadFailed(fmt.Errorf("slow: %w", context.DeadlineExceeded))
-	s := m.Stats()
-	want(t, "loads", s.Loads, 1)
-	want(t, "errors", s.LoadErrors, 2)
-	want(t, "timeouts", s.LoadTimeouts, 1)
+	n := m.Tally().Counts
+	want(t, "loads", n[tally.LoadOK], 1)
+	want(t, "errors", n[tally.LoadError], 1)
+	want(t, "timeouts", n[tally.LoadTimeout], 1)
 }
 
 // The nearer the end of a value's TTL and the more a load costs, the likelier a refresh.

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 )
 
@@ -49,73 +48,60 @@ type Going struct {
 
 // ServerInfo is what the servers behind a store tell of themselves.
 type ServerInfo struct {
-	Nodes []NodeInfo `json:"nodes"` // masters first
+	Nodes []NodeInfo // masters first
 
 	// Of a cluster, as the first master that answers sees it.
-	ClusterState  string `json:"cluster_state,omitempty"` // "ok" or "fail"; "" where there is no cluster, or nobody may ask
-	SlotsAssigned int64  `json:"slots_assigned,omitempty"`
-	SlotsFailing  int64  `json:"slots_failing,omitempty"` // whose master does not answer (pfail and fail)
+	ClusterState  string // "ok" or "fail"; "" where there is no cluster, or nobody may ask
+	SlotsAssigned int64
+	SlotsFailing  int64 // whose master does not answer (pfail and fail)
 }
 
 // NodeInfo is the INFO of one server. Counters count from its start; sizes are in bytes.
 type NodeInfo struct {
-	Address string `json:"address"` // host:port, a socket's path, or "memory:"
-	Err     error  `json:"-"`       // it did not answer, or does not let us ask: all else is zero. "error" in JSON
+	Address string // host:port, a socket's path, or "memory:"
+	Err     error  // it did not answer, or does not let us ask: all else is zero. "error" in JSON
 
-	Software string        `json:"software"` // "redis", "valkey", or "nearside" for the embedded store
-	Version  string        `json:"version"`
-	Uptime   time.Duration `json:"uptime_ns"`
-	Loading  bool          `json:"loading"` // it reads its data from disk
+	Software string // "redis", "valkey", or "nearside" for the embedded store
+	Version  string
+	Uptime   time.Duration
+	Loading  bool // it reads its data from disk
 
-	Keys     int64 `json:"keys"`     // of all databases, of whatever program
-	Expiring int64 `json:"expiring"` // of those, with a TTL
+	Keys     int64 // of all databases, of whatever program
+	Expiring int64 // of those, with a TTL
 
-	Used          int64   `json:"used_bytes"`
-	Max           int64   `json:"max_bytes"` // zero: no bound is set
-	Peak          int64   `json:"peak_bytes"`
-	Resident      int64   `json:"resident_bytes"` // as the system counts
-	Policy        string  `json:"policy"`         // maxmemory-policy
-	Fragmentation float64 `json:"fragmentation"`  // resident / used; below 1 some of it is swapped out
+	Used          int64
+	Max           int64 // zero: no bound is set
+	Peak          int64
+	Resident      int64   // as the system counts
+	Policy        string  // maxmemory-policy
+	Fragmentation float64 // resident / used; below 1 some of it is swapped out
 
-	Hits    int64 `json:"hits"`    // keyspace_hits: of all reads, of whatever program
-	Misses  int64 `json:"misses"`  // keyspace_misses
-	Evicted int64 `json:"evicted"` // keys removed to keep the bound
-	Expired int64 `json:"expired"` // keys whose TTL ended
+	Hits    int64 // keyspace_hits: of all reads, of whatever program
+	Misses  int64 // keyspace_misses
+	Evicted int64 // keys removed to keep the bound
+	Expired int64 // keys whose TTL ended
 
-	OpsPerSecond    int64 `json:"ops_per_second"`
-	Clients         int64 `json:"clients"`
-	Blocked         int64 `json:"blocked_clients"`
-	Rejected        int64 `json:"rejected_connections"`
-	TrackingClients int64 `json:"tracking_clients"`
-	TrackingKeys    int64 `json:"tracking_keys"` // it remembers for them
+	OpsPerSecond    int64
+	Clients         int64
+	Blocked         int64
+	Rejected        int64
+	TrackingClients int64
+	TrackingKeys    int64 // it remembers for them
 
-	Role     string        `json:"role"`               // "master" or "replica"
-	Link     string        `json:"link,omitempty"`     // of a replica to its master: "up" or "down"
-	LinkDown time.Duration `json:"link_down_ns"`       // how long it has been down
-	Replicas []ReplicaInfo `json:"replicas,omitempty"` // of a master
+	Role     string        // "master" or "replica"
+	Link     string        // of a replica to its master: "up" or "down"
+	LinkDown time.Duration // how long it has been down
+	Replicas []ReplicaInfo // of a master
 
-	AppendOnly bool `json:"append_only"` // it writes each change to disk
+	AppendOnly bool // it writes each change to disk
 }
 
 // ReplicaInfo is how a master sees a replica.
 type ReplicaInfo struct {
-	Address string        `json:"address"`
-	State   string        `json:"state"`        // "online" if it follows
-	Lag     time.Duration `json:"lag_ns"`       // since it was last heard of, in whole seconds
-	Behind  int64         `json:"behind_bytes"` // of the replication stream
-}
-
-// MarshalJSON writes the error as text.
-func (n NodeInfo) MarshalJSON() ([]byte, error) {
-	type plain NodeInfo
-	out := struct {
-		plain
-		Error string `json:"error,omitempty"`
-	}{plain: plain(n)}
-	if n.Err != nil {
-		out.Error = n.Err.Error()
-	}
-	return json.Marshal(out)
+	Address string
+	State   string        // "online" if it follows
+	Lag     time.Duration // since it was last heard of, in whole seconds
+	Behind  int64         // of the replication stream
 }
 
 // Probe is what one server was found to be.

@@ -8,11 +8,17 @@ import (
 	"github.com/nearside/nearside/internal/engine"
 )
 
-// BatchError is the error of a LoadMany that knows which keys failed. Every key that it names failed. A key that it does not name
-// has its value in the map, or is absent if the map lacks it. Any other error of a LoadMany fails all keys.
-type BatchError[K comparable] map[K]error
+// batchError is the error of a LoadMany that knows which keys failed. Every key that it names failed. A key that it does not name has
+// its value in the map, or is absent if the map lacks it. Any other error of a LoadMany fails all keys.
+type batchError[K comparable] interface{ Failed() map[K]error }
 
-func (e BatchError[K]) Error() string {
+// Failures are the errors of some keys of a LoadMany.
+type Failures[K comparable] map[K]error
+
+// Failed returns the error of each key that failed.
+func (e Failures[K]) Failed() map[K]error { return e }
+
+func (e Failures[K]) Error() string {
 	for k, err := range e {
 		if len(e) == 1 {
 			return fmt.Sprintf("%v: %v", k, err)
@@ -22,13 +28,15 @@ func (e BatchError[K]) Error() string {
 	return "no row failed"
 }
 
-// partialError returns the BatchError that err is or wraps. ok is false if there is none. An error that is joined with others is none:
-// they say nothing about the keys that the BatchError does not name.
-func partialError[K comparable](err error) (failed BatchError[K], ok bool) {
-	for ; err != nil && !ok; err = errors.Unwrap(err) {
-		failed, ok = err.(BatchError[K]) //lint:ignore errorlint errors.As would also look into joined errors
+// partialError returns the keys of the batchError that err is or wraps. ok is false if there is none. An error that is joined with
+// others is none: they say nothing about the keys that the batchError does not name.
+func partialError[K comparable](err error) (failed map[K]error, ok bool) {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if b, ok := err.(batchError[K]); ok { //lint:ignore errorlint errors.As would also look into joined errors
+			return b.Failed(), true
+		}
 	}
-	return failed, ok
+	return nil, false
 }
 
 // assign gives each key its part of what LoadMany returned, in out. found has the values as the engine knows them. The slice that

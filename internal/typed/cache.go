@@ -4,6 +4,7 @@ package typed
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/nearside/nearside/internal/engine"
@@ -171,28 +172,35 @@ func (c *Cache[K, V]) Get(ctx context.Context, k K) (v V, err error) {
 	return value[V](e.Value), err
 }
 
-// Kept is Get of what is kept in the process alone. Not ok: nothing is kept. Not found: there is no such row. Nothing refers to k when
-// it has returned, so that its text may be in memory that is used again.
-func (c *Cache[K, V]) Kept(k K) (v V, found, ok bool) {
-	if c.near == nil {
-		return v, false, false
+// Local returns what this process holds of k: in the near cache, or in a store in memory. It never waits. ok is false if the process
+// holds nothing that may be served. err is ErrNotFound if it knows that there is no such row. Nothing refers to a k that is a string
+// when it has returned, so that its bytes may be in a buffer that is used again.
+func (c *Cache[K, V]) Local(k K) (v V, ok bool, err error) {
+	if v, ok, err = c.Kept(k); ok || !c.Shared.Store.Local() {
+		return v, ok, err
 	}
-	e, ok := c.kept(context.Background(), k)
-	if !ok || e.Absent {
-		return v, false, ok
-	}
-	return c.give(e), true, true
-}
-
-// Ready is Get for a store in this process, if it holds the value: nobody is waited for. A miss is not counted, since Get
-// will look again.
-func (c *Cache[K, V]) Ready(k K) (v V, ok bool) {
 	key, err := c.key(k)
 	if err != nil {
-		return v, false
+		return v, false, nil
 	}
+	key.Text = strings.Clone(key.Text) // a refresh may begin, which keeps it
 	held, ok := c.Values.Ready(key)
-	return value[V](held), ok
+	return value[V](held), ok, nil
+}
+
+// Kept is Local for the near cache alone.
+func (c *Cache[K, V]) Kept(k K) (v V, ok bool, err error) {
+	if c.near == nil {
+		return v, false, nil
+	}
+	e, ok := c.kept(context.Background(), k)
+	switch {
+	case !ok:
+		return v, false, nil
+	case e.Absent:
+		return v, true, engine.ErrNotFound
+	}
+	return c.give(e), true, nil
 }
 
 // Entry is Get with what is known about the value. With ErrNotFound, Source says who knew.

@@ -24,8 +24,8 @@ func (c *Cache[K, V]) Entries(ctx context.Context, ks []K) []Answer[V] {
 	return c.many(ctx, ks, (*engine.Values).Entries)
 }
 
-// GetMap is GetMany for a map of what was found. The error is the first that is no ErrNotFound; the map has what succeeded.
-func (c *Cache[K, V]) GetMap(ctx context.Context, ks []K) (found map[K]V, failed error) {
+// GetMap is GetMany for a map of what was found. failed has the errors that are not ErrNotFound. It is nil if there are none.
+func (c *Cache[K, V]) GetMap(ctx context.Context, ks []K) (found map[K]V, failed map[K]error) {
 	found = make(map[K]V, len(ks))
 	if ks = c.takeNear(ctx, ks, found); len(ks) == 0 {
 		return found, nil
@@ -43,12 +43,15 @@ func (c *Cache[K, V]) GetMap(ctx context.Context, ks []K) (found map[K]V, failed
 	return found, failed
 }
 
-// put adds an answer to found, and returns failed, or the answer's error if that is the first.
-func (c *Cache[K, V]) put(found map[K]V, k K, v V, err, failed error) error {
+// put adds an answer to found, or its error to failed, and returns failed.
+func (c *Cache[K, V]) put(found map[K]V, k K, v V, err error, failed map[K]error) map[K]error {
 	if err == nil {
 		found[k] = v
-	} else if failed == nil && !errors.Is(err, engine.ErrNotFound) {
-		failed = err
+	} else if !errors.Is(err, engine.ErrNotFound) {
+		if failed == nil {
+			failed = make(map[K]error)
+		}
+		failed[k] = err
 	}
 	return failed
 }

@@ -41,7 +41,7 @@ var programs = map[string]*template.Template{
 	"nearside": template.Must(template.New("nearside").Parse(declarations + `
 func main() {
 	ctx := context.Background()
-	client, err := nearside.Open(ctx, "memory:", nil)
+	client, err := nearside.Open(ctx, "memory:", nearside.Options{})
 	fmt.Println(err)
 {{range .}}
 	c{{.I}} := nearside.New(client, "c{{.I}}", nearside.Config[int64, T{{.I}}]{

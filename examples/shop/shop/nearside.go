@@ -42,7 +42,7 @@ func NewNearside(client *nearside.Client, db *Database) *Nearside {
 				return out, err
 			},
 			GrowingScores: true, // points are only won
-			Settings:      shape.Settings{TTL: time.Minute},
+			TTL:           time.Minute,
 		}),
 	}
 }

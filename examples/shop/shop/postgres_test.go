@@ -32,7 +32,7 @@ func TestPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	client, err := nearside.Open(ctx, "memory:", nil)
+	client, err := nearside.Open(ctx, "memory:", nearside.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

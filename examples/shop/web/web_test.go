@@ -75,7 +75,7 @@ func everywhere(t *testing.T, test func(t *testing.T, b *browser, k kind)) {
 // visit returns a browser at a shop of its own.
 func visit(t *testing.T, cache, redisURL string) *browser {
 	t.Helper()
-	client, err := nearside.Open(t.Context(), redisURL, &nearside.Options{Logger: slog.New(slog.DiscardHandler), Budget: 5 * time.Second})
+	client, err := nearside.Open(t.Context(), redisURL, nearside.Options{Logger: slog.New(slog.DiscardHandler), Budget: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,7 +148,7 @@ func TestByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	client, err := nearside.Open(t.Context(), server.URL(), nil)
+	client, err := nearside.Open(t.Context(), server.URL(), nearside.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

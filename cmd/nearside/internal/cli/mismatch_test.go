@@ -24,7 +24,7 @@ func TestLibraryOnServe(t *testing.T) {
 		"redis://" + onTLS.http:                       "the server speaks TLS there",
 		"redis://" + onMemory.redis + "?cluster=true": "a nearside serve answers there",
 	} {
-		c, err := nearside.Open(t.Context(), url, nil)
+		c, err := nearside.Open(t.Context(), url, nearside.Options{})
 		if err == nil {
 			c.Close()
 			t.Errorf("%s: no error, want %q", url, want)

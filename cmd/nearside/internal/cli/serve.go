@@ -20,11 +20,9 @@ import (
 
 	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/dash"
-	"github.com/nearside/nearside/internal/bind"
 	"github.com/nearside/nearside/internal/build"
+	"github.com/nearside/nearside/internal/client"
 	"github.com/nearside/nearside/internal/demo"
-	"github.com/nearside/nearside/internal/engine"
-	"github.com/nearside/nearside/internal/fleetstats"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 	"github.com/nearside/nearside/internal/store/redis"
@@ -40,7 +38,6 @@ import (
 )
 
 const (
-	writeBudget  = time.Second
 	gather       = 60 * time.Microsecond // in which the commands of many connections are gathered for Redis
 	databaseWait = 30 * time.Second      // for a database that does not answer at the start
 	endWait      = 5 * time.Second       // for requests in flight at the end
@@ -145,9 +142,8 @@ type server struct {
 	demoDir  string   // of the demo's database
 	demoLock *os.File // says that it is used
 	db       *source.DB
-	shared   *engine.Shared
+	client   *nearside.Client
 	service  *serve.Service
-	fleet    *fleetstats.Reporter
 
 	upstream *upstream.Pool  // nil: the embedded store
 	target   redisurl.Target // where its keys are
@@ -165,13 +161,8 @@ func (s *server) close() {
 	if s.upstream != nil {
 		s.upstream.Close()
 	}
-	if s.fleet != nil {
-		s.fleet.Close()
-	}
-	if s.shared != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), endWait)
-		defer cancel()
-		if err := s.shared.Close(ctx); err != nil {
+	if s.client != nil {
+		if err := s.client.Close(); err != nil {
 			s.logger.Warn("something was left undone at the end", "error", err)
 		}
 	}
@@ -277,8 +268,8 @@ func (s *server) openStore(ctx context.Context) error {
 		}
 		st, s.target, s.route = r, to, r
 	}
-	s.shared = engine.NewShared(st, 0, writeBudget, s.logger)
-	s.shared.NearBytes = nearBytes
+	s.client = new(nearside.Client)
+	s.client.Inside().Open(st, client.Settings{NearBytes: nearBytes, Fleet: true, Logger: s.logger})
 	if s.env.process {
 		embedded := int64(0)
 		if s.cfg.Redis == "" {
@@ -323,9 +314,7 @@ func (s *server) listen(specs []serve.Spec) error {
 	} else if s.cfg.Password != "" && (!loopback(s.redisLn) || s.httpLn != nil && !loopback(s.httpLn)) {
 		s.logger.Warn("without tls_cert and tls_key passwords and rows cross the network unencrypted")
 	}
-	s.service = serve.New(s.shared, specs)
-	redis, _ := s.shared.Store.(fleetstats.Redis) // the embedded store is not one
-	s.fleet = fleetstats.Start(fleetstats.Config{Redis: redis, Problems: s.service.Problems, Caches: s.service.Locals})
+	s.service = serve.New(s.client, s.logger, specs)
 	handler := serve.NewHandler(s.service, s.cfg.Password, build.Version(), s.logger, func() respserver.Stats { return s.redis.Stats() })
 	if s.cfg.Redis != "" {
 		s.upstream = upstream.New(s.target, s.route)
@@ -340,7 +329,7 @@ func (s *server) listen(specs []serve.Spec) error {
 	s.http = &http.Server{
 		Handler: web.New(s.service, web.Options{
 			MaxAge: s.cfg.HTTPMaxAge, Password: s.cfg.Password, Source: s.source(), User: s.target.User,
-			Metrics: metrics(s.service, s.logger, handler.Guesses().Count), Page: page, Fleet: s.fleet.Reader(), Guesses: handler.Guesses(),
+			Metrics: metrics(s.service, s.logger, handler.Guesses().Count), Page: page, Fleet: s.client.Fleet(), Guesses: handler.Guesses(),
 		}), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: log.New(&httpLog{logger: s.logger}, "", 0),
 	}
@@ -350,15 +339,11 @@ func (s *server) listen(specs []serve.Spec) error {
 
 // page is the web page of the declared caches.
 func (s *server) page() *dash.Handler {
-	client := bind.Around(s.shared, s.fleet).(*nearside.Client)
-	for _, c := range s.service.Caches() {
-		bind.Of(client).Register("nearside serve", c.Name, c, "")
-	}
 	o := dash.Options{AllowWrite: s.cfg.PageWrite, ShowValues: s.cfg.PageValues}
 	if s.cfg.Password != "" {
 		o.Hosts = []string{"*"} // who knows the password may come by any name
 	}
-	return dash.New(client, o)
+	return dash.New(s.client, o)
 }
 
 func loopback(ln net.Listener) bool {

@@ -13,8 +13,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/client"
 	"github.com/nearside/nearside/internal/dbtest"
-	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/seed"
@@ -230,8 +231,9 @@ func spellings(t *testing.T, db, url, kind string) {
 			t.Fatal(err)
 		}
 	}
-	s.shared = engine.NewShared(st, eventually.Limit, eventually.Limit, logger)
-	service := serve.New(s.shared, specs)
+	s.client = new(nearside.Client)
+	s.client.Inside().Open(st, client.Settings{Budget: eventually.Limit, WriteBudget: eventually.Limit, Logger: logger})
+	service := serve.New(s.client, logger, specs)
 	r := seed.Rand(t)
 	list := make([]string, 0, len(keyKinds[db]))
 	for name := range keyKinds[db] {

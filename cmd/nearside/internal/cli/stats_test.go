@@ -21,7 +21,7 @@ import (
 func reporting(t *testing.T, srv *redistest.Server) {
 	t.Helper()
 	for _, ttl := range []time.Duration{time.Hour, time.Minute} {
-		c, err := nearside.Open(t.Context(), srv.URL(), &nearside.Options{Fleet: true, Budget: eventually.Limit, WriteBudget: 30 * time.Second})
+		c, err := nearside.Open(t.Context(), srv.URL(), nearside.Options{Fleet: true, Budget: eventually.Limit, WriteBudget: 30 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

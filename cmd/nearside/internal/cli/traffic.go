@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/demo"
-	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/human"
 	"github.com/nearside/nearside/internal/store"
 
@@ -79,17 +79,17 @@ func newTraffic(s *serve.Service, rate int, out io.Writer) (*traffic, error) {
 }
 
 // ask asks, and says where the answer came from.
-func (q question) ask(ctx context.Context, id int) (engine.Source, error) {
+func (q question) ask(ctx context.Context, id int) (nearside.Source, error) {
 	key, err := q.cache.Key.Key(q.param(id))
 	if err != nil {
 		return "", err
 	}
 	if q.cache.Shape != "" {
 		v, err := q.cache.Query(ctx, key, q.query)
-		return v.Source, err
+		return nearside.Source(v.Source), err
 	}
-	e, err := q.cache.Values.Entry(ctx, key)
-	if errors.Is(err, engine.ErrNotFound) {
+	e, err := q.cache.Values.GetEntry(ctx, key)
+	if errors.Is(err, nearside.ErrNotFound) {
 		err = nil
 	}
 	return e.Source, err
@@ -156,7 +156,7 @@ func (t *traffic) request(ctx context.Context, id int) func() {
 		took := time.Since(begin)
 		t.done(ctx, func() {
 			t.reads++
-			if source == engine.Load {
+			if source == nearside.SourceLoad {
 				t.load = append(t.load, took)
 			} else {
 				t.hits = append(t.hits, took)

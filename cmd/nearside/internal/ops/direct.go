@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nearside/nearside/cmd/nearside/internal/spelling"
 	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/fleetstats"
 	"github.com/nearside/nearside/internal/keytext"
@@ -21,6 +20,8 @@ import (
 	"github.com/nearside/nearside/internal/store/redis"
 	"github.com/nearside/nearside/internal/store/redis/conn"
 	"github.com/nearside/nearside/internal/store/redis/redisurl"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/spelling"
 )
 
 // Declared is a cache of which more is known than its name.
@@ -29,7 +30,7 @@ type Declared struct {
 	Glob       string
 	Ours       func(key string) bool
 	KeyOf      func(args ...string) (string, error)
-	Invalidate func(ctx context.Context, keys []string) (held []bool, err error)
+	Invalidate func(ctx context.Context, keys ...string) (held int, err error)
 }
 
 // Direct asks a store.
@@ -107,10 +108,11 @@ func (d *Direct) cache(name string) (Declared, error) {
 	return Declared{}, unknown(name, names)
 }
 
-func (d *Direct) invalidate(ctx context.Context, keys []string) (held []bool, err error) {
-	held = make([]bool, len(keys))
-	for i, o := range d.Store.Invalidate(ctx, keys, 0) {
-		held[i] = o.OK
+func (d *Direct) invalidate(ctx context.Context, keys ...string) (held int, err error) {
+	for _, o := range d.Store.Invalidate(ctx, keys, 0) {
+		if o.OK {
+			held++
+		}
 		err = cmp.Or(err, o.Err)
 	}
 	return held, err
@@ -298,11 +300,11 @@ func (d *Direct) Invalidate(ctx context.Context, name string, args []string) (ou
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	held, err := c.Invalidate(ctx, []string{key})
+	held, err := c.Invalidate(ctx, key)
 	if err != nil {
 		return out, d.failed(err)
 	}
-	return Invalidated{Source: d.Source, Cache: name, Key: key, Held: held[0]}, nil
+	return Invalidated{Source: d.Source, Cache: name, Key: key, Held: held == 1}, nil
 }
 
 // Count walks for a while.

@@ -4,21 +4,30 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
+	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/collection"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/typed"
 )
 
-func newCollection(shared *engine.Shared, spec Spec, log *journal) *typed.Collection[string] {
-	return typed.NewCollection(shared, typed.CollectionConfig[string]{
-		Policy: spec.policy(), Kind: spec.Shape, Key: itself,
+// newCollection makes a cache of collections whose elements are text, as package shape does for elements of a type.
+func newCollection(client *nearside.Client, spec Spec, log *journal) *typed.Collection[string] {
+	inside := client.Inside()
+	c := typed.NewCollection(inside.Shared, typed.CollectionConfig[string]{
+		Policy: engine.Policy{
+			Glob: spec.Key.Glob(), Ours: spec.owns, TTL: spec.TTL, Jitter: spec.Jitter, Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL,
+			Hold: spec.Hold, InDoubt: time.Minute, LoadTimeout: spec.LoadTimeout, MaxLoads: spec.MaxLoads,
+		},
+		Kind:  spec.Shape,
+		Key:   func(key string) (string, error) { return key, nil },
 		Parse: func(key string) (string, bool) { return key, true },
 		Load: func(ctx context.Context, key string, emit func(store.Element) error) error {
 			args, ok := spec.Key.Match([]byte(key))
 			if !ok {
-				return engine.ErrNotFound
+				return nearside.ErrNotFound
 			}
 			var ended error // by who takes the elements: no failure of the database
 			err := spec.Elements(ctx, args, func(e store.Element) error {
@@ -32,6 +41,8 @@ func newCollection(shared *engine.Shared, spec Spec, log *journal) *typed.Collec
 		},
 		MaxElements: spec.MaxRows,
 	})
+	inside.Register("nearside serve", spec.Name, c, c.Hash())
+	return c
 }
 
 // Query asks for a part of the collection of a key. One that cannot be has no elements.

@@ -21,16 +21,18 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"go.uber.org/goleak"
 
-	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
-	"github.com/nearside/nearside/cmd/nearside/internal/serve"
-	"github.com/nearside/nearside/cmd/nearside/internal/source"
+	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/client"
 	"github.com/nearside/nearside/internal/dbtest"
-	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/faultproxy"
 	"github.com/nearside/nearside/internal/redistest"
 	"github.com/nearside/nearside/internal/seed"
 	"github.com/nearside/nearside/internal/store/redis"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
+	"github.com/nearside/nearside/cmd/nearside/internal/serve"
+	"github.com/nearside/nearside/cmd/nearside/internal/source"
 )
 
 var rounds = flag.Int("doubts", 2, "how often each test of writes in doubt does its round")
@@ -56,7 +58,7 @@ const (
 type shop struct {
 	t      *testing.T
 	cache  *serve.Cache
-	shared *engine.Shared
+	shared *nearside.Client
 	truth  func(id int) (n int, err error)
 	rng    *rand.Rand // of the test itself
 	next   atomic.Int64
@@ -88,12 +90,13 @@ func open(t *testing.T, databaseURL string, truth func(id int) (int, error), fin
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared := engine.NewShared(st, time.Second, 5*time.Second, log)
+	shared := new(nearside.Client)
+	shared.Inside().Open(st, client.Settings{Budget: time.Second, WriteBudget: 5 * time.Second, Logger: log})
 	key, err := pattern.Parse("kv:{id}", map[string]pattern.Type{"id": pattern.Int})
 	if err != nil {
 		t.Fatal(err)
 	}
-	service := serve.New(shared, []serve.Spec{{
+	service := serve.New(shared, log, []serve.Spec{{
 		Name: "kv", Key: key, TTL: time.Hour, LoadTimeout: doubtLimit, MaxValue: 1 << 20, Load: load.Load, Near: 100,
 		Store: func(args []string, value []byte) (func(context.Context) ([]byte, error), error) {
 			change, err := writer.Check(args, value)
@@ -103,7 +106,7 @@ func open(t *testing.T, databaseURL string, truth func(id int) (int, error), fin
 			return func(ctx context.Context) ([]byte, error) {
 				row, err := change.Run(ctx)
 				if err != nil {
-					err = engine.Final(errors.New(err.Error()))
+					err = nearside.NotCommitted(errors.New(err.Error()))
 				}
 				return row, err
 			}, nil
@@ -126,15 +129,15 @@ func open(t *testing.T, databaseURL string, truth func(id int) (int, error), fin
 		readers.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), doubtWithin)
 		defer cancel()
-		if err := shared.Close(ctx); err != nil {
+		if err := shared.Inside().Close(ctx); err != nil {
 			t.Errorf("close: %v", err)
 		}
 	})
 	return s
 }
 
-func (s *shop) get(id int) (n int, source engine.Source, err error) {
-	e, err := s.cache.Values.Entry(context.Background(), fmt.Sprint("kv:", id))
+func (s *shop) get(id int) (n int, source nearside.Source, err error) {
+	e, err := s.cache.Values.GetEntry(context.Background(), fmt.Sprint("kv:", id))
 	if err == nil {
 		_, err = fmt.Sscanf(string(e.Value), `{"id":%d,"n":%d}`, &id, &n)
 	}
@@ -147,7 +150,7 @@ func (s *shop) set(ctx context.Context, id int) error {
 	switch {
 	case err == nil:
 		s.known.Add(1)
-	case errors.Is(err, engine.ErrInDoubt):
+	case errors.Is(err, nearside.ErrInDoubt):
 		s.unknown.Add(1)
 	default:
 		s.certain.Add(1)
@@ -159,7 +162,7 @@ func (s *shop) set(ctx context.Context, id int) error {
 func (s *shop) doubt(id int) {
 	for until := time.Now().Add(doubtWithin); ; {
 		err := s.set(context.Background(), id)
-		if errors.Is(err, engine.ErrInDoubt) {
+		if errors.Is(err, nearside.ErrInDoubt) {
 			return
 		}
 		if err == nil || time.Now().After(until) {
@@ -195,7 +198,7 @@ func (s *shop) wait(what string, f func() bool) {
 // settle waits until no write is in doubt.
 func (s *shop) settle() {
 	s.t.Helper()
-	s.wait("no write is in doubt", func() bool { return s.shared.InDoubt() == 0 })
+	s.wait("no write is in doubt", func() bool { return s.shared.Inside().Shared.InDoubt() == 0 })
 }
 
 // stale returns how many keys are older than the database.
@@ -228,7 +231,7 @@ func (s *shop) right() {
 	for id := range doubtKeys {
 		s.wait("a hit", func() bool {
 			_, source, err := s.get(id)
-			return err == nil && source != engine.Load
+			return err == nil && source != nearside.SourceLoad
 		})
 	}
 }
@@ -395,7 +398,7 @@ func lost(t *testing.T, s *shop, proxy *faultproxy.Proxy, stays bool, waiting fu
 		asked := time.Now()
 		s.wait("questions", func() bool { return time.Since(asked) > 2*time.Second })
 		if n := waiting(); n > 0 || stays { // a thread of MariaDB that waits for a lock looks for its client
-			if in := s.shared.InDoubt(); in != len(ids) || n != len(ids) {
+			if in := s.shared.Inside().Shared.InDoubt(); in != len(ids) || n != len(ids) {
 				t.Errorf("%d keys are in doubt while %d commits wait, of %d", in, n, len(ids))
 			}
 		}

@@ -69,15 +69,11 @@ func (h *Handler) Get(c *respserver.Conn, out, key []byte) ([]byte, bool) {
 		return appendValue(c, out, h.service.impossible(key)), true
 	case cache.Shape != "":
 		return h.fail(out, errWrongType), true
-	case cache.Near > 0:
-		// The key is a slice of the connection's buffer; nobody keeps it.
-		if v, found, ok := cache.Values.Kept(unsafe.String(unsafe.SliceData(key), len(key))); found {
-			return resp.AppendBulk(out, v), true
-		} else if ok {
+	case cache.Near > 0 || h.service.local:
+		// The key is a slice of the connection's buffer; GetLocal does not keep it.
+		if v, ok, err := cache.Values.GetLocal(unsafe.String(unsafe.SliceData(key), len(key))); err != nil {
 			return appendValue(c, out, cache.Nothing()), true
-		}
-	case h.service.local:
-		if v, ok := cache.Values.Ready(string(key)); ok {
+		} else if ok {
 			return resp.AppendBulk(out, v), true
 		}
 	}

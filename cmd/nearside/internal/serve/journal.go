@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/limit"
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
@@ -25,13 +25,13 @@ const maxText = 300 // bytes of an error in a line
 
 // failed logs why a load or a write failed, unless the error is an answer or comes of our own end.
 func (j *journal) failed(what, cache, key string, err error) {
-	if err == nil || errors.Is(err, engine.ErrNotFound) || errors.Is(err, context.Canceled) {
+	if err == nil || errors.Is(err, nearside.ErrNotFound) || errors.Is(err, context.Canceled) {
 		return
 	}
 	kind := source.Cause(err)
 	text, lines, operation := "a "+what+" failed", &j.lines, what+" "+cache
 	switch {
-	case errors.Is(err, engine.ErrUnavailable): // the guard of the store logs that it is unavailable
+	case errors.Is(err, nearside.ErrUnavailable): // the guard of the store logs that it is unavailable
 		lines, operation, kind, text = &j.lost, what, "invalidation deferred", "a "+what+" reached the database, and its invalidation is deferred until the store answers"
 	case kind == source.Connection:
 		lines, operation = &j.lost, what

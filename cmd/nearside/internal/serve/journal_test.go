@@ -15,7 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/source"
 )
@@ -34,7 +34,7 @@ func TestJournal(t *testing.T) {
 		}
 		j.failed("write", "user", "user:1", &pgconn.PgError{Code: "42P01"})
 		j.failed("load", "shop", "shop:1", &pgconn.PgError{Code: "42P01"})
-		j.failed("load", "user", "user:1", fmt.Errorf("user:1: %w", engine.ErrNotFound))
+		j.failed("load", "user", "user:1", fmt.Errorf("user:1: %w", nearside.ErrNotFound))
 		j.failed("load", "user", "user:1", context.Canceled)
 		if lines() != 3 {
 			t.Errorf("another operation, another cache, and two that are no failures:\n%s", out.String())
@@ -70,7 +70,7 @@ func TestJournal(t *testing.T) {
 		// While the store is away each write is the same news.
 		out.Reset()
 		for i := range 16 {
-			j.failed("write", "user", fmt.Sprint("user:", i), fmt.Errorf("%w: user:%d: gone", engine.ErrUnavailable, i))
+			j.failed("write", "user", fmt.Sprint("user:", i), fmt.Errorf("%w: user:%d: gone", nearside.ErrUnavailable, i))
 		}
 		if lines() != 1 || !strings.Contains(out.String(), "reached the database") {
 			t.Errorf("writes without the store:\n%s", out.String())

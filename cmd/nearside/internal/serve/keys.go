@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/store"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
@@ -15,7 +15,7 @@ import (
 
 func (h *Handler) fail(out []byte, err error) []byte {
 	h.failed(err)
-	if errors.Is(err, engine.ErrUnavailable) {
+	if errors.Is(err, nearside.ErrUnavailable) {
 		return resp.AppendError(out, "ERR the cache could not be told: "+Cause(err))
 	}
 	return resp.AppendError(out, message(err))
@@ -29,10 +29,10 @@ func message(err error) string {
 	return "ERR " + err.Error()
 }
 
-// Cause is what an engine.ErrUnavailable says behind its own words, which every answer begins with in its own way.
+// Cause is what an nearside.ErrUnavailable says behind its own words, which every answer begins with in its own way.
 func Cause(err error) string {
 	text := err.Error()
-	if _, cause, ok := strings.Cut(text, engine.ErrUnavailable.Error()+": "); ok {
+	if _, cause, ok := strings.Cut(text, nearside.ErrUnavailable.Error()+": "); ok {
 		return cause
 	}
 	return text

@@ -10,11 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
-	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store/memory"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
+	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 )
 
 // From the socket to the socket a hit on what is kept near allocates nothing, an absence neither.
@@ -23,13 +24,11 @@ func TestNearHitsAllocateNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared := engine.NewShared(memory.New(memory.Options{}), eventually.Limit, eventually.Limit, slog.New(slog.DiscardHandler))
-	defer shared.Close(context.Background())
-	service := New(shared, []Spec{{
+	service := New(clientOver(t, memory.New(memory.Options{})), slog.New(slog.DiscardHandler), []Spec{{
 		Name: "user", Key: key, TTL: time.Hour, NotFoundTTL: time.Hour, LoadTimeout: eventually.Limit, MaxValue: 1 << 20, Near: 100,
 		Load: func(_ context.Context, args []string) ([]byte, error) {
 			if args[0] == "7" {
-				return nil, engine.ErrNotFound
+				return nil, nearside.ErrNotFound
 			}
 			return []byte(`{"id":42}`), nil
 		},

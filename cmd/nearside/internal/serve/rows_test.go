@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
-	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
+
+	"github.com/nearside/nearside/cmd/nearside/internal/pattern"
 )
 
 // rowsCache is a cache of the key k:{id} whose loads are counted.
@@ -21,9 +21,7 @@ func rowsCache(t *testing.T, many bool, loads *int) (*Service, *memory.Store) {
 		t.Fatal(err)
 	}
 	s := memory.New(memory.Options{})
-	shared := engine.NewShared(s, eventually.Limit, eventually.Limit, slog.New(slog.DiscardHandler))
-	t.Cleanup(func() { shared.Close(context.Background()) })
-	return New(shared, []Spec{{Name: "k", Key: key, Many: many, TTL: time.Hour, LoadTimeout: eventually.Limit, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
+	return New(clientOver(t, s), slog.New(slog.DiscardHandler), []Spec{{Name: "k", Key: key, Many: many, TTL: time.Hour, LoadTimeout: eventually.Limit, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
 		*loads++
 		if many {
 			return []byte(`[{"a":1}]`), nil

@@ -3,16 +3,16 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/nearside/nearside"
-	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
-	"github.com/nearside/nearside/internal/fleetstats"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/typed"
 
@@ -23,7 +23,7 @@ import (
 type Spec struct {
 	Name string
 	Key  *pattern.Pattern
-	Load func(ctx context.Context, args []string) ([]byte, error) // the parameters of the key -> JSON, or engine.ErrNotFound
+	Load func(ctx context.Context, args []string) ([]byte, error) // the parameters of the key -> JSON, or nearside.ErrNotFound
 
 	// Shape is set where the key is a collection. Elements then gives what Load would return to emit, one by one.
 	Shape    store.Kind
@@ -48,102 +48,98 @@ type Spec struct {
 // Cache is a declared cache. Its keys are the keys of Redis, its values the bytes that a client gets.
 type Cache struct {
 	Spec
-	entries
-	Values *typed.Cache[string, []byte] // nil: it has a shape
-	Shaped *typed.Collection[string]    // nil: it has none
+	inspector
+	client *nearside.Client
+	Values *nearside.Cache[string, []byte] // nil: it has a shape
+	Shaped *typed.Collection[string]       // nil: it has none
 	log    *journal
 	size   valueSize // of its values
 	large  large     // of all caches
 }
 
-// entries is what Values and Shaped have in common.
-type entries interface {
+// inspector looks at keys without loading them.
+type inspector interface {
+	engine.Meter
 	Inspect(ctx context.Context, keys []string) ([]store.Info, error)
-	Invalidate(ctx context.Context, keys []string) ([]bool, error)
-	Hash(more ...any) string
-	engine.Keyed
 }
 
-// Service is all declared caches over one store.
+// Stats returns the counters of the cache in this process.
+func (c *Cache) Stats() nearside.CacheStats {
+	s, _ := c.client.CacheStats(c.Name)
+	return s
+}
+
+// Invalidate removes keys. held is how many of them had a value.
+func (c *Cache) Invalidate(ctx context.Context, keys ...string) (held int, err error) {
+	return c.client.InvalidateKeys(ctx, c.Name, keys...)
+}
+
+// Service is all declared caches of a client.
 type Service struct {
-	shared *engine.Shared
+	*nearside.Client
 	keys   *pattern.Set
 	caches []*Cache
 	local  bool // the store is in this process: nobody waits for it
 }
 
 // New returns the caches of specs, whose patterns must not overlap.
-func New(shared *engine.Shared, specs []Spec) *Service {
-	s := &Service{shared: shared}
-	log := &journal{logger: shared.Logger}
+func New(client *nearside.Client, logger *slog.Logger, specs []Spec) *Service {
+	s := &Service{Client: client, local: client.Inside().Shared.Store.Local()}
+	log := &journal{logger: logger}
 	writes := make(large, largeAtOnce)
-	s.local = shared.Store.Local()
 	patterns := make([]*pattern.Pattern, len(specs))
 	for i, spec := range specs {
 		patterns[i] = spec.Key
-		s.caches = append(s.caches, newCache(shared, spec, log))
+		s.caches = append(s.caches, newCache(client, spec, log))
 		s.caches[i].large = writes
 	}
 	s.keys = pattern.NewSet(patterns)
 	return s
 }
 
-// inDoubt is how long nothing is cached for the key of a write whose outcome cannot be asked for, and for that of a serve that died
-// in the middle of a write.
-const inDoubt = time.Minute
-
-// nearMax is how long a value is kept in the process at most.
-const nearMax = time.Minute
-
-func newCache(shared *engine.Shared, spec Spec, log *journal) *Cache {
+func newCache(client *nearside.Client, spec Spec, log *journal) *Cache {
+	c := &Cache{Spec: spec, client: client, log: log}
 	if spec.Shape != "" {
-		c := newCollection(shared, spec, log)
-		return &Cache{Spec: spec, entries: c, Shaped: c, log: log}
+		c.Shaped = newCollection(client, spec, log)
+	} else {
+		c.Values = newValues(client, spec, log)
 	}
-	cfg := typed.Config[string, []byte]{
-		Policy: spec.policy(),
-		Key:    itself,
-		Parse:  func(key string) (string, bool) { return key, true },
-		Load: func(ctx context.Context, key string) ([]byte, error) {
-			args, ok := spec.Key.Match([]byte(key))
-			if !ok {
-				return nil, engine.ErrNotFound
-			}
-			row, err := spec.Load(ctx, args)
-			log.failed("load", spec.Name, key, err)
-			return row, err
-		},
-		Encode:   func(v []byte) ([]byte, error) { return v, nil },
-		Decode:   spec.row,
-		MaxValue: spec.MaxValue,
-		Near:     typed.NearConfig[[]byte]{Size: spec.Near, Max: nearMax},
-	}
-	if spec.LoadMany != nil {
-		cfg.LoadMany = func(ctx context.Context, keys []string) (map[string][]byte, error) {
-			return loadMany(ctx, spec, keys, log)
-		}
-	}
-	c := typed.New(shared, cfg)
-	return &Cache{Spec: spec, entries: c, Values: c, log: log}
+	m, _ := client.Inside().Cache(spec.Name)
+	c.inspector = m.(inspector)
+	return c
 }
 
 // batchLoads is how many loads one MGET without load_many runs at once: half of the connections to a database, so that others get
 // theirs.
 const batchLoads = 8
 
-func itself(key string) (string, error) { return key, nil }
-
-// policy returns what the declaration says of any cache.
-func (s *Spec) policy() engine.Policy {
-	return engine.Policy{
-		Glob: s.Key.Glob(), Ours: s.ours, TTL: s.TTL, Jitter: s.Jitter, Stale: s.Stale, NotFoundTTL: s.NotFoundTTL, Hold: s.Hold,
-		InDoubt: inDoubt, LoadTimeout: s.LoadTimeout, MaxLoads: s.MaxLoads, BatchLoads: batchLoads,
+func newValues(client *nearside.Client, spec Spec, log *journal) *nearside.Cache[string, []byte] {
+	cfg := nearside.Config[string, []byte]{
+		Pattern: spec.Key.Glob(), Owns: spec.owns, Codec: rows{&spec},
+		Load: func(ctx context.Context, key string) ([]byte, error) {
+			args, ok := spec.Key.Match([]byte(key))
+			if !ok {
+				return nil, nearside.ErrNotFound
+			}
+			row, err := spec.Load(ctx, args)
+			log.failed("load", spec.Name, key, err)
+			return row, err
+		},
+		TTL: spec.TTL, Stale: spec.Stale, NotFoundTTL: spec.NotFoundTTL, Hold: spec.Hold, LoadTimeout: spec.LoadTimeout,
+		Jitter: cmp.Or(spec.Jitter, nearside.Off), MaxLoads: spec.MaxLoads, BatchLoads: batchLoads,
+		NearSize: spec.Near, MaxValue: spec.MaxValue,
 	}
+	if spec.LoadMany != nil {
+		cfg.LoadMany = func(ctx context.Context, keys []string) (map[string][]byte, error) {
+			return loadMany(ctx, spec, keys, log)
+		}
+	}
+	return nearside.New(client, spec.Name, cfg)
 }
 
-// ours tells the cache's keys from others that its glob matches: user:1:cart, which an application may keep itself, is no key of
+// owns tells the cache's keys from others that its glob matches: user:1:cart, which an application may keep itself, is no key of
 // user:{id}.
-func (s *Spec) ours(key string) bool {
+func (s *Spec) owns(key string) bool {
 	_, ok := s.Key.Match([]byte(key))
 	return ok
 }
@@ -163,9 +159,9 @@ func loadMany(ctx context.Context, spec Spec, keys []string, log *journal) (map[
 	for a, row := range rows {
 		found[keyOf[a]] = row
 	}
-	var failed typed.BatchError[string]
+	var failed nearside.BatchError[string]
 	if errors.As(err, &failed) {
-		byKey := make(typed.BatchError[string], len(failed))
+		byKey := make(nearside.BatchError[string], len(failed))
 		for a, e := range failed {
 			byKey[keyOf[a]] = e
 			log.failed("load", spec.Name, keyOf[a], e)
@@ -178,12 +174,17 @@ func loadMany(ctx context.Context, spec Spec, keys []string, log *journal) (map[
 
 var errNoRow = errors.New("no JSON of a row, or of rows")
 
-// row accepts what a load may have written: an object, or an array where a value is that. What another program left there, or a
+// rows is the codec of a cache: bytes as they are.
+type rows struct{ spec *Spec }
+
+func (rows) Encode(v []byte) ([]byte, error) { return v, nil }
+
+// Decode accepts what a load may have written: an object, or an array where a value is that. What another program left there, or a
 // configuration that said 'rows' otherwise, is loaded again. It looks at both ends alone: to parse what is only handed on would be
 // a third of the cost of a hit.
-func (s *Spec) row(data []byte) ([]byte, error) {
+func (r rows) Decode(data []byte) ([]byte, error) {
 	first, last := byte('{'), byte('}')
-	if s.Many {
+	if r.spec.Many {
 		first, last = '[', ']'
 	}
 	if n := len(data); n >= 2 && data[0] == first && data[n-1] == last {
@@ -205,9 +206,6 @@ func (s *Spec) Nothing() []byte {
 // Caches returns the declared caches in the order of the configuration.
 func (s *Service) Caches() []*Cache { return s.caches }
 
-// Store returns where the values are kept.
-func (s *Service) Store() store.Store { return s.shared.Store }
-
 // Named returns the cache of a name, nil if there is none.
 func (s *Service) Named(name string) *Cache {
 	for _, c := range s.caches {
@@ -218,35 +216,14 @@ func (s *Service) Named(name string) *Cache {
 	return nil
 }
 
-// Stats returns the counters of all caches, and how full the store is. It waits for the store for up to 1 s.
-func (s *Service) Stats(ctx context.Context) nearside.Stats {
-	caches := make(map[string]nearside.CacheStats, len(s.caches))
-	for _, c := range s.caches {
-		caches[c.Name] = c.Stats()
-	}
-	return s.shared.Snapshot(ctx, caches)
-}
-
 // Problems returns what the store cannot do, each with what is lost and how it is mended.
-func (s *Service) Problems() []string { return s.shared.Problems() }
+func (s *Service) Problems() []string { return s.Inside().Shared.Problems() }
 
-// Locals returns what is reported to the fleet.
-func (s *Service) Locals() map[string]fleetstats.Local {
-	out := make(map[string]fleetstats.Local, len(s.caches))
-	for _, c := range s.caches {
-		st := c.Stats()
-		out[c.Name] = fleetstats.Local{Tally: c.Tally(), Hot: c.HotKeys, MemberCache: fleet.MemberCache{
-			Config: c.Hash(c.Spec.Key.String()), NearEntries: st.NearEntries, NearBytes: st.NearBytes,
-		}}
-	}
-	return out
-}
-
-// Ping returns nil if the store answers.
+// Ping returns nil if the store answers within 1 s.
 func (s *Service) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	return s.shared.Store.Ping(ctx)
+	return s.Client.Ping(ctx)
 }
 
 // errWrongType is what a command finds that is for another shape, in the words of Redis.
@@ -348,7 +325,7 @@ func (s *Service) read(ctx context.Context, c *Cache, key []byte) (a Answer) {
 	}
 	var err error
 	if a.Value, err = c.Values.Get(ctx, string(key)); err != nil {
-		if a.Value = c.Nothing(); !errors.Is(err, engine.ErrNotFound) {
+		if a.Value = c.Nothing(); !errors.Is(err, nearside.ErrNotFound) {
 			a.Value, a.Err = nil, err
 		}
 	}
@@ -375,14 +352,20 @@ type batch struct {
 func (b *batch) run(ctx context.Context, out []Answer) {
 	largest := 0
 	defer func() { b.cache.size.saw(largest, len(b.keys)) }()
-	for n, a := range b.cache.Values.GetMany(ctx, b.keys) {
-		switch o := &out[b.at[n]]; {
-		case a.Err == nil:
-			o.Value, largest = a.Entry.Value, max(largest, len(a.Entry.Value))
-		case errors.Is(a.Err, engine.ErrNotFound):
+	found, err := b.cache.Values.GetMany(ctx, b.keys)
+	var failed nearside.KeyErrors[string]
+	if err != nil && !errors.As(err, &failed) {
+		for _, at := range b.at {
+			out[at].Err = err
+		}
+		return
+	}
+	for n, key := range b.keys {
+		o := &out[b.at[n]]
+		if v, ok := found[key]; ok {
+			o.Value, largest = v, max(largest, len(v))
+		} else if o.Err = failed[key]; o.Err == nil {
 			o.Value = b.cache.Nothing()
-		default:
-			o.Err = a.Err
 		}
 	}
 }
@@ -435,12 +418,8 @@ func (s *Service) Invalidate(ctx context.Context, keys [][]byte) (held int, fail
 		}
 	}
 	for c, ks := range byCache {
-		had, err := c.Invalidate(ctx, ks)
-		for _, h := range had {
-			if h {
-				held++
-			}
-		}
+		had, err := c.Invalidate(ctx, ks...)
+		held += had
 		if failed == nil {
 			failed = err
 		}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
@@ -27,7 +27,7 @@ func (c *Cache) Set(ctx context.Context, key string, value []byte) ([]byte, erro
 	}
 	args, ok := c.Key.Match([]byte(key))
 	if !ok {
-		return nil, fmt.Errorf("%.100q does not fit %s: %w", key, c.Key, engine.ErrNotFound)
+		return nil, fmt.Errorf("%.100q does not fit %s: %w", key, c.Key, nearside.ErrNotFound)
 	}
 	leave, err := c.large.enter(ctx, len(value))
 	if err != nil {
@@ -39,7 +39,7 @@ func (c *Cache) Set(ctx context.Context, key string, value []byte) ([]byte, erro
 		value, err = c.Values.Update(ctx, key, write)
 	}
 	c.log.failed("write", c.Name, key, err)
-	if err != nil && !errors.Is(err, engine.ErrUnavailable) && !errors.Is(err, engine.ErrInDoubt) { // those name the key
+	if err != nil && !errors.Is(err, nearside.ErrUnavailable) && !errors.Is(err, nearside.ErrInDoubt) { // those name the key
 		err = fmt.Errorf("%.100q: %w", key, err)
 	}
 	return value, err
@@ -76,7 +76,7 @@ func (h *Handler) write(ctx context.Context, out, key, value []byte) []byte {
 		return resp.AppendError(out, fmt.Sprintf("ERR %.100q is no key of a row: a parameter does not fit its type", key))
 	}
 	switch _, err := cache.Set(ctx, string(key), value); {
-	case errors.Is(err, engine.ErrUnavailable):
+	case errors.Is(err, nearside.ErrUnavailable):
 		h.failed(err)
 		return resp.AppendError(out, "ERR the database is written, the cache is behind: "+Cause(err))
 	case err != nil:

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/nearside/nearside/internal/typed"
+	"github.com/nearside/nearside"
 )
 
 const largestBatch = 512 // keys of one statement; more are several
@@ -174,7 +174,7 @@ func (b *Batch) Load(ctx context.Context, args []string) (map[string][]byte, err
 }
 
 // BatchError says which of the keys failed.
-type BatchError = typed.BatchError[string]
+type BatchError = nearside.BatchError[string]
 
 // load answers for a part of the keys. An error is that of all of them which it has not found.
 func (b *Batch) load(ctx context.Context, args []string, found map[string][]byte, failed BatchError) error {

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
 )
 
 // A write is certain until COMMIT is sent: whatever fails before that is rolled back, by us or by the server, which finds the
@@ -44,16 +44,16 @@ func (c *commit) run(ctx context.Context, send func() error) error {
 		select {
 		case <-c.done:
 		default:
-			return engine.InDoubt(fmt.Errorf("COMMIT was sent, and not answered yet: %w", ctx.Err()), c.settled)
+			return nearside.InDoubt(fmt.Errorf("COMMIT was sent, and not answered yet: %w", ctx.Err()), c.settled)
 		}
 	}
 	switch {
 	case c.err == nil:
 		return nil
 	case c.answered(c.err):
-		return engine.Final(c.err)
+		return nearside.NotCommitted(c.err)
 	}
-	return engine.InDoubt(fmt.Errorf("COMMIT was sent, and its answer was lost: %w", c.err), c.settled)
+	return nearside.InDoubt(fmt.Errorf("COMMIT was sent, and its answer was lost: %w", c.err), c.settled)
 }
 
 var errCommitting = errors.New("COMMIT is not answered yet")

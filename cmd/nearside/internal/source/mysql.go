@@ -18,7 +18,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
 )
 
 var mysqlDialect = dialect{
@@ -402,11 +402,11 @@ func (d *mysqlDB) checkWrite(ctx context.Context, text string, n int) error {
 func (d *mysqlDB) write(ctx context.Context, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error {
 	db, err := d.writer(ctx)
 	if err != nil {
-		return engine.Final(err)
+		return nearside.NotCommitted(err)
 	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return engine.Final(mysqlExplained(err))
+		return nearside.NotCommitted(mysqlExplained(err))
 	}
 	c := &commit{answered: mysqlAnswered}
 	if s := sessionOf(ctx, conn); s.id != 0 {

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
 )
 
 func (d *postgresDB) writer(ctx context.Context) (*pgxpool.Pool, error) {
@@ -49,7 +49,7 @@ func (d *postgresDB) checkWrite(ctx context.Context, text string, n int) error {
 func (d *postgresDB) write(ctx context.Context, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error {
 	pool, err := d.writer(ctx)
 	if err != nil {
-		return engine.Final(err)
+		return nearside.NotCommitted(err)
 	}
 	for try := 0; ; try++ {
 		err := d.transact(ctx, pool, text, args, query, queryArgs, read)
@@ -62,7 +62,7 @@ func (d *postgresDB) write(ctx context.Context, text string, args []any, query s
 func (d *postgresDB) transact(ctx context.Context, pool *pgxpool.Pool, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
-		return engine.Final(explained(err))
+		return nearside.NotCommitted(explained(err))
 	}
 	id, err := beginPostgres(ctx, conn.Conn())
 	if err == nil {
@@ -89,7 +89,7 @@ func (d *postgresDB) transact(ctx context.Context, pool *pgxpool.Pool, text stri
 		defer cancel()
 		_, _ = conn.Exec(end, "rollback") // one that fails leaves a connection that is closed by Release
 		conn.Release()
-		return engine.Final(err)
+		return nearside.NotCommitted(err)
 	}
 	c := &commit{answered: postgresAnswered}
 	if id != "" {

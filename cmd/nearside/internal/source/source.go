@@ -9,11 +9,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
 )
 
 // ErrNotFound says that a query for one row found none.
-var ErrNotFound = engine.ErrNotFound
+var ErrNotFound = nearside.ErrNotFound
 
 // Rows says how many rows a query is for.
 type Rows string

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
 )
 
 // sqlStmt is a prepared query of database/sql, which prepares it again on new connections.
@@ -156,7 +156,7 @@ func transact(ctx context.Context, conn *sql.Conn, c *commit, text string, args 
 		stop()
 		cancel()
 		conn.Close()
-		return engine.Final(err)
+		return nearside.NotCommitted(err)
 	}
 	return c.run(ctx, func() error {
 		defer cancel()

@@ -21,7 +21,7 @@ import (
 
 	"modernc.org/sqlite" // without cgo
 
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
 )
 
 const busyTimeout = 5 * time.Second
@@ -232,11 +232,11 @@ func (d *sqliteDB) checkWrite(ctx context.Context, text string, _ int) error {
 func (d *sqliteDB) write(ctx context.Context, text string, args []any, query stmt, queryArgs []any, read func(cursor) error) error {
 	db, err := d.writer(ctx)
 	if err != nil {
-		return engine.Final(err)
+		return nearside.NotCommitted(err)
 	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return engine.Final(err)
+		return nearside.NotCommitted(err)
 	}
 	// COMMIT is a call in this process, and always answered: a file that another program has locked for longer than busyTimeout is
 	// an error, after which the driver rolls back.

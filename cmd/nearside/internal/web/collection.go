@@ -8,9 +8,8 @@ import (
 	"math"
 	"slices"
 
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/internal/store"
-	"github.com/nearside/nearside/internal/typed"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
 )
@@ -24,13 +23,13 @@ type scored struct {
 // collected is a collection as JSON: a list and a set are arrays, a sorted set is one of members with scores, the highest first,
 // a hash is an object. What has no order is sorted, so that the same elements are the same answer. A hash without fields is not
 // found.
-func collected(ctx context.Context, c *serve.Cache, key string) (e typed.Entry[[]byte], err error) {
+func collected(ctx context.Context, c *serve.Cache, key string) (e nearside.Entry[[]byte], err error) {
 	q := store.Query{Part: store.All}
 	if c.Shape == store.SortedSet {
 		q = store.Query{Part: store.ByRank, To: -1, Reverse: true}
 	}
 	v, err := c.Query(ctx, key, q)
-	e = typed.Entry[[]byte]{Source: v.Source, Age: v.Age, TTL: v.Fresh, Stale: v.Stale}
+	e = nearside.Entry[[]byte]{Source: nearside.Source(v.Source), Age: v.Age, TTL: v.Fresh, Stale: v.Stale}
 	if err != nil {
 		return e, err
 	}
@@ -45,7 +44,7 @@ func collected(ctx context.Context, c *serve.Cache, key string) (e typed.Entry[[
 	switch c.Shape {
 	case store.Hash:
 		if len(v.Elements) == 0 {
-			return e, engine.ErrNotFound
+			return e, nearside.ErrNotFound
 		}
 		body = object(v.Elements)
 	case store.SortedSet:

@@ -43,7 +43,7 @@ const (
 )
 
 func operate(mux *http.ServeMux, s *serve.Service, o Options) {
-	d := &ops.Direct{Store: s.Store(), Source: o.Source, User: o.User, Reader: o.Fleet, Declared: []ops.Declared{}}
+	d := &ops.Direct{Store: s.Inside().Shared.Store, Source: o.Source, User: o.User, Reader: o.Fleet, Declared: []ops.Declared{}}
 	for _, c := range s.Caches() {
 		d.Declared = append(d.Declared, ops.Declared{
 			Cache: ops.Cache{Name: c.Name, Key: c.Key.String(), Params: append([]string{}, c.Key.Params()...)},

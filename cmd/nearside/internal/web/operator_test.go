@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/internal/client"
 	"github.com/nearside/nearside/internal/eventually"
-	"github.com/nearside/nearside/internal/fleetstats"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/store/memory"
 
@@ -21,22 +21,30 @@ import (
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
 )
 
+// clientOver returns a client of a store that waits for a busy machine.
+func clientOver(t *testing.T, s store.Store, fleet bool) *nearside.Client {
+	t.Helper()
+	c := new(nearside.Client)
+	c.Inside().Open(s, client.Settings{
+		Budget: eventually.Limit, WriteBudget: eventually.Limit, Logger: slog.New(slog.DiscardHandler), Fleet: fleet,
+	})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
 // What operators ask has the protections of all routes, and what changes something is a DELETE that says what it is about.
 func TestOperatorRoutes(t *testing.T) {
-	shared := engine.NewShared(memory.New(memory.Options{}), eventually.Limit, eventually.Limit, slog.New(slog.DiscardHandler))
-	defer shared.Close(context.Background())
+	client := clientOver(t, memory.New(memory.Options{}), true)
 	key, err := pattern.Parse("user:{id}", map[string]pattern.Type{"id": pattern.Int})
 	if err != nil {
 		t.Fatal(err)
 	}
 	loads := 0
-	service := serve.New(shared, []serve.Spec{{Name: "user", Key: key, TTL: time.Hour, LoadTimeout: eventually.Limit, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
+	service := serve.New(client, slog.New(slog.DiscardHandler), []serve.Spec{{Name: "user", Key: key, TTL: time.Hour, LoadTimeout: eventually.Limit, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
 		loads++
 		return []byte(`{"id":1}`), nil
 	}}})
-	reporter := fleetstats.Start(fleetstats.Config{Caches: service.Locals})
-	defer reporter.Close()
-	open, guarded := New(service, Options{Source: "the embedded store", Fleet: reporter.Reader()}), New(service, Options{Password: "s3cret"})
+	open, guarded := New(service, Options{Source: "the embedded store", Fleet: client.Fleet()}), New(service, Options{Password: "s3cret"})
 	if _, err := service.Named("user").Values.Get(t.Context(), "user:1"); err != nil {
 		t.Fatal(err)
 	}
@@ -95,16 +103,14 @@ func TestOperatorRoutes(t *testing.T) {
 
 // A search for keys that takes long holds up nothing else, and one too many is answered soon.
 func TestWalksDoNotStarve(t *testing.T) {
-	shared := engine.NewShared(memory.New(memory.Options{}), eventually.Limit, eventually.Limit, slog.New(slog.DiscardHandler))
-	defer shared.Close(context.Background())
+	slow := &slowWalks{Store: memory.New(memory.Options{}), began: make(chan struct{}, 2)}
+	client := clientOver(t, slow, false)
 	key, err := pattern.Parse("user:{id}", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	slow := &slowWalks{Store: shared.Store, began: make(chan struct{}, 2)}
-	shared.Store = slow
-	service := serve.New(shared, []serve.Spec{{Name: "user", Key: key, TTL: time.Hour, LoadTimeout: eventually.Limit, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
-		return nil, engine.ErrNotFound
+	service := serve.New(client, slog.New(slog.DiscardHandler), []serve.Spec{{Name: "user", Key: key, TTL: time.Hour, LoadTimeout: eventually.Limit, MaxValue: 1 << 20, Load: func(context.Context, []string) ([]byte, error) {
+		return nil, nearside.ErrNotFound
 	}}})
 	h := New(service, Options{})
 	ask := func(ctx context.Context, path string) *httptest.ResponseRecorder {

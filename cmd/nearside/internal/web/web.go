@@ -19,9 +19,8 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/nearside/nearside"
 	"github.com/nearside/nearside/fleet"
-	"github.com/nearside/nearside/internal/engine"
-	"github.com/nearside/nearside/internal/typed"
 
 	"github.com/nearside/nearside/cmd/nearside/internal/limit"
 	"github.com/nearside/nearside/cmd/nearside/internal/serve"
@@ -200,11 +199,11 @@ func (h *handler) value(w http.ResponseWriter, r *http.Request, path string) {
 		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
 		problem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%.32q is not answered here: GET reads, PUT writes, DELETE invalidates", r.Method))
 	case err != nil && c.Many && len(args) == len(c.Key.Params()) && r.Method != http.MethodPut && r.Method != http.MethodDelete:
-		h.answer(w, r, typed.Entry[[]byte]{Value: c.Nothing(), Age: -1}) // a parameter that cannot be has no rows
+		h.answer(w, r, nearside.Entry[[]byte]{Value: c.Nothing(), Age: -1}) // a parameter that cannot be has no rows
 	case err != nil:
 		problem(w, http.StatusNotFound, err.Error())
 	case r.Method == http.MethodDelete:
-		if _, err := c.Invalidate(r.Context(), []string{key}); err != nil {
+		if _, err := c.Invalidate(r.Context(), key); err != nil {
 			problem(w, http.StatusServiceUnavailable, "the cache could not be told: "+serve.Cause(err))
 			return
 		}
@@ -247,11 +246,11 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 	case c.Store == nil:
 		w.Header().Set("Allow", "GET, HEAD, DELETE")
 		problem(w, http.StatusMethodNotAllowed, err.Error())
-	case errors.Is(err, engine.ErrNotFound):
+	case errors.Is(err, nearside.ErrNotFound):
 		problem(w, http.StatusNotFound, err.Error())
-	case errors.Is(err, engine.ErrUnavailable):
+	case errors.Is(err, nearside.ErrUnavailable):
 		problem(w, http.StatusServiceUnavailable, "the database is written, the cache is behind: "+serve.Cause(err))
-	case errors.Is(err, engine.ErrInDoubt):
+	case errors.Is(err, nearside.ErrInDoubt):
 		problem(w, http.StatusGatewayTimeout, err.Error())
 	case err != nil:
 		problem(w, http.StatusBadGateway, err.Error())
@@ -266,17 +265,17 @@ func etagOf(value []byte) string { return fmt.Sprintf(`"%016x"`, xxh3.Hash(value
 
 func (h *handler) get(w http.ResponseWriter, r *http.Request, c *serve.Cache, key string) {
 	e, err := entry(r.Context(), c, key)
-	if errors.Is(err, engine.ErrNotFound) && c.Many {
+	if errors.Is(err, nearside.ErrNotFound) && c.Many {
 		e.Value, e.Age, err = c.Nothing(), -1, nil
 	}
 	if e.Source != "" {
 		w.Header().Set("X-Cache", string(e.Source))
 	}
 	switch {
-	case errors.Is(err, engine.ErrNotFound):
+	case errors.Is(err, nearside.ErrNotFound):
 		problem(w, http.StatusNotFound, fmt.Sprintf("%.100q: not found", key))
 		return
-	case errors.Is(err, engine.ErrClosed):
+	case errors.Is(err, nearside.ErrClosed):
 		problem(w, http.StatusServiceUnavailable, err.Error())
 		return
 	case err != nil:
@@ -287,7 +286,7 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, c *serve.Cache, ke
 }
 
 // answer writes a value.
-func (h *handler) answer(w http.ResponseWriter, r *http.Request, e typed.Entry[[]byte]) {
+func (h *handler) answer(w http.ResponseWriter, r *http.Request, e nearside.Entry[[]byte]) {
 	if n := int64(len(e.Value)); n > freeBytes {
 		if !h.held.Take(n) {
 			busy(w)
@@ -318,9 +317,9 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, e typed.Entry[[
 }
 
 // entry is the JSON of a key.
-func entry(ctx context.Context, c *serve.Cache, key string) (typed.Entry[[]byte], error) {
+func entry(ctx context.Context, c *serve.Cache, key string) (nearside.Entry[[]byte], error) {
 	if c.Shape == "" {
-		return c.Values.Entry(ctx, key)
+		return c.Values.GetEntry(ctx, key)
 	}
 	return collected(ctx, c, key)
 }

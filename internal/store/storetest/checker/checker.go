@@ -14,6 +14,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 	"github.com/nearside/nearside/internal/typed"
 )
 
@@ -288,8 +289,8 @@ func Check(t testing.TB, stores []store.Store, p Profile, length time.Duration, 
 		if err := sh.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
-		s := c.caches[i].Stats()
-		r.Filled += s.Loads - s.Unfilled
+		n := c.caches[i].Tally().Counts
+		r.Filled += n[tally.LoadOK] - n[tally.Unfilled]
 	}
 	time.Sleep(crashLife) // what the dead have left ends
 	n := &c.report
@@ -352,7 +353,7 @@ func (c *checker) cache(s *engine.Shared, rng *rand.Rand) *typed.Cache[string, r
 		return row{v}, nil
 	}
 	loadMany := func(ctx context.Context, keys []string) (map[string]row, error) { // a batch of fills behind it
-		rows, failed := map[string]row{}, typed.BatchError[string]{}
+		rows, failed := map[string]row{}, typed.Failures[string]{}
 		var mu sync.Mutex
 		var wg sync.WaitGroup
 		for _, key := range keys {

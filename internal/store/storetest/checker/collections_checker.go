@@ -15,6 +15,7 @@ import (
 
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/store"
+	"github.com/nearside/nearside/internal/tally"
 	"github.com/nearside/nearside/internal/typed"
 )
 
@@ -345,10 +346,10 @@ func (s *trial) over() (r CollectionReport) {
 		Stale: n.stale.Load(), Half: n.half.Load(), Survived: survived,
 	}
 	for _, c := range s.caches {
-		st := c.Stats()
-		r.Filled += st.Loads - st.Unfilled
-		r.Dropped += st.Dropped
-		r.Reread += st.Reread
+		counts := c.Tally().Counts
+		r.Filled += counts[tally.LoadOK] - counts[tally.Unfilled]
+		r.Dropped += counts[tally.Dropped]
+		r.Reread += counts[tally.Reread]
 	}
 	if f := n.first.Load(); f != nil {
 		r.First, r.Trace = *f, n.trace
