@@ -144,7 +144,7 @@ func (c *Cache) Inspect(ctx context.Context, keys []string) ([]store.Info, error
 	if err := c.checkAll(keys); err != nil {
 		return nil, err
 	}
-	c.waitForFills(ctx, time.Now().Add(c.budget()/2), keys...) // a fill that hangs must not take the time for the others
+	c.waitForFills(ctx, time.Now().Add(c.WriteBudget/2), keys...) // a fill that hangs must not take the time for the others
 	past := c.bypassed(keys)
 	infos := c.inspect(ctx, keys)
 	for i := range past {
