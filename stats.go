@@ -75,7 +75,7 @@ func cacheStats(m engine.Meter) CacheStats {
 		Unfilled: n[tally.Unfilled], TooLarge: n[tally.TooLarge], CodecErrors: n[tally.CodecError], StoreErrors: n[tally.StoreError],
 		Invalidated: n[tally.ByInvalidate], Written: n[tally.ByUpdate] + n[tally.ByMutate] + n[tally.BySet],
 		Updated: n[tally.ByUpdate], Mutated: n[tally.ByMutate], Set: n[tally.BySet],
-		WritesDeferred: n[tally.Behind], WritesInDoubt: n[tally.InDoubt],
+		WritesDeferred: n[tally.Deferred], WritesInDoubt: n[tally.InDoubt],
 		Pushed: n[tally.ByPush], PushesLost: n[tally.ByLost], BytesRead: n[tally.BytesRead], BytesWritten: n[tally.BytesWritten],
 		Dropped: n[tally.Dropped], Reread: n[tally.Reread],
 		NearLatency: Histogram{t.Latency[tally.NearTier]}, StoreLatency: Histogram{t.Latency[tally.StoreTier]}, LoadLatency: Histogram{t.Latency[tally.LoadTier]},

@@ -261,7 +261,7 @@ func counted(c *fleet.Cache) (out counters) {
 		{"too large", "values above MaxValue, which are served and not stored", func(c *fleet.Counts) uint64 { return c.TooLarge }, false, true},
 		{"codec errors", "values that did not decode, or could not be encoded", func(c *fleet.Counts) uint64 { return c.CodecErrors }, false, true},
 		{"store errors", "reads of Redis without an answer", func(c *fleet.Counts) uint64 { return c.StoreErrors }, false, true},
-		{"writes behind", "writes that Redis could not be told of at once", func(c *fleet.Counts) uint64 { return c.WritesDeferred }, false, true},
+		{"deferred", "writes whose invalidation Redis did not take at once", func(c *fleet.Counts) uint64 { return c.WritesDeferred }, false, true},
 		{"writes in doubt", "keys whose write failed without saying whether it was committed", func(c *fleet.Counts) uint64 { return c.WritesInDoubt }, false, true},
 		{"bytes read", "of values, from Redis", func(c *fleet.Counts) uint64 { return c.BytesRead }, true, false},
 		{"bytes written", "of values, to Redis", func(c *fleet.Counts) uint64 { return c.BytesWritten }, true, false},

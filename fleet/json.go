@@ -44,7 +44,7 @@ var words = []struct {
 	{"too_large", func(c *Counts) *uint64 { return &c.TooLarge }},
 	{"codec_error", func(c *Counts) *uint64 { return &c.CodecErrors }},
 	{"store_error", func(c *Counts) *uint64 { return &c.StoreErrors }},
-	{"behind", func(c *Counts) *uint64 { return &c.WritesDeferred }},
+	{"deferred", func(c *Counts) *uint64 { return &c.WritesDeferred }},
 	{"dropped", func(c *Counts) *uint64 { return &c.Dropped }},
 	{"reread", func(c *Counts) *uint64 { return &c.Reread }},
 	{"in_doubt", func(c *Counts) *uint64 { return &c.WritesInDoubt }},

@@ -50,7 +50,7 @@ var ofCaches = []family[cacheNumber]{
 	perCache("too_large_total", "Values above the largest size that is stored.", counter, "", one(func(s *nearside.CacheStats) uint64 { return s.TooLarge })),
 	perCache("codec_errors_total", "Values that could not be encoded, or did not decode and were loaded again.", counter, "", one(func(s *nearside.CacheStats) uint64 { return s.CodecErrors })),
 	perCache("store_errors_total", "Reads of the store without an answer.", counter, "", one(func(s *nearside.CacheStats) uint64 { return s.StoreErrors })),
-	perCache("writes_behind_total", "Writes that the store could not be told of at once.", counter, "", one(func(s *nearside.CacheStats) uint64 { return s.WritesDeferred })),
+	perCache("writes_deferred_total", "Writes whose invalidation the store did not take at once.", counter, "", one(func(s *nearside.CacheStats) uint64 { return s.WritesDeferred })),
 	perCache("writes_in_doubt_total", "Keys of writes that failed without saying whether they were committed.", counter, "", one(func(s *nearside.CacheStats) uint64 { return s.WritesInDoubt })),
 	perCache("collections_dropped_total", "Collections dropped by a write whose order among others was not known.", counter, "", one(func(s *nearside.CacheStats) uint64 { return s.Dropped })),
 	perCache("members_reread_total", "Members read again, since others wrote them too.", counter, "", one(func(s *nearside.CacheStats) uint64 { return s.Reread })),
@@ -60,9 +60,9 @@ var ofCaches = []family[cacheNumber]{
 
 // The families of a client.
 var ofClient = []family[clientNumber]{
-	perClient("pending_invalidations", "Keys whose invalidation could not be delivered yet.", gauge, func(s *nearside.Stats) (float64, bool) { return float64(s.Deferred), true }),
+	perClient("deferred_invalidations", "Keys whose invalidation could not be delivered yet.", gauge, func(s *nearside.Stats) (float64, bool) { return float64(s.Deferred), true }),
 	perClient("repeated_invalidations_total", "Keys whose invalidation was delivered by repetition.", counter, func(s *nearside.Stats) (float64, bool) { return float64(s.Repeated), true }),
-	perClient("caches_read_past", "Caches that are read past the store, since more invalidations are pending than are kept.", gauge, func(s *nearside.Stats) (float64, bool) { return float64(s.Bypassed), true }),
+	perClient("caches_bypassed", "Caches that bypass the store, because more invalidations are deferred than are kept.", gauge, func(s *nearside.Stats) (float64, bool) { return float64(s.Bypassed), true }),
 	perClient("keys_in_doubt", "Keys for which nothing is cached, since the outcome of a write is not known.", gauge, func(s *nearside.Stats) (float64, bool) { return float64(s.InDoubt), true }),
 	perClient("problems", "What the store was found to be unable to do; the log and Client.Stats name it.", gauge, func(s *nearside.Stats) (float64, bool) { return float64(len(s.Problems)), true }),
 	perClient("store_up", "1 if the store answers.", gauge, func(s *nearside.Stats) (float64, bool) {

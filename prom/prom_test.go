@@ -105,7 +105,7 @@ func TestCollector(t *testing.T) {
 		`nearside_invalidations_total{cache="user",cause="mutate"}`:     2,
 		`nearside_bytes_total{cache="user",dir="read"}`:                 2 * 5,
 		`nearside_bytes_total{cache="user",dir="written"}`:              5,
-		`nearside_pending_invalidations{}`:                              0,
+		`nearside_deferred_invalidations{}`:                             0,
 		`nearside_store_up{}`:                                           1,
 		fmt.Sprintf(`nearside_breaker_state{node="%s"}`, node(got)):     0,
 	} {

@@ -82,7 +82,7 @@ func (s *Shared) Mutate(ctx context.Context, keys []Written, write func(context.
 		switch {
 		case err != nil:
 		case in.behind:
-			in.c.count.Add(tally.Behind)
+			in.c.count.Add(tally.Deferred)
 		default:
 			in.c.count.Add(tally.ByMutate)
 		}

@@ -42,7 +42,7 @@ func (c *Values) Update(ctx context.Context, k Key, write func(context.Context) 
 		end.Value, end.Put, end.TTL = value, in.err == nil, c.freshFor(k, v)+c.Policy.Stale
 	}
 	if behind := c.endWrites(ctx, []*intent{in}, ends); behind != nil {
-		c.count.Add(tally.Behind)
+		c.count.Add(tally.Deferred)
 		return v, unavailable("update", key, behind)
 	}
 	c.count.Add(tally.ByUpdate)
@@ -131,6 +131,6 @@ func (c *Values) Set(ctx context.Context, vs []Put) error {
 }
 
 func (c *Cache) behind(what, key string, cause error) error {
-	c.count.Add(tally.Behind)
+	c.count.Add(tally.Deferred)
 	return unavailable(what, key, cause)
 }

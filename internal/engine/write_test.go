@@ -27,7 +27,7 @@ func TestMutateCounts(t *testing.T) {
 			t.Helper()
 			c := b.Tally().Counts
 			want(t, what+": by Mutate", c[tally.ByMutate], mutated)
-			want(t, what+": behind", c[tally.Behind], behind)
+			want(t, what+": behind", c[tally.Deferred], behind)
 		}
 		var keys []engine.Written
 		for _, k := range []string{"a", "lost"} {

@@ -22,7 +22,7 @@ var letters = [tally.Counts]byte{
 	tally.SavedMicros:  'v',
 	tally.ByInvalidate: 'i', tally.ByUpdate: 'u', tally.ByMutate: 'm', tally.BySet: 'b', tally.ByPush: 'h', tally.ByLost: 'j',
 	tally.BytesRead: 'r', tally.BytesWritten: 'w', tally.Unfilled: 'c', tally.TooLarge: 'g', tally.CodecError: 'd',
-	tally.StoreError: 'z', tally.Behind: 'B', tally.Dropped: 'D', tally.Reread: 'R', tally.InDoubt: 'I',
+	tally.StoreError: 'z', tally.Deferred: 'B', tally.Dropped: 'D', tally.Reread: 'R', tally.InDoubt: 'I',
 }
 
 var counted = func() (of [256]int) {

@@ -22,7 +22,7 @@ func TestLettersAreForEver(t *testing.T) {
 		"coalesced_process": 'p', "coalesced_fleet": 'q', "saved_us": 'v',
 		"by_invalidate": 'i', "by_update": 'u', "by_mutate": 'm', "by_set": 'b', "by_push": 'h', "by_lost": 'j',
 		"bytes_read": 'r', "bytes_written": 'w', "unfilled": 'c', "too_large": 'g', "codec_error": 'd',
-		"store_error": 'z', "behind": 'B', "dropped": 'D', "reread": 'R', "in_doubt": 'I',
+		"store_error": 'z', "deferred": 'B', "dropped": 'D', "reread": 'R', "in_doubt": 'I',
 	}
 	used := make(map[byte]bool)
 	for c := range tally.Counts {

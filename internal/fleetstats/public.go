@@ -22,7 +22,7 @@ func counts(t *tally.Tally) fleet.Counts {
 		Invalidated: n[tally.ByInvalidate], Updated: n[tally.ByUpdate], Mutated: n[tally.ByMutate], Set: n[tally.BySet],
 		Pushed: n[tally.ByPush], PushesLost: n[tally.ByLost], BytesRead: n[tally.BytesRead], BytesWritten: n[tally.BytesWritten],
 		Unfilled: n[tally.Unfilled], TooLarge: n[tally.TooLarge], CodecErrors: n[tally.CodecError], StoreErrors: n[tally.StoreError],
-		WritesDeferred: n[tally.Behind], WritesInDoubt: n[tally.InDoubt], Dropped: n[tally.Dropped], Reread: n[tally.Reread],
+		WritesDeferred: n[tally.Deferred], WritesInDoubt: n[tally.InDoubt], Dropped: n[tally.Dropped], Reread: n[tally.Reread],
 	}
 }
 

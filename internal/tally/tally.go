@@ -49,7 +49,7 @@ const (
 	TooLarge     // values above MaxValue
 	CodecError   // values that did not decode, or could not be encoded
 	StoreError   // reads of the store without an answer
-	Behind       // writes that the store could not be told of
+	Deferred     // writes whose invalidation the store did not take at once
 	Dropped      // collections dropped by a write whose order among others was not known
 	Reread       // members read again, since others wrote them too
 	InDoubt      // keys of writes that failed without saying whether they were committed
@@ -63,7 +63,7 @@ var names = [Counts]string{
 	"load_ok", "load_notfound", "load_error", "load_timeout", "load_early",
 	"coalesced_process", "coalesced_fleet", "saved_us",
 	"by_invalidate", "by_update", "by_mutate", "by_set", "by_push", "by_lost",
-	"bytes_read", "bytes_written", "unfilled", "too_large", "codec_error", "store_error", "behind", "dropped", "reread", "in_doubt",
+	"bytes_read", "bytes_written", "unfilled", "too_large", "codec_error", "store_error", "deferred", "dropped", "reread", "in_doubt",
 }
 
 func (c Count) String() string { return names[c] }

@@ -11,8 +11,8 @@ import (
 	"github.com/nearside/nearside/internal/redistest"
 )
 
-// /metrics has what was asked, never a key, behind the same rules as everything else; the dashboard and the alerts use nothing
-// that is not there.
+// /metrics has what was asked, never a key, behind the same rules as everything else; the dashboard, the alerts and the docs name
+// nothing that is not there, and the docs name all that is.
 func TestMetrics(t *testing.T) {
 	server := redistest.Start(t)
 	config := write(t, "n.yaml", "redis: "+server.URL()+userOnly)
@@ -52,12 +52,13 @@ func TestMetrics(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^(?:# TYPE )?([a-z_]+)[{ ]`).FindAllStringSubmatch(body, -1) {
 		exposed[m[1]] = true
 	}
-	for _, name := range []string{"grafana.json", "alerts.yml"} {
-		text, err := os.ReadFile(filepath.Join("../../../../deploy", name))
+	documented := make(map[string]bool)
+	for _, name := range []string{"deploy/grafana.json", "deploy/alerts.yml", "docs/metrics.md"} {
+		text, err := os.ReadFile(filepath.Join("../../../..", name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		used := regexp.MustCompile(`\b(nearside|process|go)_[a-z_]+`).FindAllString(string(text), -1)
+		used := regexp.MustCompile(`\b(nearside|process|go)_[a-z_]*[a-z]`).FindAllString(string(text), -1)
 		if len(used) < 10 {
 			t.Errorf("%s uses %d metrics", name, len(used))
 		}
@@ -65,6 +66,12 @@ func TestMetrics(t *testing.T) {
 			if !exposed[u] {
 				t.Errorf("%s uses %s, which /metrics does not have", name, u)
 			}
+			documented[u] = documented[u] || name == "docs/metrics.md"
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (nearside_[a-z_]+) `).FindAllStringSubmatch(body, -1) {
+		if !documented[m[1]] {
+			t.Errorf("docs/metrics.md does not have %s", m[1])
 		}
 	}
 }

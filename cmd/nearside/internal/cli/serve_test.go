@@ -222,7 +222,7 @@ func TestServe(t *testing.T) {
 				t.Errorf("TTL user:7: %s, want about 4,000 s", ttl)
 			}
 			info := r.redisCLI(t, "INFO")
-			for _, want := range []string{"keyspace_hits:", "keyspace_misses:", "used_memory:", "db0:keys=", "cache_user:near=", "pending_invalidations:0"} {
+			for _, want := range []string{"keyspace_hits:", "keyspace_misses:", "used_memory:", "db0:keys=", "cache_user:near=", "deferred_invalidations:0"} {
 				if !strings.Contains(info, want) {
 					t.Errorf("INFO has no %s:\n%s", want, info)
 				}

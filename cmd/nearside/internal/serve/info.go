@@ -61,7 +61,7 @@ func (h *Handler) info(ctx context.Context, _ *respserver.Conn, out []byte, args
 	} else {
 		section("Keyspace")
 	}
-	lines := []string{line("pending_invalidations", stats.Deferred), line("repeated_invalidations", stats.Repeated), line("caches_read_past", stats.Bypassed), line("keys_in_doubt", stats.InDoubt)}
+	lines := []string{line("deferred_invalidations", stats.Deferred), line("repeated_invalidations", stats.Repeated), line("caches_bypassed", stats.Bypassed), line("keys_in_doubt", stats.InDoubt)}
 	for i, b := range stats.Breakers {
 		lines = append(lines, line("node"+strconv.Itoa(i), "address="+b.Node+",breaker="+b.State))
 	}
