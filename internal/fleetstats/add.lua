@@ -1,13 +1,12 @@
--- Adds what a process counted of one cache to its minute, and the keys that it saw most.
+-- Adds what a process counted of one cache to a minute, and the keys that it read most.
 -- KEYS  minute (string), hot keys (zset)
--- ARGV  seconds that the minute is kept, seconds that the hot keys are, number of hot keys that are, what was counted
---       (MessagePack, may be empty), key, reads, ...
--- An error means that nothing was added: what may fail comes first, and once something is added nothing is an error.
+-- ARGV  TTL of the minute, TTL of the hot keys, largest number of hot keys, counts (MessagePack, may be empty), key, reads, ...
+-- An error means that nothing was added: what may fail comes first, and later failures are ignored.
 local minute, hot, new = KEYS[1], KEYS[2], ARGV[4]
 if new ~= '' then
   local old = redis.call('GET', minute)
   local ok, sum = pcall(cmsgpack.unpack, old or '')
-  if ok and type(sum) == 'table' then -- or else there is nothing yet, or what is none of ours
+  if ok and type(sum) == 'table' then -- otherwise the key is missing, or another program wrote it
     for field, n in pairs(cmsgpack.unpack(new)) do
       local had = sum[field]
       sum[field] = type(had) == 'number' and had + n or n

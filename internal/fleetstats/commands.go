@@ -11,11 +11,11 @@ import (
 var (
 	//go:embed add.lua
 	addText string
-	//go:embed tell.lua
-	tellText string
+	//go:embed member.lua
+	memberText string
 
-	addScript  = store.NewScript("add statistics", addText)
-	tellScript = store.NewScript("tell of a member", tellText)
+	addScript    = store.NewScript("add statistics", addText)
+	memberScript = store.NewScript("report a member", memberText)
 )
 
 // command returns the command that adds a change to Redis. It is one script, which takes one place among the commands of the
@@ -29,12 +29,12 @@ func (c *change) command(minute int64) (cmd store.Command, ok bool) {
 	return store.Command{Script: addScript, Keys: keys, Args: args}, args[3] != "" || len(c.hot) > 0
 }
 
-// tell returns the command that lists a process and its caches.
-func tell(m *fleet.Member, caches []string) store.Command {
+// memberCommand returns the command that lists a process and its caches.
+func memberCommand(m *fleet.Member, caches []string) store.Command {
 	now := m.Seen.Unix()
 	unix := func(t int64) string { return strconv.FormatInt(t, 10) }
 	return store.Command{
-		Script: tellScript,
+		Script: memberScript,
 		Keys:   []string{cachesKey, membersKey, sinceKey, memberKey(m.ID)},
 		Args: append([]string{
 			unix(now), unix(now - int64(keep.Seconds())), seconds(keep), m.ID, record(m), seconds(keepMember),

@@ -9,12 +9,12 @@ import (
 
 // What is counted in a minute is a map in MessagePack, of fields and their numbers. A count is a letter; a bucket of a latency
 // is the number of its tier and its own in base 36, so that 00 is the first bucket of near and 23f the last of the loader.
-// What is zero has no field. The sum of two maps is that of their fields.
+// A zero has no field. The sum of two maps is that of their fields.
 //
-// MessagePack, since the time of the server is what a report costs, and its scripts read and write whole maps in C: half of
-// what an HINCRBY for each field of a hash takes. JSON takes nearly twice as long, and more memory (docs/benchmarks.md).
+// It is MessagePack because a report costs mostly time of the server, whose scripts read and write whole maps in C. That takes half
+// of what an HINCRBY for each field of a hash takes. JSON takes nearly twice as long, and more memory (docs/benchmarks.md).
 //
-// The letters are for ever: processes of several versions add to one map. A new Count takes a letter that was never used.
+// A letter never changes its meaning, because processes of several versions add to one map. A new Count takes an unused letter.
 var letters = [tally.Counts]byte{
 	tally.Near: 'n', tally.Store: 's', tally.Load: 'l', tally.Stale: 't', tally.Negative: 'a', tally.Error: 'e',
 	tally.LoadOK: 'k', tally.LoadNotFound: 'f', tally.LoadError: 'x', tally.LoadTimeout: 'o', tally.Early: 'y',
@@ -35,8 +35,8 @@ var counted = func() (of [256]int) {
 	return of
 }()
 
-// most is the largest number that is believed: sums of many do not overflow, and Lua's numbers hold them.
-const most = 1 << 48
+// maxCount is the largest number that is accepted: sums of many do not overflow, and Lua's numbers hold them.
+const maxCount = 1 << 48
 
 // encode returns the fields that are not zero, and "" if there are none.
 func encode(t *tally.Tally) string {
@@ -94,7 +94,7 @@ func decode(text string, t *tally.Tally) {
 			return
 		}
 		switch {
-		case number > most:
+		case number > maxCount:
 		case len(field) == 1:
 			if c := counted[field[0]]; c >= 0 {
 				t.Counts[c] += number

@@ -44,7 +44,7 @@ func TestFieldsComeBack(t *testing.T) {
 	rng := seed.Rand(t)
 	var in, out tally.Tally
 	for c := range in.Counts {
-		in.Counts[c] = rng.Uint64N(most)
+		in.Counts[c] = rng.Uint64N(maxCount)
 	}
 	for tier := range in.Latency {
 		for b := range in.Latency[tier] {
@@ -161,7 +161,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		var b tally.Tally
 		decode(encode(&a), &b)
-		over := func(n uint64) bool { return n > most } // sums of a field that is named twice may be more than is believed
+		over := func(n uint64) bool { return n > maxCount } // sums of a field that is named twice may be more than is believed
 		if a != b && !slices.ContainsFunc(a.Counts[:], over) && !slices.ContainsFunc(a.Latency[:], func(h tally.Histogram) bool { return slices.ContainsFunc(h[:], over) }) {
 			t.Errorf("%q: what was read is written otherwise", text)
 		}

@@ -75,8 +75,8 @@ func (p *process) count(cache string, f func(*Local)) {
 	p.caches[cache] = c
 }
 
-// heat has the next flushes find hot keys, once.
-func (c *Local) heat(keys ...hotkeys.Key) {
+// addHot has the next flushes find hot keys, once.
+func (c *Local) addHot(keys ...hotkeys.Key) {
 	c.Hot = func(n int) []hotkeys.Key {
 		out := keys[:min(n, len(keys))]
 		keys = nil
@@ -119,12 +119,12 @@ func TestReportsAddUp(t *testing.T) {
 					c.Counts[tally.Near], c.Counts[tally.Load], c.Counts[tally.LoadOK], c.Counts[tally.SavedMicros] = 90, 10, 10, 9_000_000
 					c.Latency[tally.StoreTier][40] = 99
 					c.Config, c.NearEntries, c.NearBytes = "aaaa", 5, 500
-					c.heat(hotkeys.Key{Key: "k\x1b[31m\n", Reads: 70}, hotkeys.Key{Key: "cold", Reads: 1})
+					c.addHot(hotkeys.Key{Key: "k\x1b[31m\n", Reads: 70}, hotkeys.Key{Key: "cold", Reads: 1})
 				})
 				b.count(name, func(c *Local) {
 					c.Counts[tally.Near] = uint64(i)
 					c.Config, c.NearEntries = map[bool]string{true: "bbbb", false: "aaaa"}[i == 0], 3
-					c.heat(hotkeys.Key{Key: "k\x1b[31m\n", Reads: 7})
+					c.addHot(hotkeys.Key{Key: "k\x1b[31m\n", Reads: 7})
 				})
 			}
 			a.flush(false)
@@ -321,8 +321,8 @@ func TestWhatIsSentAgain(t *testing.T) {
 	}{
 		{"added", store.Reply{}, time.Second, false},
 		{"refused", store.Reply{Err: refused}, time.Second, true},
-		{"away", store.Reply{Err: store.ErrAway}, late, true},
-		{"refused for too long", store.Reply{Err: refused}, late + 1, false},
+		{"away", store.Reply{Err: store.ErrAway}, resendLimit, true},
+		{"refused for too long", store.Reply{Err: refused}, resendLimit + 1, false},
 		{"no answer", store.Reply{Err: context.DeadlineExceeded, Unknown: true}, time.Second, false},
 	} {
 		ch := change{sent: &sent{at: now.Add(-c.age)}}
@@ -412,7 +412,7 @@ func TestAMissingRight(t *testing.T) {
 		t.Errorf("%d reads were told, want 5", c.Hour.Reads())
 	}
 	srv.Do(t, "ACL", "SETUSER", "app", "-zincrby") // while it works
-	p.count("user", func(c *Local) { c.Counts[tally.Near]++; c.heat(hotkeys.Key{Key: "k", Reads: 1}) })
+	p.count("user", func(c *Local) { c.Counts[tally.Near]++; c.addHot(hotkeys.Key{Key: "k", Reads: 1}) })
 	p.flush(false)
 	srv.Do(t, "ACL", "SETUSER", "app", "-expire")
 	p.count("user", func(c *Local) { c.Counts[tally.Near]++ })
@@ -466,7 +466,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 // recheck is a flush when it is time to look again.
 func (p *process) recheck() {
 	p.Reporter.mu.Lock()
-	p.Reporter.checked = time.Now().Add(-retry)
+	p.Reporter.checked = time.Now().Add(-recheckAfter)
 	p.Reporter.mu.Unlock()
 	p.flush(false)
 }

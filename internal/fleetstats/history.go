@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	aNow    = 2       // minutes that Now is: the one under way, and the one before
-	anHour  = 60      // minutes that are known one by one
-	aDay    = 24 * 60 // minutes that are known in steps of ten
-	step    = 10
-	mostHot = 10 + 1 // minutes of which the hot keys are known
+	aNow          = 2       // minutes of Now: the current one and the one before
+	anHour        = 60      // minutes of Hour, which are kept one by one
+	aDay          = 24 * 60 // minutes of Day, which are kept in steps of ten
+	step          = 10
+	maxHotMinutes = 10 + 1 // minutes of which the hot keys are kept
 )
 
 // history is what was counted of one cache: each minute of the last hour, and each ten minutes of the last day.
@@ -24,7 +24,7 @@ type history struct {
 	minutes, tens map[int64]*tally.Tally // by Unix time / 60, and / 600; nil if nothing was counted
 	hot           map[int64]map[string]uint64
 
-	// The minutes from, up to until and without it, were read and do not change any more.
+	// The minutes from to until-1 were read and no longer change.
 	from, until int64
 }
 
@@ -60,8 +60,8 @@ func (h *history) put(minute, now int64, t *tally.Tally) {
 	}
 }
 
-// heat adds reads of hot keys to a minute.
-func (h *history) heat(minute int64, key string, reads uint64) {
+// addHot adds reads of hot keys to a minute.
+func (h *history) addHot(minute int64, key string, reads uint64) {
 	if h.hot[minute] == nil {
 		h.hot[minute] = make(map[string]uint64)
 	}
@@ -74,7 +74,7 @@ func (h *history) heat(minute int64, key string, reads uint64) {
 func (h *history) trim(now int64) {
 	maps.DeleteFunc(h.minutes, func(m int64, _ *tally.Tally) bool { return m <= now-anHour })
 	maps.DeleteFunc(h.tens, func(t int64, _ *tally.Tally) bool { return t <= (now-aDay)/step })
-	maps.DeleteFunc(h.hot, func(m int64, _ map[string]uint64) bool { return m <= now-mostHot })
+	maps.DeleteFunc(h.hot, func(m int64, _ map[string]uint64) bool { return m <= now-maxHotMinutes })
 }
 
 // cache returns the part of the history that q selects, at a time. since is when the first process began to report.

@@ -14,7 +14,7 @@ import (
 //	nearside:{user}:h:29402118   zset     the keys of user that were read most in that minute, by their reads. 15 min
 //	nearside:{fleet}:caches      zset     the names of all caches, by when one was last reported (Unix seconds). 25 h
 //	nearside:{fleet}:members     zset     the ids of all processes, by when each last reported. 25 h
-//	nearside:{fleet}:member:ID   string   what a process says of itself: member.go. 1 h
+//	nearside:{fleet}:member:ID   string   a process: member.go. 1 h
 //	nearside:{fleet}:since       string   since when processes have reported, without a break longer than 25 h (Unix seconds)
 const (
 	prefix     = "nearside:{"
@@ -52,9 +52,9 @@ func named(cache string) bool { return cache != "" && len(cache) <= maxName }
 
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
-// misplaced is the error of an index whose key another program has written with another type. The layer does not delete
-// it: what it holds is not known.
-func misplaced(err error) error {
+// wrongType returns the error of an index whose key another program wrote with another type. The key is not deleted, because
+// its content may be needed.
+func wrongType(err error) error {
 	key := cachesKey // which stands in the errors of the script too, as the first of its keys
 	for _, k := range []string{membersKey, sinceKey} {
 		if strings.Contains(err.Error(), k) {

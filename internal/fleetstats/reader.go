@@ -16,12 +16,12 @@ import (
 )
 
 const (
-	// settling is for how many minutes after its end a minute is read again: a report may be late by 10 s, and clocks differ.
-	settling = 2
+	// openMinutes is for how many minutes after its end a minute is read again: a report may be late by 10 s, and clocks differ.
+	openMinutes = 2
 
-	// atOnce is how many keys are asked for in one round trip, so that the application's own commands do not wait long for them: a
+	// maxKeysAtOnce is how many keys one round trip asks for, so that the commands of the application do not wait long: a
 	// minute of a busy cache takes the server half a microsecond.
-	atOnce = 1024
+	maxKeysAtOnce = 1024
 )
 
 // Reader reads what all processes report. It remembers the minutes that are over: the first Read of a day asks for 1,440 minutes
@@ -60,9 +60,9 @@ func (r *Reader) Read(ctx context.Context, q fleet.Query) (*fleet.View, error) {
 			delete(r.caches, name)
 		}
 	}
-	var asks []ask
+	var requests []request
 	for chunk := range slices.Chunk(ids, 100) {
-		asks = append(asks, askMembers(v, chunk, &err))
+		requests = append(requests, requestMembers(v, chunk, &err))
 	}
 	now := minuteOf(v.At)
 	failed := make(map[string]error)
@@ -73,12 +73,12 @@ func (r *Reader) Read(ctx context.Context, q fleet.Query) (*fleet.View, error) {
 			if r.caches[name] == nil {
 				r.caches[name] = newHistory()
 			}
-			asks = append(asks, r.caches[name].asks(name, now, q, failed)...)
+			requests = append(requests, r.caches[name].requests(name, now, q, failed)...)
 		}
 	}
-	r.run(ctx, asks)
+	r.run(ctx, requests)
 	for name := range failed {
-		delete(r.caches, name) // what is known of it has gaps
+		delete(r.caches, name) // its history has gaps
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the fleet's statistics: %w", err)
@@ -109,26 +109,26 @@ func minutes(q fleet.Query) int64 {
 
 // hotMinutes returns how many minutes of hot keys q selects.
 func hotMinutes(q fleet.Query) int64 {
-	return min(max(int64((q.Hot+time.Minute-1)/time.Minute)+1, aNow), mostHot)
+	return min(max(int64((q.Hot+time.Minute-1)/time.Minute)+1, aNow), maxHotMinutes)
 }
 
-// ask is a command, and a function that takes its answer.
-type ask struct {
+// request is a command, and a function that takes its answer.
+type request struct {
 	cmd  store.Command
 	then func(store.Reply)
 }
 
-func (r *Reader) run(ctx context.Context, asks []ask) {
-	for len(asks) > 0 {
+func (r *Reader) run(ctx context.Context, requests []request) {
+	for len(requests) > 0 {
 		var cmds []store.Command
-		for keys := 0; len(cmds) < len(asks) && keys < atOnce; {
-			cmd := asks[len(cmds)].cmd
+		for keys := 0; len(cmds) < len(requests) && keys < maxKeysAtOnce; {
+			cmd := requests[len(cmds)].cmd
 			cmds, keys = append(cmds, cmd), keys+len(cmd.Keys)
 		}
 		for i, reply := range r.redis.Run(ctx, cmds) {
-			asks[i].then(reply)
+			requests[i].then(reply)
 		}
-		asks = asks[len(cmds):]
+		requests = requests[len(cmds):]
 	}
 }
 
@@ -140,8 +140,8 @@ func (r *Reader) index(ctx context.Context, v *fleet.View) (ids []string, err er
 		{Name: "GET", Keys: []string{sinceKey}},
 	})
 	for _, reply := range rs {
-		if reply.Err != nil && foreign(reply.Err) {
-			return nil, misplaced(reply.Err)
+		if reply.Err != nil && isWrongType(reply.Err) {
+			return nil, wrongType(reply.Err)
 		}
 		if reply.Err != nil {
 			return nil, reply.Err
@@ -161,12 +161,12 @@ func (r *Reader) index(ctx context.Context, v *fleet.View) (ids []string, err er
 	return rs[1].Text, nil
 }
 
-func askMembers(v *fleet.View, ids []string, failed *error) ask {
+func requestMembers(v *fleet.View, ids []string, failed *error) request {
 	keys := make([]string, len(ids))
 	for i, id := range ids {
 		keys[i] = memberKey(id)
 	}
-	return ask{store.Command{Name: "MGET", Keys: keys}, func(reply store.Reply) {
+	return request{store.Command{Name: "MGET", Keys: keys}, func(reply store.Reply) {
 		if reply.Err != nil {
 			*failed = errors.Join(*failed, reply.Err)
 			return
@@ -182,9 +182,9 @@ func askMembers(v *fleet.View, ids []string, failed *error) ask {
 	}}
 }
 
-// asks returns the commands for those of the last minutes that are not remembered.
-func (h *history) asks(cache string, now int64, q fleet.Query, failed map[string]error) (out []ask) {
-	final := now - settling // minutes before it do not change any more
+// requests returns the commands for those of the last minutes that are not remembered.
+func (h *history) requests(cache string, now int64, q fleet.Query, failed map[string]error) (out []request) {
+	final := now - openMinutes // minutes before it no longer change
 	first := firstOf(minutes(q), now)
 	if h.until < first && h.until > 0 && first-h.until <= 60 {
 		first = h.until // a shorter query a little later must not forget what is known
@@ -205,7 +205,7 @@ func (h *history) asks(cache string, now int64, q fleet.Query, failed map[string
 		for i, m := range some {
 			keys[i] = minuteKey(cache, m)
 		}
-		out = append(out, ask{store.Command{Name: "MGET", Keys: keys}, func(reply store.Reply) {
+		out = append(out, request{store.Command{Name: "MGET", Keys: keys}, func(reply store.Reply) {
 			if reply.Err != nil {
 				failed[cache] = reply.Err
 				return
@@ -219,17 +219,17 @@ func (h *history) asks(cache string, now int64, q fleet.Query, failed map[string
 	}
 	h.from, h.until = min(h.from, first), max(h.until, final)
 	for m := firstOf(hotMinutes(q), now); m <= now; m++ {
-		out = append(out, ask{
+		out = append(out, request{
 			store.Command{Name: "ZRANGE", Keys: []string{hotKey(cache, m)}, Args: []string{strconv.Itoa(-shownHot), "-1", "WITHSCORES"}},
 			func(reply store.Reply) {
-				if reply.Err != nil && !foreign(reply.Err) {
+				if reply.Err != nil && !isWrongType(reply.Err) {
 					failed[cache] = reply.Err
 					return
 				}
 				delete(h.hot, m)
 				for t := reply.Text; len(t) >= 2; t = t[2:] {
 					if n, err := strconv.ParseFloat(t[1], 64); err == nil && n >= 1 && n <= math.MaxInt32*1024 {
-						h.heat(m, t[0], uint64(n))
+						h.addHot(m, t[0], uint64(n))
 					}
 				}
 			},
@@ -238,8 +238,8 @@ func (h *history) asks(cache string, now int64, q fleet.Query, failed map[string
 	return out
 }
 
-// foreign reports whether a key has another type, because another program wrote it. There is nothing to read then.
-func foreign(err error) bool { return strings.Contains(err.Error(), "WRONGTYPE") }
+// isWrongType reports whether a key has another type, because another program wrote it. There is nothing to read then.
+func isWrongType(err error) bool { return strings.Contains(err.Error(), "WRONGTYPE") }
 
 // view returns what this process alone counted.
 func (r *Reporter) view(q fleet.Query) *fleet.View {

@@ -16,12 +16,12 @@ import (
 )
 
 const (
-	every      = 10 * time.Second
-	first      = time.Second            // after the start; a new process is not seen until then
-	flushLimit = 250 * time.Millisecond // of one flush
-	hotTurns   = 3                      // flushes of which one has the hot keys of a cache
-	late       = time.Minute            // after which a refused difference would be counted in a wrong minute
-	retry      = time.Minute            // between checks whether a missing right was granted
+	every        = 10 * time.Second
+	first        = time.Second            // after the start; a new process is not seen until then
+	flushLimit   = 250 * time.Millisecond // of one flush
+	hotTurns     = 3                      // flushes of which one has the hot keys of a cache
+	resendLimit  = time.Minute            // after which a refused difference would be counted in a wrong minute
+	recheckAfter = time.Minute            // between checks whether a missing right was granted
 )
 
 // Redis is the part of the Redis store that reporting and reading need.
@@ -78,9 +78,9 @@ type Reporter struct {
 
 // sent is what was last reported of a cache.
 type sent struct {
-	last tally.Tally
-	at   time.Time // all that was counted until then was reported or dropped
-	rest int       // flushes until the hot keys are sent again
+	last     tally.Tally
+	at       time.Time // all that was counted until then was reported or dropped
+	untilHot int       // flushes until the hot keys are sent again
 }
 
 // Start returns a Reporter that reports after a second, and then at least every 10 s.
@@ -156,10 +156,10 @@ func (r *Reporter) changes(now time.Time) []change {
 			ch.diff = c.Tally
 			ch.diff.Sub(&ch.sent.last)
 		}
-		if ch.sent.rest--; c.Hot != nil && (ch.sent.rest < 0 || r.cfg.Redis == nil) {
+		if ch.sent.untilHot--; c.Hot != nil && (ch.sent.untilHot < 0 || r.cfg.Redis == nil) {
 			ch.hot = c.Hot(sentHot)
-			if ch.sent.rest = hotTurns - 1; ch.sent.at == now { // the first time: caches take turns from now on
-				ch.sent.rest = i % hotTurns
+			if ch.sent.untilHot = hotTurns - 1; ch.sent.at == now { // the first time: caches take turns from now on
+				ch.sent.untilHot = i % hotTurns
 			}
 		}
 		out = append(out, ch)
@@ -196,18 +196,18 @@ func (r *Reporter) flush(ended bool) {
 			c.settle(store.Reply{}, now)
 		}
 	}
-	cmds = append(cmds, tell(&r.me, names))
+	cmds = append(cmds, memberCommand(&r.me, names))
 	for i, reply := range r.cfg.Redis.Run(ctx, cmds) {
 		if i < len(about) {
 			about[i].settle(reply, now)
 		} else if reply.Err == nil {
 			r.cfg.Redis.Note(lossOfType, "")
-		} else if foreign(reply.Err) {
-			r.cfg.Redis.Note(lossOfType, misplaced(reply.Err).Error())
+		} else if isWrongType(reply.Err) {
+			r.cfg.Redis.Note(lossOfType, wrongType(reply.Err).Error())
 			continue
 		}
 		if reply.Err != nil && !reply.Unknown && !errors.Is(reply.Err, store.ErrAway) {
-			r.checked = time.Time{} // the server refuses: is it a right?
+			r.checked = time.Time{} // the server refused: a right may be missing
 		}
 	}
 }
@@ -217,7 +217,7 @@ var errUnsent = errors.New("it was not sent")
 // settle notes the outcome of a change. A change that was certainly not added is part of the next one, unless that is too late. One
 // that may have been added is not sent again: it is lost, rather than counted twice.
 func (c *change) settle(reply store.Reply, now time.Time) {
-	if reply.Err == nil || reply.Unknown || now.Sub(c.sent.at) > late {
+	if reply.Err == nil || reply.Unknown || now.Sub(c.sent.at) > resendLimit {
 		c.sent.last, c.sent.at = c.now, now
 	}
 }
@@ -229,7 +229,7 @@ const (
 
 // allowed reports whether the server permits the commands, as far as is known.
 func (r *Reporter) allowed(ctx context.Context, now time.Time) bool {
-	if r.checked.IsZero() || r.denied && now.Sub(r.checked) >= retry {
+	if r.checked.IsZero() || r.denied && now.Sub(r.checked) >= recheckAfter {
 		r.checked = now
 		r.denied = !r.cfg.Redis.Allowed(ctx, loss, probes)
 	}
@@ -239,7 +239,7 @@ func (r *Reporter) allowed(ctx context.Context, now time.Time) bool {
 // keep adds the changes to the history in this process.
 func (r *Reporter) keep(ended bool) {
 	if r.ended {
-		return // what Caches would say is gone
+		return // the caches are closed
 	}
 	r.ended, r.me.Ended = ended, ended
 	now := time.Now()
@@ -254,7 +254,7 @@ func (r *Reporter) keep(ended bool) {
 			h.add(minute, &c.diff)
 		}
 		for _, k := range c.hot {
-			h.heat(minute, k.Key, k.Reads)
+			h.addHot(minute, k.Key, k.Reads)
 		}
 		h.trim(minute)
 		c.settle(store.Reply{}, now)

@@ -1,8 +1,8 @@
--- Tells of a process and its caches.
+-- Lists a process and its caches.
 -- KEYS  caches (zset), members (zset), since (string), the member (string)
--- ARGV  now, what is older is forgotten, seconds that all is kept, the member's id, its record, seconds that it is kept,
---       what member is forgotten, number of caches that are kept, number of members that are, cache, ...
--- A key of another type, which another program has written, is an error that names it, before anything is written.
+-- ARGV  now, time before which caches are removed, TTL of the index, the member's id, its record, TTL of the record,
+--       time before which members are removed, largest number of caches, largest number of members, cache, ...
+-- A key of another type, which another program wrote, is an error that names it. Nothing is written then.
 local now, ttl = ARGV[1], ARGV[3]
 for i, want in ipairs({'zset', 'zset', 'string'}) do
   local is = redis.call('TYPE', KEYS[i]).ok
