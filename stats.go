@@ -2,10 +2,11 @@ package nearside
 
 import (
 	"context"
-	"iter"
 	"time"
 
+	"github.com/nearside/nearside/fleet"
 	"github.com/nearside/nearside/internal/engine"
+	"github.com/nearside/nearside/internal/fleetstats"
 	"github.com/nearside/nearside/internal/store"
 	"github.com/nearside/nearside/internal/tally"
 )
@@ -78,28 +79,16 @@ func cacheStats(m engine.Meter) CacheStats {
 		WritesDeferred: n[tally.Deferred], WritesInDoubt: n[tally.InDoubt],
 		Pushed: n[tally.ByPush], PushesLost: n[tally.ByLost], BytesRead: n[tally.BytesRead], BytesWritten: n[tally.BytesWritten],
 		Dropped: n[tally.Dropped], Reread: n[tally.Reread],
-		NearLatency: Histogram{t.Latency[tally.NearTier]}, StoreLatency: Histogram{t.Latency[tally.StoreTier]}, LoadLatency: Histogram{t.Latency[tally.LoadTier]},
+		NearLatency:  fleetstats.Histogram(&t.Latency[tally.NearTier]),
+		StoreLatency: fleetstats.Histogram(&t.Latency[tally.StoreTier]),
+		LoadLatency:  fleetstats.Histogram(&t.Latency[tally.LoadTier]),
 	}
 	s.NearEntries, s.NearBytes = m.NearUsage()
 	return s
 }
 
-// Histogram counts durations in buckets, of which four make a doubling, from 64 ns to two minutes. The zero value is empty.
-type Histogram struct{ counts tally.Histogram }
-
-// Add counts a duration.
-func (h *Histogram) Add(d time.Duration) { h.counts[tally.BucketOf(d)]++ }
-
-// N returns how many durations were counted.
-func (h *Histogram) N() uint64 { return h.counts.N() }
-
-// Quantile returns the duration below which a share q of all is, within 9 %: 0.99 for the 99th percentile. It returns 0 if the
-// histogram is empty.
-func (h *Histogram) Quantile(q float64) time.Duration { return h.counts.Quantile(q) }
-
-// Buckets returns the buckets that are not empty, from the shortest: the upper end of each, and how many durations are in it. A
-// bucket begins at 2^-¼ of its end, the first one at zero.
-func (h *Histogram) Buckets() iter.Seq2[time.Duration, uint64] { return h.counts.Filled() }
+// Histogram counts durations in buckets. Those of all processes together have the same type.
+type Histogram = fleet.Histogram
 
 // Breaker says whether a node of Redis is asked.
 type Breaker struct {

@@ -168,7 +168,7 @@ func TestHistogram(t *testing.T) {
 	durations := []time.Duration{30 * time.Microsecond, 80 * time.Microsecond, 80 * time.Microsecond, 3 * time.Millisecond, 700 * time.Millisecond, 40 * time.Second}
 	var sum float64
 	for _, d := range durations {
-		s.LoadLatency.Add(d)
+		s.LoadLatency.Add(d, 1)
 		sum += d.Seconds()
 	}
 	h := scrape(t, told{Caches: map[string]nearside.CacheStats{"user": s}})[`nearside_load_duration_seconds{cache="user"}`].GetHistogram()

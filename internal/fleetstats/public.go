@@ -29,13 +29,19 @@ func counts(t *tally.Tally) fleet.Counts {
 // setWindow sets the counts and latencies of a window.
 func setWindow(w *fleet.Window, t *tally.Tally) {
 	w.Counts = counts(t)
-	for tier, into := range [tally.Tiers]*fleet.Histogram{tally.NearTier: &w.NearLatency, tally.StoreTier: &w.StoreLatency, tally.LoadTier: &w.LoadLatency} {
-		for bucket, n := range t.Latency[tier] {
-			if n > 0 {
-				into.Add(tally.Middle(bucket), n)
-			}
+	w.NearLatency = Histogram(&t.Latency[tally.NearTier])
+	w.StoreLatency = Histogram(&t.Latency[tally.StoreTier])
+	w.LoadLatency = Histogram(&t.Latency[tally.LoadTier])
+}
+
+// Histogram returns a histogram as the public type.
+func Histogram(h *tally.Histogram) (out fleet.Histogram) {
+	for bucket, n := range h {
+		if n > 0 {
+			out.Add(tally.Middle(bucket), n)
 		}
 	}
+	return out
 }
 
 func quantiles(t *tally.Tally, tier tally.Tier) fleet.Quantiles {
