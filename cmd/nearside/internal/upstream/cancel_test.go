@@ -170,3 +170,12 @@ func TestCallerLeavesBeforeTheGreeting(t *testing.T) {
 		t.Errorf("%d connections wait, %d looks", p.idleAt(at), r.looks.Load())
 	}
 }
+
+// A connection whose caller has left during the greeting is not used, even if the reply has come.
+func TestCallerLeavesWithTheGreeting(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	nc := &lateConn{leave: leave, passed: make(chan struct{})}
+	if err := newConn(nc).greet(ctx, [][][]byte{fields("AUTH secret")}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}

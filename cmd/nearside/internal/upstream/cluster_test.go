@@ -208,6 +208,14 @@ func TestEndlessRedirection(t *testing.T) {
 		if string(out) != "before"+reply || len(ends) != 1 || ends[0] != len(out) || err != nil {
 			t.Errorf("%s: %q, %v, %v", word, out, ends, err)
 		}
+		if word == "ASK 1" { // a block is not split over two nodes
+			before := asking.Load()
+			if _, _, err := p.Do(t.Context(), Client{Proto: 2}, 1, [][][]byte{fields("MULTI"), fields("EXEC")}, nil); err != nil || asking.Load() != before {
+				t.Errorf("a block: ASKING %d times, %v", asking.Load()-before, err)
+			}
+			asked.Store(maxHops)
+			r.looks.Store(maxHops - 1)
+		}
 		wantAsking := map[string]int64{"ASK 1": maxHops - 1}[word]
 		if asked.Load() != maxHops || asking.Load() != wantAsking || r.looks.Load() != maxHops-1 {
 			t.Errorf("%s: asked %d times, ASKING %d times, %d looks", word, asked.Load(), asking.Load(), r.looks.Load())

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"slices"
@@ -175,7 +176,7 @@ func TestServerThatHangsUp(t *testing.T) {
 	}
 }
 
-// While a client takes a part, the server's time does not pass.
+// The server's time passes while it is waited for, and not while a client takes a part.
 func TestTimeOfASlowClient(t *testing.T) {
 	s := serve(t, func(string) string { return bulk(strings.Repeat("x", 1<<20)) })
 	p, at, _ := s.pool(t)
@@ -185,23 +186,29 @@ func TestTimeOfASlowClient(t *testing.T) {
 		defer w.mu.Unlock()
 		return !w.first.deadline.IsZero()
 	}
+	p.fill(t, at, 1)
+	c := p.idle[at][0]
+	c.r = bufio.NewReader(readerFunc(func(b []byte) (int, error) {
+		if !runs() {
+			t.Error("the server's time does not pass while it is waited for")
+		}
+		return c.nc.Read(b)
+	}))
 	n := 0
 	take := func([]byte, bool) {
 		if n++; runs() {
 			t.Error("the server's time passes while the client is waited for")
 		}
 	}
-	hold := func(int64) bool {
-		if !runs() {
-			t.Error("the server's time does not pass while it is waited for")
-		}
-		return true
-	}
 	cmds := slices.Repeat([][][]byte{fields("GET big")}, 3)
-	if _, _, err := p.exchange(t.Context(), Client{Take: take, Hold: hold}, at, cmds, nil, 1); err != nil || n < 20 {
+	if _, _, err := p.exchange(t.Context(), Client{Take: take}, at, cmds, nil, 1); err != nil || n < 20 {
 		t.Errorf("%d parts, %v", n, err)
 	}
 }
+
+type readerFunc func(b []byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 // What the server pushes by itself is no reply.
 func TestPushes(t *testing.T) {
@@ -214,17 +221,14 @@ func TestPushes(t *testing.T) {
 	}
 }
 
-// Many commands with large arguments and large replies are sent while replies are read: neither side waits for the other.
+// Commands are sent while replies are read: a server that reads no further while its replies are not read does not hold both up.
 func TestPipelineLargerThanBuffers(t *testing.T) {
-	redis := redistest.Shared(t)
-	p, _ := newPool(t, target(t, redis.URL()))
-	arg := strings.Repeat("x", 1<<20)
-	cmds := make([][][]byte, 40)
-	for i := range cmds {
-		cmds[i] = fields("ECHO " + arg)
-	}
-	out, ends, err := p.exchange(t.Context(), Client{}, place{redis.Addr, 2}, cmds, nil, len(cmds))
-	if err != nil || len(ends) != len(cmds) || string(out) != strings.Repeat(bulk(arg), len(cmds)) {
+	reply := bulk(strings.Repeat("x", 1<<20))
+	s := serve(t, func(string) string { return reply })
+	p, at, _ := s.pool(t)
+	cmds := slices.Repeat([][][]byte{fields("ECHO " + strings.Repeat("x", 1<<20))}, 40)
+	out, ends, err := p.exchange(t.Context(), Client{}, at, cmds, nil, len(cmds))
+	if err != nil || len(ends) != len(cmds) || string(out) != strings.Repeat(reply, len(cmds)) {
 		t.Errorf("%d replies, %d bytes, %v", len(ends), len(out), err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -85,9 +86,16 @@ func TestClosedWhileIdle(t *testing.T) {
 			t.Errorf("%s: an open connection was not used again: %q, %v", c.url, got, err)
 		}
 		c.server.Do(t, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-		for _, c := range waiting {
-			eventually.True(t, "the end of the connection has arrived", func() bool { return !c.alive() })
-		}
+		eventually.True(t, "the server has closed the connections", func() bool {
+			list, err := c.server.Do(t, "CLIENT", "LIST").ToString()
+			return err == nil && !slices.ContainsFunc(waiting, func(c *conn) bool {
+				from := c.nc.LocalAddr().String()
+				if c.nc.LocalAddr().Network() == "unix" {
+					from = at.address // of all clients of the socket
+				}
+				return strings.Contains(list, " addr="+from)
+			})
+		})
 		p.age(at, checkIdle)
 		if got, err := p.ask(t.Context(), at, "PING"); got != "+PONG\r\n" || err != nil || p.idleAt(at) != 1 || r.looks.Load() != 0 {
 			t.Errorf("%s: %q, %v, %d connections wait, %d looks", c.url, got, err, p.idleAt(at), r.looks.Load())
