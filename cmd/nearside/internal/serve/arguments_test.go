@@ -1,17 +1,14 @@
 package serve
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/nearside/nearside/cmd/nearside/internal/resp"
 	"github.com/nearside/nearside/cmd/nearside/internal/respserver"
 	"github.com/nearside/nearside/internal/collection"
 	"github.com/nearside/nearside/internal/store"
@@ -49,39 +46,10 @@ func FuzzQuestions(f *testing.F) {
 				w.c.SetProto(proto)
 				w.out = w.out[:0]
 				answer(w, c.Query(query))
-				r := bufio.NewReader(bytes.NewReader(w.out))
-				if err := whole(r); err != nil || r.Buffered() > 0 {
+				if _, rest, err := resp.Cut(w.out); err != nil || len(rest) > 0 {
 					t.Fatalf("%s: %q is no reply, or more than one: %v", args, w.out, err)
 				}
 			}
 		}
 	})
-}
-
-// whole reads one reply.
-func whole(r *bufio.Reader) error {
-	line, err := r.ReadString('\n')
-	if err != nil {
-		return err
-	}
-	n := 0
-	fmt.Sscan(line[1:], &n)
-	switch line[0] {
-	case '$':
-		if n >= 0 {
-			_, err = io.CopyN(io.Discard, r, int64(n)+2)
-		}
-		return err
-	case '%':
-		n *= 2
-	case '*', '~':
-	case ':', ',', '_':
-		return nil
-	default:
-		return errors.New("it begins with " + line)
-	}
-	for ; n > 0 && err == nil; n-- {
-		err = whole(r)
-	}
-	return err
 }
