@@ -46,7 +46,7 @@ func TestPattern(t *testing.T) {
 	if n, _ := server.Do(t, "EXISTS", "email:a@b.c").AsInt64(); n != 0 {
 		t.Error("the key is in Redis after its invalidation")
 	}
-	type id struct{ n int }
+	type id struct{}
 	defer func() {
 		if text := fmt.Sprint(recover()); !strings.Contains(text, "Config.Key returns the whole key") {
 			t.Errorf("a Pattern without Key for keys that are no strings: %s", text)
