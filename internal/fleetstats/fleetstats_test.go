@@ -394,18 +394,21 @@ func TestAMissingRight(t *testing.T) {
 	p.count("user", func(c *Local) { c.Counts[tally.Near] = 5 })
 	p.flush(false)
 	p.flush(false)
-	problems := s.Problems()
+	about := func() []string { // statistics: the store itself misses the keys too, and may say so
+		return slices.DeleteFunc(s.Problems(), func(p string) bool { return !strings.Contains(p, "statistics") })
+	}
+	problems := about()
 	if len(problems) != 1 || !strings.Contains(problems[0], "ACL SETUSER app +expire +zadd") {
 		t.Fatalf("the problems are %q", problems)
 	}
 	srv.Do(t, "ACL", "SETUSER", "app", "+expire", "+zadd", "resetkeys", "~user:*")
 	p.recheck()
-	if problems = s.Problems(); len(problems) != 1 || !strings.Contains(problems[0], "ACL SETUSER app ~nearside:*") {
+	if problems = about(); len(problems) != 1 || !strings.Contains(problems[0], "ACL SETUSER app ~nearside:*") {
 		t.Fatalf("the problems are %q", problems)
 	}
 	srv.Do(t, "ACL", "SETUSER", "app", "~nearside:*")
 	p.recheck()
-	if problems = s.Problems(); len(problems) != 0 {
+	if problems = about(); len(problems) != 0 {
 		t.Errorf("all is granted, and the problems are %q", problems)
 	}
 	if c := cacheOf(t, read(t, NewReader(s), fleet.Query{}), "user"); c.Hour.Reads() != 5 {
