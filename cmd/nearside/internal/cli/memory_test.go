@@ -164,16 +164,23 @@ func TestMemoryOfOneClient(t *testing.T) {
 		{"HMGET of one field", many("HMGET", 701, func(i int) string { return []string{"body", "doc:1"}[max(0, 1-i)] }), 1, 700 * (bigRow - 100)},
 	} {
 		t.Run(a.name, func(t *testing.T) {
-			p.forget(t)
-			c := attackOn(t, p.redis)
-			go c.Write(a.send)
 			got := int64(0)
-			for i := range a.replies {
-				n, head, err := c.skip()
-				if got += n; err != nil || head[0] == '-' {
-					t.Fatalf("reply %d: %q, %v, after %d bytes", i, head, err, got)
+			eventually.True(t, "replies", func() bool {
+				p.forget(t)
+				c := attackOn(t, p.redis)
+				defer c.Close()
+				go c.Write(a.send)
+				got = 0
+				for i := range a.replies {
+					n, head, err := c.skip()
+					if got += n; err == nil && strings.Contains(head, "does not answer") {
+						return false // on a busy machine Redis is too slow for serve while it sends so much
+					} else if err != nil || head[0] == '-' {
+						t.Fatalf("reply %d: %q, %v, after %d bytes", i, head, err, got)
+					}
 				}
-			}
+				return true
+			})
 			if got < a.bytes {
 				t.Errorf("got %d bytes of replies, expected %d", got, a.bytes)
 			}
