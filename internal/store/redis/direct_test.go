@@ -79,20 +79,42 @@ func TestDirectReads(t *testing.T) {
 	}
 }
 
-// A read is sent over the shared connection while other commands are in flight there, and while all connections for single reads
-// are taken.
+// A read is sent over the shared connection while many commands are in flight, and in the short pauses of such a load.
 func TestDirectReadsAreFew(t *testing.T) {
 	s := opened(t, redistest.Start(t).URL())
 	becomesDirect(t, s)
 	g := s.guards.For("user:1")
-	began, err := g.Enter(t.Context(), health.Ordinary, health.Read)
-	if err != nil {
-		t.Fatal(err)
+	enter := func(n int) (leave func()) {
+		var began []health.Moment
+		for range n {
+			at, err := g.Enter(t.Context(), health.Ordinary, health.Read)
+			if err != nil {
+				t.Fatal(err)
+			}
+			began = append(began, at)
+		}
+		return func() {
+			for _, at := range began {
+				g.Leave(health.Ordinary, at, nil)
+			}
+		}
 	}
+	leave := enter(health.MostDirect - 1)
+	at, ok := g.EnterDirect()
+	if !ok {
+		t.Fatal("a read is not sent directly, although few commands are in flight")
+	}
+	g.LeaveDirect(at, nil, false)
+	leave()
+	leave = enter(health.MostDirect)
 	if _, ok := g.EnterDirect(); ok {
-		t.Error("a read is sent directly while a command is in flight on the shared connection")
+		t.Error("a read is sent directly while many commands are in flight on the shared connection")
 	}
-	g.Leave(health.Ordinary, began, nil)
+	leave()
+	if _, ok := g.EnterDirect(); ok {
+		t.Error("a read is sent directly in the first pause of a load")
+	}
+	becomesDirect(t, s)
 	var entered []health.Moment
 	for range health.MostDirect {
 		at, ok := g.EnterDirect()
@@ -107,11 +129,7 @@ func TestDirectReadsAreFew(t *testing.T) {
 	for _, at := range entered {
 		g.LeaveDirect(at, nil, false)
 	}
-	if at, ok := g.EnterDirect(); !ok {
-		t.Error("a connection is not given back")
-	} else {
-		g.LeaveDirect(at, nil, false)
-	}
+	becomesDirect(t, s)
 }
 
 // Connections that the server closes cost no read, and are made again behind the callers.

@@ -9,7 +9,7 @@ import (
 // A command on the connection that all share passes two goroutines of the client library, the one that writes and the one that
 // reads. With few callers that takes longer than Redis does. So a single read has a connection for itself, while few commands
 // are in flight: it is written and its reply is read in the goroutine of its caller. Under load, commands that share a connection
-// also share system calls, and nothing is sent this way.
+// also share system calls, and nothing is sent this way, nor in the short pauses of a load.
 //
 // The connections are made when they are first asked for, behind the callers. One whose read was not answered is closed. Until
 // all have been made again, reads go over the shared connection.
@@ -19,6 +19,7 @@ const (
 	MostDirect = 4
 
 	directPause = time.Second // between two attempts to make them
+	quietReads  = 64          // reads in a row that must find few commands in flight before one is sent directly
 )
 
 // direct is what a guard knows of the connections for single reads.
@@ -26,6 +27,7 @@ type direct struct {
 	ready  atomic.Bool // all have been made
 	making atomic.Bool
 	reads  atomic.Int32 // in flight
+	quiet  atomic.Int32 // reads in a row that found few commands in flight, up to quietReads
 	tried  atomic.Int64 // when they were last made, nanoseconds since the guards were made; zero: never
 }
 
@@ -33,7 +35,7 @@ type direct struct {
 // sent over the shared connection.
 func (g *Guard) EnterDirect() (began Moment, ok bool) {
 	d := &g.direct
-	if g.places[Ordinary].taken.Load() > 0 || !g.breaker.Closed() {
+	if !d.few(g.places[Ordinary].taken.Load()) || !g.breaker.Closed() {
 		return began, false
 	}
 	if !d.ready.Load() {
@@ -45,6 +47,22 @@ func (g *Guard) EnterDirect() (began Moment, ok bool) {
 		return began, false
 	}
 	return g.Now(), true
+}
+
+// few reports whether few commands are in flight, and have been for some reads. shared is how many are on the shared connection.
+func (d *direct) few(shared int64) bool {
+	quiet := d.quiet.Load()
+	switch {
+	case shared+int64(d.reads.Load()) >= MostDirect:
+		if quiet != 0 {
+			d.quiet.Store(0)
+		}
+		return false
+	case quiet < quietReads:
+		d.quiet.Add(1)
+		return false
+	}
+	return true
 }
 
 // LeaveDirect ends a single read. err is context.DeadlineExceeded if it was not answered in time. After any other error the read is
