@@ -18,8 +18,9 @@ const (
 	// MostDirect is how many connections for single reads there are to a node.
 	MostDirect = 4
 
-	directPause = time.Second // between two attempts to make them
-	quietReads  = 64          // reads in a row that must find few commands in flight before one is sent directly
+	directLimit = time.Second            // to make them
+	directPause = 100 * time.Millisecond // between two attempts
+	quietReads  = 64                     // reads in a row that must find few commands in flight before one is sent directly
 )
 
 // direct is what a guard knows of the connections for single reads.
@@ -90,7 +91,7 @@ func (g *Guard) makeDirect() {
 	g.of.gate.pass(func() {
 		g.of.config.Goroutines.Go(func() {
 			defer d.making.Store(false)
-			ctx, cancel := context.WithTimeout(g.of.config.Ctx, directPause)
+			ctx, cancel := context.WithTimeout(g.of.config.Ctx, directLimit)
 			defer cancel()
 			d.ready.Store(g.of.config.MakeDirect(ctx, g.address) == nil)
 		})
