@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -34,11 +35,13 @@ func (s *Store) getDirect(ctx context.Context, g *health.Guard, key string, ttl 
 	if !ok {
 		return it, false
 	}
-	limited := &directContext{Context: ctx, end: began.Add(patience)}
-	if own, ok := ctx.Deadline(); ok && own.Before(limited.end) {
-		limited.end = own
+	r := directReads.Get().(*directRead)
+	defer r.free()
+	r.Context, r.end = ctx, began.Add(patience)
+	if own, ok := ctx.Deadline(); ok && own.Before(r.end) {
+		r.end = own
 	}
-	it, err := streamGet(limited, s.c, key, ttl)
+	it, err := r.get(s.c, key, ttl)
 	switch {
 	case err == nil:
 		g.LeaveDirect(began, nil, false)
@@ -51,31 +54,55 @@ func (s *Store) getDirect(ctx context.Context, g *health.Guard, key string, ttl 
 	return it, false
 }
 
-// streamGet sends GET, and PTTL if ttl is set, and reads the replies.
-func streamGet(ctx context.Context, c rueidis.Client, key string, ttl bool) (it store.Item, err error) {
+// directRead is a single read: the context of its commands, and what was replied.
+type directRead struct {
+	context.Context
+	end           time.Time // the client library sets it as the deadline of the connection
+	value, number payload
+}
+
+var directReads = sync.Pool{New: func() any { return new(directRead) }}
+
+// free lets others use r. Nothing refers to it.
+func (r *directRead) free() {
+	*r = directRead{}
+	directReads.Put(r)
+}
+
+// Deadline implements context.Context.
+func (r *directRead) Deadline() (time.Time, bool) { return r.end, true }
+
+// Value implements context.Context. It says that no connection is made for the read.
+func (r *directRead) Value(key any) any {
+	if key == conn.NoDialing {
+		return true
+	}
+	return r.Context.Value(key)
+}
+
+// get sends GET, and PTTL if ttl is set, and reads the replies.
+func (r *directRead) get(c rueidis.Client, key string, ttl bool) (it store.Item, err error) {
 	get := c.B().Get().Key(key).Build()
 	var replies rueidis.RedisResultStream
 	if ttl {
-		replies = c.DoMultiStream(ctx, get, c.B().Pttl().Key(key).Build())
+		replies = c.DoMultiStream(r, get, c.B().Pttl().Key(key).Build())
 	} else {
-		replies = c.DoStream(ctx, get)
+		replies = c.DoStream(r, get)
 	}
 	if err := replies.Error(); err != nil {
 		return it, err
 	}
-	var value payload
-	_, err = replies.WriteTo(&value)
-	if it.Value, it.Found = value, err == nil; rueidis.IsRedisNil(err) {
+	_, err = replies.WriteTo(&r.value)
+	if it.Value, it.Found = r.value, err == nil; rueidis.IsRedisNil(err) {
 		err = nil
 	}
 	if !ttl || !replies.HasNext() {
 		return it, err
 	}
-	var number payload
-	if _, failed := replies.WriteTo(&number); failed != nil || err != nil {
+	if _, failed := replies.WriteTo(&r.number); failed != nil || err != nil {
 		return it, cmp.Or(err, failed)
 	}
-	n, err := strconv.ParseInt(string(number), 10, 64)
+	n, err := strconv.ParseInt(string(r.number), 10, 64)
 	if it.TTL = life(n); n == missing { // it has expired between the two commands
 		it = store.Item{}
 	}
@@ -100,22 +127,6 @@ func (p *payload) ReadFrom(r io.Reader) (int64, error) {
 	*p = make(payload, limited.N)
 	n, err := io.ReadFull(r, *p)
 	return int64(n), err
-}
-
-// directContext is the context of a single read. The client library sets its deadline on the connection.
-type directContext struct {
-	context.Context
-	end time.Time
-}
-
-func (c *directContext) Deadline() (time.Time, bool) { return c.end, true }
-
-// Value says that no connection is made for the read.
-func (c *directContext) Value(key any) any {
-	if key == conn.NoDialing {
-		return true
-	}
-	return c.Context.Value(key)
 }
 
 // makeDirect makes all connections for single reads to a node, and has a look at the topology judge them.
