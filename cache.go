@@ -16,7 +16,8 @@ import (
 
 // Config says how a cache loads and keeps its values. Zero means the default, and a negative setting is an error.
 type Config[K comparable, V any] struct {
-	// Load asks the database for one row. It returns or wraps ErrNotFound if there is none. A value that it returns together
+	// Load asks the database for one row. It returns or wraps ErrNotFound if there is none: turn sql.ErrNoRows and pgx.ErrNoRows into
+	// it, since any other error is a failed load, which is not remembered. A value that it returns together
 	// with an error is not used. Its context has the limit LoadTimeout and the values of a caller's context, but not his
 	// cancel: others may wait for the same row.
 	//
@@ -87,8 +88,8 @@ type Config[K comparable, V any] struct {
 	// long. Off if zero.
 	NearUntracked time.Duration
 
-	// Clone copies a value for a caller who modifies what he gets. It must return a value that shares nothing with its argument. It is for caches with a NearSize or NearBytes. If it is nil,
-	// values from near, and those that were loaded, are shared.
+	// Clone copies a value for a caller that modifies what it gets. It must return a value that shares nothing with its argument. It is
+	// for caches with a NearSize or NearBytes. If it is nil, values of the near cache, and those that were loaded, are shared.
 	Clone func(V) V
 
 	// Jitter shortens each key's TTL by a share of its own between 0 and this, so that keys that were loaded together
@@ -115,9 +116,13 @@ type Config[K comparable, V any] struct {
 	// so keys of different rows need different texts.
 	Key func(K) string
 
-	// Pattern is set if the keys do not begin with the name of the cache: a glob that all of them match as they stand in Redis, such
-	// as "email:*". Key then returns the whole key, and keys that are strings need no Key: they are whole keys themselves. Two caches
-	// must not have the same keys.
+	// Pattern is set if the keys in Redis do not begin with the name of the cache: a glob that all of them match, such as "email:*". Key
+	// then returns the whole key of Redis:
+	//
+	//	Pattern: "email:*",
+	//	Key:     func(address string) string { return "email:" + address }, // Load gets the address
+	//
+	// Without Key, keys are strings, and each is the whole key: Get and Load get "email:a@b.c". Two caches must not have the same keys.
 	Pattern string
 
 	// Owns reports whether a key in Redis that matches Pattern belongs to the cache. If nil, all of them do.
@@ -138,7 +143,7 @@ type Cache[K comparable, V any] struct {
 	e    *typed.Cache[K, V]
 }
 
-// New makes a cache whose keys are name, a colon, and the key: "user:42". It panics on what a programmer got wrong:
+// New makes a cache whose keys are name, a colon, and the key: "user:42"; Config.Pattern changes that. It panics on what a programmer got wrong:
 //
 //   - a name that does not match [a-z0-9][a-z0-9_.-]*, or that the client has already
 //   - no loader
@@ -255,12 +260,13 @@ func (c *Cache[K, V]) GetEntry(ctx context.Context, k K) (Entry[V], error) {
 }
 
 // GetLocal returns the copy of k that this process holds, in the near cache or in a store in memory. It never asks Redis, never loads
-// and never blocks. ok is false if this process holds nothing that may be served. err is ErrNotFound if it knows that there is no such
-// row. It does not count a miss, because the caller is expected to call Get then.
+// and never blocks. ok is false if this process holds nothing that may be served; call Get then, which counts the miss. If this process
+// knows that there is no such row, ok is true and err is ErrNotFound.
 func (c *Cache[K, V]) GetLocal(k K) (v V, ok bool, err error) { return c.e.Local(k) }
 
 // GetMany is Get of many keys: for each 500 of them, one round trip for those that the store has, and one load for the rest. A key
-// without a row is not in the map, and is no error. If keys failed, the error is a KeyErrors, and the map has the others.
+// without a row is not in the map, and is no error. The error is nil or a KeyErrors, which names the keys that failed; the map has the
+// others.
 func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 	found, failed := c.e.GetMap(ctx, ks)
 	if failed != nil {

@@ -131,7 +131,8 @@ func (c *Client) Ping(ctx context.Context) error { return c.inside.Shared.Ping(c
 //   - It wraps ErrInDoubt if the outcome of a write is not known. Nothing is cached for its keys for Config.InDoubt, and what becomes
 //     visible after that is not invalidated.
 //
-// Calls after it fail with ErrClosed. A second call of Close waits for the first one and returns the same.
+// Calls after it fail with ErrClosed. A second call of Close waits for the first one and returns the same. Close the client after the
+// server that uses it, and before the database that its loaders use.
 func (c *Client) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -146,7 +147,10 @@ func (c *Client) Fleet() fleet.Reader { return c.inside.Fleet() }
 
 // InvalidateKeys removes values by their keys as they stand in Redis, such as "user:42", and what is remembered about their absence.
 // It is for tools and for handlers of change events, which know keys as text: cache is the name of any cache of this client, of
-// package shape too. held is how many of the keys had a value. Otherwise it is Cache.Invalidate.
+// package shape too. held is how many of the keys had a value.
+//
+// It returns an error before anything is removed if the client has no such cache, and one that wraps ErrKey if a key does not match the
+// pattern of the cache's keys. A key that matches and that no row can have ("user:abc") is no error. Otherwise it is Cache.Invalidate.
 func (c *Client) InvalidateKeys(ctx context.Context, cache string, keys ...string) (held int, err error) {
 	m, ok := c.inside.Cache(cache)
 	keyed, is := m.(engine.Keyed)

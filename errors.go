@@ -19,8 +19,8 @@ var (
 	//
 	//   - Update, Mutate and Invalidate, and those of package shape, return it after the database was written: the write is done,
 	//     and only the invalidation is missing. The client repeats it until Redis has it, and its own reads of the key bypass Redis
-	//     until then. Other processes may read the old value meanwhile. So log it, and do not report the write as failed; the
-	//     example of Update shows how.
+	//     until then. Other processes may read the old value meanwhile. So log it, and do not report the write as failed; Update shows
+	//     how.
 	//   - Set returns it if the value was not stored.
 	//   - Package session returns it from all calls: a session is nowhere but in Redis.
 	ErrUnavailable = engine.ErrUnavailable
@@ -49,7 +49,8 @@ var (
 	ErrTooLarge = engine.ErrTooLarge
 )
 
-// BatchError is the error of a Config.LoadMany that knows which keys failed, each with its error:
+// BatchError is the error that a Config.LoadMany returns if it knows which keys failed, each with its error (what GetMany returns is a
+// KeyErrors):
 //
 //	failed := nearside.BatchError[int64]{}
 //	...
@@ -68,8 +69,8 @@ func (e BatchError[K]) Error() string { return typed.Failures[K](e).Error() }
 // Failed returns the error of each key that failed.
 func (e BatchError[K]) Failed() map[K]error { return e }
 
-// KeyErrors is the error of GetMany and GetManyEntries: the keys that failed, each with its error. errors.Is finds the errors of all
-// of them.
+// KeyErrors is the error that GetMany and GetManyEntries return: the keys that failed, each with its error. errors.As finds it, and
+// errors.Is the errors of all keys. (What a LoadMany returns is a BatchError.)
 type KeyErrors[K comparable] map[K]error
 
 // Error names one of the keys and its error.

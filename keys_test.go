@@ -150,6 +150,13 @@ func TestKeyErrors(t *testing.T) {
 		}
 	}
 	check("GetManyEntries", found, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	found, err = cache.GetMany(ctx, []int{7, 8})
+	var failed nearside.KeyErrors[int]
+	if err != nil && (!errors.As(err, &failed) || !errors.Is(err, context.Canceled)) || len(failed)+len(found) != 2 {
+		t.Errorf("a context that has ended: found %v, got %v", found, err)
+	}
 }
 
 // Zero is the default, a negative setting is an error, and Off switches off what has a default.

@@ -14,14 +14,23 @@ import (
 // While write runs, the old value is gone and nothing is cached, so a process that dies in between leaves nothing stale.
 // If writers overlap, none of their values is kept, and the next Get loads.
 //
-// write runs even if Redis is unavailable; if Redis still cannot be reached afterwards, Update returns the new value and
-// ErrUnavailable.
+// write runs even if Redis is unavailable. If Redis still cannot be reached afterwards, Update returns the new value and an error that
+// wraps ErrUnavailable: the database is written, and the client repeats the invalidation until Redis has it. Do not report such a write
+// as failed:
+//
+//	u, err := users.Update(ctx, id, write)
+//	if errors.Is(err, nearside.ErrUnavailable) {
+//		slog.Warn("written, and the cache is invalidated later", "error", err)
+//		err = nil
+//	}
+//
+// If write fails, the error is that of write and does not wrap ErrUnavailable, whether Redis can be reached or not.
 //
 // An error of write says more or less about what the database did:
 //
 //   - It is certain that nothing was committed: the error is marked by NotCommitted, wraps ErrNotFound, or has a method
-//     SQLState (pgx and lib/pq do) with a code of a class in which the server rolls back. The error is returned as it is, the
-//     value is gone, and the next Get loads.
+//     SQLState (pgx and lib/pq do) with a code of a class in which the server rolls back: any but 00, 01, 02, 08, 57, 58 and XX, and
+//     not 40003. The error is returned as it is, the value is gone, and the next Get loads.
 //   - It is marked by InDoubt: nothing is cached for the key until the outcome is known.
 //   - Any other error, such as the end of the context, and a panic: the commit may have been sent, and may still become
 //     visible. Nothing is cached for the key for Config.InDoubt. Mark what is certain, so that a validation that fails does not

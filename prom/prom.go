@@ -3,7 +3,16 @@
 //	prometheus.MustRegister(prom.New(client))
 //
 // Nothing is counted for it: a scrape reads Client.Stats. All metrics are of this process; Prometheus adds up the fleet. Labels
-// are names of caches and words of this package, never keys. docs/metrics.md has the metrics, their meaning, and queries.
+// are names of caches and words of this package, never keys. Those to begin with:
+//
+//	nearside_requests_total{cache, outcome}      reads: near, store, load, stale, negative, error
+//	nearside_loads_total{cache, result}          calls of loaders: ok, notfound, error, timeout
+//	nearside_load_duration_seconds{cache}        histogram
+//	nearside_invalidations_total{cache, cause}   keys, by what removed them
+//	nearside_deferred_invalidations              keys whose invalidation Redis does not have yet
+//	nearside_store_up                            1 if the store answers
+//
+// docs/metrics.md has all of them, and queries.
 //
 // Two clients in one process have the same metrics: give them a label each, with prometheus.WrapRegistererWith.
 package prom

@@ -8,8 +8,8 @@
 //	manager.Lifetime = 12 * time.Hour // however much a session is used, it ends then
 //	http.ListenAndServe(":8080", manager.LoadAndSave(mux))
 //
-// Store has the methods of Store, CtxStore and IterableCtxStore of scs, and can be used without it: a session is a token, some
-// bytes, and an end.
+// Store implements scs.Store, scs.CtxStore and scs.IterableCtxStore, and can be used without scs: a session is a token, some bytes, and
+// an end.
 //
 // # How long a session lives
 //
@@ -33,10 +33,10 @@
 //
 // # What can go wrong
 //
-// There is no database behind. While Redis is away, Find and Commit return an error that wraps ErrUnavailable: the
+// There is no database behind. While Redis is away, Find and Commit return an error that wraps nearside.ErrUnavailable: the
 // session is still there when Redis is, unless Redis lost it. The answer to a browser is then an error, and not a new session. Redis
-// must not evict (maxmemory-policy noeviction), or it ends sessions early, as the memory store does over Options.MemoryBytes; a failover may lose the last commits, as it may
-// lose all that is written to Redis.
+// must not evict (maxmemory-policy noeviction), or it ends sessions early, as the memory store does over Options.MemoryBytes. A failover
+// may lose the last commits, as it may lose all that is written to Redis.
 //
 // Commit stores the whole session, and the last one wins: of two requests of one browser that change it at the same time, the
 // one that ends later undoes what the other one did. That is how scs works. For the same reason a request that is under way

@@ -5,9 +5,7 @@
 //	boards := shape.NewSortedSet(client, "leaderboard", shape.SortedSetConfig[string, int64]{
 //		Load:     db.Scores, // func(context.Context, string) ([]shape.Scored[int64], error)
 //		LoadOne:  db.Score,  // func(context.Context, string, int64) (float64, error)
-//
-// TTL: time.Minute,
-//
+//		TTL:      time.Minute,
 //	})
 //
 //	top, err := boards.Top(ctx, "chess", 10)
@@ -28,5 +26,6 @@
 // version wins (HashConfig.Version, SortedSetConfig.GrowingScores), or else the collection is dropped and loaded by the next
 // read; Stats counts such drops as Dropped.
 //
-// A collection without elements and one that does not exist are the same, as in Redis. It is remembered for NotFoundTTL.
+// A collection without elements and one that does not exist are the same, as in Redis: it has no members, and Top and Range return none.
+// Only a question about one member or field, and Hash.All, returns ErrNotFound. That there is nothing is remembered for NotFoundTTL.
 package shape
