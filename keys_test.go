@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nearside/nearside"
+	"github.com/nearside/nearside/codec"
 	"github.com/nearside/nearside/internal/engine"
 	"github.com/nearside/nearside/internal/eventually"
 	"github.com/nearside/nearside/internal/redistest"
@@ -175,6 +176,8 @@ func TestNegativeSettings(t *testing.T) {
 		"TTL of a set":    func() { shape.NewSet(c, "a", shape.SetConfig[int, int]{Load: many, TTL: -time.Second}) },
 		"Cap":             func() { shape.NewList(c, "a", shape.ListConfig[int, int]{Load: many, Cap: -1}) },
 		"NotFoundTTL":     func() { shape.NewSet(c, "a", shape.SetConfig[int, int]{Load: many, NotFoundTTL: -time.Second}) },
+		"Above":           func() { codec.Compressed(codec.Bytes(), codec.Compression{Above: -1}) },
+		"MaxDecoded":      func() { codec.Compressed(codec.Bytes(), codec.Compression{MaxDecoded: -1}) },
 		"TTL of sessions": func() { session.New(c, session.Config{TTL: -time.Second}) },
 	} {
 		func() {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/nearside/nearside/internal/setting"
 )
 
 // Algorithm is a way to compress.
@@ -33,13 +35,13 @@ type Compression struct {
 // whatever Algorithm says, and so are values that were stored before compression was switched on. docs/benchmarks.md has
 // where it pays.
 //
-// The layer's own bounds (Config.MaxValue, NearBytes) count bytes as they are stored.
+// The layer's own bounds (Config.MaxValue, NearBytes) count bytes as they are stored. It panics if a setting is negative.
 func Compressed[V any](inner Codec[V], c Compression) Codec[V] {
-	if c.Above <= 0 {
-		c.Above = 1 << 10
-	}
-	if c.MaxDecoded <= 0 {
-		c.MaxDecoded = 16 << 20
+	var check setting.Check
+	setting.Default(&check, "Compression.Above", &c.Above, 1<<10)
+	setting.Default(&check, "Compression.MaxDecoded", &c.MaxDecoded, 16<<20)
+	if check.Err != nil {
+		panic("codec.Compressed: " + check.Err.Error())
 	}
 	// Its errors are about options; each decoder takes a few hundred bytes until it is used.
 	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(uint64(c.MaxDecoded)))
