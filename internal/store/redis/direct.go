@@ -129,7 +129,8 @@ func (p *payload) ReadFrom(r io.Reader) (int64, error) {
 	return int64(n), err
 }
 
-// makeDirect makes all connections for single reads to a node, and has a look at the topology judge them.
+// makeDirect makes all connections for single reads to a node, checks that they lead to the server of the shared connection, and has a
+// look at the topology judge them.
 func (s *Store) makeDirect(ctx context.Context, address string) error {
 	if !s.dialer.Connected() {
 		return s.guards.Refusal()
@@ -140,15 +141,26 @@ func (s *Store) makeDirect(ctx context.Context, address string) error {
 			return fmt.Errorf("the client knows no node at %s", address)
 		}
 	}
-	var pings [health.MostDirect]rueidis.RedisResultStream
-	for i := range pings { // each takes a connection
-		pings[i] = c.DoStream(ctx, c.B().Ping().Build())
+	info, err := c.Do(ctx, c.B().Info().Section("server").Build()).ToString()
+	if err != nil {
+		return err
 	}
-	var err error
-	for i := range pings { // and gives it back
-		if _, failed := pings[i].WriteTo(io.Discard); failed != nil {
+	server := reply.Field(info, "run_id")
+	ctx = context.WithValue(ctx, conn.ForDirect, true)
+	var infos [health.MostDirect]rueidis.RedisResultStream
+	for i := range infos { // each takes a connection
+		infos[i] = c.DoStream(ctx, c.B().Info().Section("server").Build())
+	}
+	for i := range infos { // and gives it back
+		var text payload
+		if _, failed := infos[i].WriteTo(&text); failed != nil {
 			err = failed
+		} else if reply.Field(string(text), "run_id") != server {
+			err = errOtherServer
 		}
+	}
+	if errors.Is(err, errOtherServer) {
+		s.dialer.CloseDirect() // they are made anew by the next attempt
 	}
 	if err != nil {
 		return err
@@ -162,4 +174,7 @@ func (s *Store) makeDirect(ctx context.Context, address string) error {
 	return nil
 }
 
-var errUnjudged = errors.New("the data set behind a connection is not judged yet")
+var (
+	errUnjudged    = errors.New("the data set behind a connection is not judged yet")
+	errOtherServer = errors.New("the address leads to another server than the shared connection")
+)

@@ -3,8 +3,12 @@ package redis
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"io"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,4 +174,98 @@ func TestDirectReadOfAHungServer(t *testing.T) {
 	server.Continue()
 	eventually.True(t, "an answer", func() bool { it := s.Get(t.Context(), "user:1", true); return it.Err == nil })
 	becomesDirect(t, s)
+}
+
+// switching is a proxy whose connections stay where they lead, when new ones are led elsewhere.
+type switching struct {
+	net.Listener
+	to atomic.Pointer[string]
+}
+
+func switchingProxy(t *testing.T, to string) *switching {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &switching{Listener: ln}
+	p.to.Store(&to)
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			near, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", *p.to.Load())
+			if err != nil {
+				near.Close()
+				continue
+			}
+			for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
+				running.Go(func() {
+					io.Copy(way[1], way[0])
+					near.Close()
+					far.Close()
+				})
+			}
+		}
+	})
+	t.Cleanup(func() { ln.Close(); running.Wait() })
+	return p
+}
+
+// kill ends the connections of a server's clients that have sent a command, or have not.
+func kill(t *testing.T, server *redistest.Server, which func(line string) bool) (n int) {
+	t.Helper()
+	list, err := server.Do(t, "CLIENT", "LIST").ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(list) {
+		if id, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(line, "txt:"), "id="), " "); strings.Contains(line, " name=nearside ") && which(line) {
+			server.Do(t, "CLIENT", "KILL", "ID", id)
+			n++
+		}
+	}
+	return n
+}
+
+// A read never asks another server than the one that has the writes, although the address leads to another one by now.
+func TestDirectReadsAskTheServerOfTheWrites(t *testing.T) {
+	single := func(line string) bool {
+		return strings.Contains(line, " cmd=get ") || strings.Contains(line, " cmd=info ")
+	}
+	for _, c := range []struct {
+		name string
+		lost func(line string) bool // the connections that end, when the address leads elsewhere
+	}{
+		{"the shared connection is made anew", func(line string) bool { return !single(line) }},
+		{"those for single reads are made anew", single},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, b := redistest.Start(t), redistest.Start(t)
+			p := switchingProxy(t, a.Addr)
+			s := opened(t, "redis://"+p.Addr().String())
+			a.Do(t, "SET", "user:1", "old")
+			b.Do(t, "SET", "user:1", "old")
+			becomesDirect(t, s)
+			p.to.Store(&b.Addr)
+			eventually.True(t, "the end of a connection", func() bool {
+				s.getDirect(t.Context(), s.guards.For("user:1"), "user:1", false) // so that GET is their last command
+				return kill(t, a, c.lost) > 0
+			})
+			for i := range 200 {
+				value := fmt.Sprint("new ", i)
+				eventually.True(t, "a write", func() bool {
+					return s.Put(t.Context(), []store.Put{{Key: "user:1", Value: []byte(value), TTL: time.Minute}}, 0)[0].Err == nil
+				})
+				for range 5 {
+					if it := s.Get(t.Context(), "user:1", false); it.Err == nil && string(it.Value) != value {
+						t.Fatalf("got %q, want %q", it.Value, value)
+					}
+				}
+			}
+		})
+	}
 }

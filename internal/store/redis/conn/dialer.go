@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"math"
 	"net"
@@ -71,6 +70,7 @@ type Dialer struct {
 	connected atomic.Bool                 // there is a client
 	opening   atomic.Pointer[openContext] // of the attempt to make it
 	dials     dials
+	directs   directs
 	seeds     seeds
 }
 
@@ -100,11 +100,19 @@ func (d *Dialer) Dial(ctx context.Context, address string, nd *net.Dialer, secur
 		return nil, errNoDialing
 	}
 	if d.connected.Load() {
-		return d.connect(ctx, address, func(ctx context.Context) (net.Conn, error) {
+		conn, err := d.connect(ctx, address, func(ctx context.Context) (net.Conn, error) {
 			conn, err := d.DialChecked(ctx, nd, address, secure)
 			d.dialed(address, err)
 			return conn, err
 		})
+		switch {
+		case err != nil:
+			return nil, err
+		case ctx.Value(ForDirect) != nil:
+			return d.directs.add(address, conn), nil
+		}
+		d.directs.close(func(c *directConn) bool { return c.address == address })
+		return conn, nil
 	}
 	open := d.opening.Load()
 	ctx, cancel := context.WithCancel(ctx)
@@ -123,13 +131,6 @@ func (d *Dialer) Dial(ctx context.Context, address string, nd *net.Dialer, secur
 	}
 	return conn, err
 }
-
-// NoDialing is the key of a context whose commands are sent only if there is a connection.
-var NoDialing any = noDialing{}
-
-type noDialing struct{}
-
-var errNoDialing = errors.New("there is no connection for a single read")
 
 // DialChecked connects to a node whose replies are checked.
 func (d *Dialer) DialChecked(ctx context.Context, nd *net.Dialer, address string, secure *tls.Config) (net.Conn, error) {
