@@ -49,7 +49,7 @@ type Config[K comparable, V any] struct {
 	TTL         time.Duration // how long a value is fresh. 1 h if zero
 	Stale       time.Duration // how much longer it is served while one process loads it anew, or when Load fails. Off if zero
 	NotFoundTTL time.Duration // how long it is remembered that a row does not exist. Off if zero
-	LoadTimeout time.Duration // of one load. 10 s if zero
+	LoadTimeout time.Duration // of one load, and of the function given to Update or Mutate. 10 s if zero
 
 	// SoftTimeout is how long a read that finds a stale value waits for a fresh one, before it is given the stale one; the
 	// load goes on and fills. It gets the stale one too if the load fails. Off if zero: stale values are served at once.
@@ -265,7 +265,7 @@ func (c *Cache[K, V]) GetEntry(ctx context.Context, k K) (Entry[V], error) {
 func (c *Cache[K, V]) GetLocal(k K) (v V, ok bool, err error) { return c.e.Local(k) }
 
 // GetMany is Get of many keys: for each 500 of them, one round trip for those that the store has, and one load for the rest. A key
-// without a row is not in the map, and is no error. The error is nil or a KeyErrors, which names the keys that failed; the map has the
+// without a row is not in the map and is no error. The error is nil or a KeyErrors, which names the keys that failed; the map has the
 // others.
 func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 	found, failed := c.e.GetMap(ctx, ks)

@@ -147,7 +147,7 @@ func (c *Client) Fleet() fleet.Reader { return c.inside.Fleet() }
 
 // InvalidateKeys removes values by their keys as they stand in Redis, such as "user:42", and what is remembered about their absence.
 // It is for tools and for handlers of change events, which know keys as text: cache is the name of any cache of this client, of
-// package shape too. held is how many of the keys had a value.
+// package shape too, but not of sessions, whose keys are secrets. held is how many of the keys had a value.
 //
 // It returns an error before anything is removed if the client has no such cache, and one that wraps ErrKey if a key does not match the
 // pattern of the cache's keys. A key that matches and that no row can have ("user:abc") is no error. Otherwise it is Cache.Invalidate.

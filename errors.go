@@ -15,7 +15,8 @@ var (
 	// reports it, and remembers it for Config.NotFoundTTL.
 	ErrNotFound = engine.ErrNotFound
 
-	// ErrUnavailable says that Redis could not be reached. No read of a cache returns it, since the loader answers.
+	// ErrUnavailable says that Redis could not be reached. Get and its like never return it, since the loader answers. Peek, TTL and
+	// Cached, which have no loader, return the error of the store.
 	//
 	//   - Update, Mutate and Invalidate, and those of package shape, return it after the database was written: the write is done,
 	//     and only the invalidation is missing. The client repeats it until Redis has it, and its own reads of the key bypass Redis
@@ -33,7 +34,8 @@ var (
 	// ErrClosed is returned by every call after Client.Close.
 	ErrClosed = engine.ErrClosed
 
-	// ErrKey is wrapped by the error of a key that is longer than 64 KiB, or that looks like a key of the layer's own.
+	// ErrKey is wrapped by the error of a key that is longer than 64 KiB, that looks like a key of the layer's own, or that
+	// Client.InvalidateKeys is given and that is no key of the cache.
 	ErrKey = engine.ErrKey
 
 	// ErrOverloaded is wrapped by the error of Get if Config.MaxLoads were under way for as long as a load may take.

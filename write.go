@@ -12,7 +12,11 @@ import (
 // value, which is what the cache holds afterwards; its context ends after LoadTimeout, and with ctx.
 //
 // While write runs, the old value is gone and nothing is cached, so a process that dies in between leaves nothing stale.
-// If writers overlap, none of their values is kept, and the next Get loads.
+// If writers overlap, none of their values is kept, and the next Get loads. The value is also gone if write fails: validate before
+// Update, not in write.
+//
+// In an HTTP handler a client that leaves ends the context, perhaps while COMMIT is in flight. Give Update
+// context.WithoutCancel(r.Context()) if the key should not be in doubt then (below).
 //
 // write runs even if Redis is unavailable. If Redis still cannot be reached afterwards, Update returns the new value and an error that
 // wraps ErrUnavailable: the database is written, and the client repeats the invalidation until Redis has it. Do not report such a write
@@ -29,7 +33,7 @@ import (
 // An error of write says more or less about what the database did:
 //
 //   - It is certain that nothing was committed: the error is marked by NotCommitted, wraps ErrNotFound, or has a method
-//     SQLState (pgx and lib/pq do) with a code of a class in which the server rolls back: any but 00, 01, 02, 08, 57, 58 and XX, and
+//     SQLState (the errors of PostgreSQL in pgx and lib/pq do) with a code of a class in which the server rolls back: any but 00, 01, 02, 08, 57, 58 and XX, and
 //     not 40003. The error is returned as it is, the value is gone, and the next Get loads.
 //   - It is marked by InDoubt: nothing is cached for the key until the outcome is known.
 //   - Any other error, such as the end of the context, and a panic: the commit may have been sent, and may still become

@@ -231,6 +231,8 @@ func kill(t *testing.T, server *redistest.Server, which func(line string) bool) 
 	return n
 }
 
+const directPause = 100 * time.Millisecond // between two attempts to make the connections
+
 // A read never asks another server than the one that has the writes, although the address leads to another one by now.
 func TestDirectReadsAskTheServerOfTheWrites(t *testing.T) {
 	single := func(line string) bool {
@@ -255,7 +257,8 @@ func TestDirectReadsAskTheServerOfTheWrites(t *testing.T) {
 				s.getDirect(t.Context(), s.guards.For("user:1"), "user:1", false) // so that GET is their last command
 				return kill(t, a, c.lost) > 0
 			})
-			for i := range 200 {
+			began := time.Now()
+			for i := 0; time.Since(began) < 10*directPause; i++ {
 				value := fmt.Sprint("new ", i)
 				eventually.True(t, "a write", func() bool {
 					return s.Put(t.Context(), []store.Put{{Key: "user:1", Value: []byte(value), TTL: time.Minute}}, 0)[0].Err == nil
