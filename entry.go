@@ -18,8 +18,8 @@ const (
 	SourceNegative Source = "negative" // the store knows that there is no such row
 )
 
-// Entry is a value and what is known about it. It does not say whether a value that was just loaded has been stored: Config.NotFoundTTL,
-// a write in progress or an unavailable Redis may prevent that.
+// Entry is a value and what is known about it. It does not say whether a value that was just loaded has been stored: an
+// invalidation or a write in between, Config.MaxValue or an unavailable Redis may prevent that.
 type Entry[V any] struct {
 	Value  V
 	Source Source
