@@ -256,8 +256,20 @@ func (s *Store) unavailable(ctx context.Context, what string, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	}
-	return fmt.Errorf("%s: %w: %w", what, nearside.ErrUnavailable, err)
+	return &unavailable{what, err}
 }
+
+// unavailable is an error that wraps nearside.ErrUnavailable, whose text speaks of caches.
+type unavailable struct {
+	what  string
+	cause error
+}
+
+func (e *unavailable) Error() string {
+	return fmt.Sprintf("%s: the sessions cannot be reached: %v", e.what, e.cause)
+}
+
+func (e *unavailable) Unwrap() []error { return []error{nearside.ErrUnavailable, e.cause} }
 
 // discreet is the part of an error that does not name a key, or the beginning of one: a token must not stand in logs.
 func discreet(err error, key string) error {
