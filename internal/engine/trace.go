@@ -9,47 +9,18 @@ import (
 	"github.com/nearside/nearside/internal/store"
 )
 
-// Trace is a set of callbacks that tell the story of one call. Each may be nil. They are told the key as it stands in the
-// store, since a call may be about many.
-//
-// A traced call takes the same way as any other one. But if it has loaded it returns when its fill is known, up to one budget after
-// LoadEnded, which is when it would have been answered otherwise; callers that share its load do not wait for that.
-//
-// A load runs beside its caller, and a refresh goes on behind him: callbacks may be called by several goroutines, at once, and
-// after the call has returned. They must not panic, and whoever they keep waiting waits.
+// Trace is a set of callbacks that report the steps of one call: see nearside.Trace, which has the same.
 type Trace struct {
-	// Near tells whether the value was kept in this process, or that there is no such row. Caches without a near tier look
-	// nowhere.
-	Near func(key string, found bool)
-
-	// Store tells what a read of the store found, and how long it took. With an error it was not answered, or not asked: it is
-	// away, or an invalidation is pending. A cache whose reads find nothing for a while begins with the claim.
-	Store func(key string, found bool, took time.Duration, err error)
-
-	// Joined tells that the call waits for a load that another one of this process has begun. What becomes of it, the trace of
-	// that one is told.
-	Joined func(key string)
-
-	// Claimed tells the answer to a claim of the lease: granted; waiting: another process has it, its load is waited for, and
-	// claimed again; hit, stale or absent: it is known by now; refresh: stale, and granted; barrier: a write is under way, so
-	// load and do not fill; foreign: the key holds another type. With an error there was no answer, and the load goes on without.
-	Claimed func(key, state string, err error)
-
-	// LoadBegan and LoadEnded tell of a call of the loader. One that found no place among MaxLoads only ends.
-	LoadBegan func(key string)
-	LoadEnded func(key string, took time.Duration, err error)
-
-	// Filled tells whether the store has the value, or the absence, that was loaded or written: nil, or why it has not. A load
-	// that failed fills nothing, and tells nothing.
-	Filled func(key string, err error)
-
-	// WriteBegan tells that the old value is gone and nothing is cached, or why the store could not be told. WriteEnded tells of
-	// the caller's own function. Filled follows.
+	Near       func(key string, found bool)
+	Store      func(key string, found bool, took time.Duration, err error)
+	Joined     func(key string)
+	Claimed    func(key, state string, err error)
+	LoadBegan  func(key string)
+	LoadEnded  func(key string, took time.Duration, err error)
+	Filled     func(key string, err error)
 	WriteBegan func(key string, err error)
 	WriteEnded func(key string, took time.Duration, err error)
-
-	// Answered ends the story of a read.
-	Answered func(key string, source Source, err error)
+	Answered   func(key string, source Source, err error)
 }
 
 // traced is set when the first call is traced: until then nobody looks for a trace.

@@ -29,7 +29,7 @@ func message(err error) string {
 	return "ERR " + err.Error()
 }
 
-// Cause is what an nearside.ErrUnavailable says behind its own words, which every answer begins with in its own way.
+// Cause returns the text of an error that wraps nearside.ErrUnavailable without the words of that, which each answer has in its own way.
 func Cause(err error) string {
 	text := err.Error()
 	if _, cause, ok := strings.Cut(text, nearside.ErrUnavailable.Error()+": "); ok {
