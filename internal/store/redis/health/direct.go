@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/nearside/nearside/internal/store/redis/reply"
 )
 
 // A command on the connection that all share passes two goroutines of the client library, the one that writes and the one that
@@ -93,7 +95,10 @@ func (g *Guard) makeDirect() {
 			defer d.making.Store(false)
 			ctx, cancel := context.WithTimeout(g.of.config.Ctx, directLimit)
 			defer cancel()
-			d.ready.Store(g.of.config.MakeDirect(ctx, g.address) == nil)
+			err := g.of.config.MakeDirect(ctx, g.address)
+			if d.ready.Store(err == nil); reply.Answered(err) {
+				<-ctx.Done() // the user may not ask for it, and each refusal is a line in the server's log
+			}
 		})
 	})
 }
